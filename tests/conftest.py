@@ -52,10 +52,10 @@ def draw_picture(number: int, width: int = 96, height: int = 80) -> Image.Image:
     return image
 
 
-def encoded(image: Image.Image, format: str = "PNG", **settings: object) -> bytes:
+def encoded(image: Image.Image, image_format: str = "PNG", **settings: object) -> bytes:
     """The bytes of an image file."""
     buffer = io.BytesIO()
-    image.save(buffer, format, **settings)
+    image.save(buffer, image_format, **settings)
     return buffer.getvalue()
 
 

@@ -147,9 +147,7 @@ def printable(text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
     return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii")
         for character in text
     )
 
@@ -194,9 +192,7 @@ def exit_code(command: click.Command, path: Sequence[str], arguments: Sequence[s
     except KeyboardInterrupt:
         return 130
     except MemoryError:
-        _say_error(
-            "out of memory: use a smaller batch or fewer workers, or free some memory, and run it again."
-        )
+        _say_error("out of memory: use a smaller batch or fewer workers, or free some memory, and run it again.")
         return OUT_OF_MEMORY_EXIT_CODE
     except BrokenPipeError:
         # The reader of our output left (`| head`): not an error. Keep Python from complaining at exit.

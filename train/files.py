@@ -145,9 +145,7 @@ def locked(folder: Path, purpose: str) -> Iterator[None]:
             lock.acquire()
         except filelock.Timeout:
             who = holder.read_text(errors="replace").strip() if holder.exists() else "another process"
-            raise LockedError(
-                f"{folder} is in use by {who}: wait for it, or stop it, and try again."
-            ) from None
+            raise LockedError(f"{folder} is in use by {who}: wait for it, or stop it, and try again.") from None
         try:
             holder.write_text(f"process {os.getpid()} ({purpose})")
             yield

@@ -84,7 +84,7 @@ class Reporter:
         elif self._bar is not None:
             self._bar.say(text)
         elif self.mode != "none":
-            print(text, file=self._stream, flush=True)  # noqa: T201  (this is the one place that writes it)
+            print(text, file=self._stream, flush=True)
 
     @contextmanager
     def task(self, name: str, total: int | None = None, unit: str = "images") -> Iterator[Task]:
@@ -117,7 +117,7 @@ class Reporter:
 
     def _emit(self, task: Task, event: str) -> None:
         if self.mode == "lines":
-            print(task.sentence(), file=self._stream, flush=True)  # noqa: T201
+            print(task.sentence(), file=self._stream, flush=True)
             return
         left = task.seconds_left
         self._write(
@@ -135,7 +135,7 @@ class Reporter:
         )
 
     def _write(self, record: dict[str, object]) -> None:
-        print(json.dumps(record), file=self._stream, flush=True)  # noqa: T201
+        print(json.dumps(record), file=self._stream, flush=True)
 
 
 class _Bar:

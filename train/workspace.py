@@ -48,18 +48,14 @@ class Workspace:
         near = difflib.get_close_matches(name_or_path, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else known
         code = "no_such_gallery" if kind == "galleries" else None
-        raise NothingFoundError(
-            f"there is no {_SINGULAR[kind]} {name_or_path!r} in {inside.parent}.{hint}", code=code
-        )
+        raise NothingFoundError(f"there is no {_SINGULAR[kind]} {name_or_path!r} in {inside.parent}.{hint}", code=code)
 
     def names(self, kind: Kind) -> list[str]:
         """Names of the runs, models or galleries in the workspace, sorted."""
         folder = self.home / kind
         if not folder.is_dir():
             return []
-        return sorted(
-            entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-        )
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
     def settings(self) -> dict[str, Any]:
         """Tables of the settings file; empty where there is none.
