@@ -44,8 +44,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse settings of lookalike.toml that this command does not have, then read the command line."""
-        known = {parameter.name or "" for parameter in self.params}
-        refuse_unknown_keys(ctx.default_map or {}, known, f"table [{ctx.info_name}] of {SETTINGS_FILE}")
+        _refuse_unknown_settings(ctx, {parameter.name or "" for parameter in self.params})
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -54,6 +53,21 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for line in self.examples.strip().splitlines():
                     formatter.write(f"  {line.strip()}\n")
+
+
+class Group(click.Group):
+    """Commands with one name before them, as in `index add`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse tables of lookalike.toml that no command of the group has, then read the command line."""
+        _refuse_unknown_settings(ctx, set(self.list_commands(ctx)))
+        return super().parse_args(ctx, args)
+
+
+def _refuse_unknown_settings(ctx: click.Context, known: set[str]) -> None:
+    tables = ctx.command_path.split()[1:]
+    where = f"table [{'.'.join(tables)}] of {SETTINGS_FILE}" if tables else SETTINGS_FILE
+    refuse_unknown_keys(ctx.default_map or {}, known, where)
 
 
 class CommandLine:

@@ -1,0 +1,80 @@
+"""The command `lookalike`: one door to all four stages. A command's module is imported only when it is called."""
+
+import importlib
+from typing import NamedTuple, NoReturn
+
+import click
+
+from train.command_line import Group, run
+
+
+class Entry(NamedTuple):
+    """Where a command is found, and what `lookalike --help` says of it without importing it."""
+
+    place: str  # module:attribute
+    help: str  # the first line of the command's own help; a test compares them
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "The first minute": {
+        "demo": Entry("search_server.demo:demo", "Show Lookalike on 4,500 drawn pictures."),
+        "up": Entry("search_server.up:up", "Make a folder of pictures searchable: train, export, index, serve."),
+    },
+    "The four stages": {
+        "train": Entry("train.command:train", "Train an autoencoder on a folder of images."),
+        "export": Entry("export.command:export", "Export a run as a bundle of ONNX graphs."),
+        "index": Entry("index_data.command:index", "Make galleries and keep them up to date."),
+        "serve": Entry("search_server.command:serve", "Serve galleries as a web page and a REST API."),
+    },
+    "Ask": {
+        "search": Entry("index_data.command:search", "Find the nearest neighbours of images in a gallery."),
+    },
+    "This machine": {
+        "doctor": Entry("search_server.doctor:doctor", "Say what works on this machine."),
+        "config": Entry("search_server.config:config", "Show where settings come from."),
+        "completion": Entry(
+            "search_server.completion:completion", "Print the script that completes commands with Tab."
+        ),
+        "version": Entry("search_server.version:version", "Print the versions of Lookalike and what it stands on."),
+    },
+}
+ENTRIES = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(Group):
+    """A group that knows its commands by name and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, in the order of the help."""
+        return list(ENTRIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is no such name."""
+        entry = ENTRIES.get(cmd_name)
+        if entry is None:
+            return None
+        module, attribute = entry.place.split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in their sections."""
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()], col_max=12)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def lookalike() -> None:
+    """Find the pictures that look like yours.
+
+    Lookalike learns from a folder of pictures without labels, and answers a picture with its nearest neighbours, on
+    this machine alone. Begin with `lookalike demo`, or with `lookalike up FOLDER` on pictures of your own.
+
+    Every option can also stand in lookalike.toml or in the environment: `lookalike config show` explains.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process."""
+    run(lookalike, ())
