@@ -4,9 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from search_server.lookalike import lookalike
-from train.command_line import Command
-
-VARIABLE = "_LOOKALIKE_COMPLETE"  # click's own: the script calls `lookalike` with it to ask for completions
+from train.command_line import COMPLETION_VARIABLE, Command
 
 
 @click.command(cls=Command, examples='eval "$(lookalike completion bash)"')
@@ -16,4 +14,4 @@ def completion(shell: str) -> None:
     completion_class = get_completion_class(shell)
     if completion_class is None:  # click's list and ours disagree
         raise click.UsageError(f"click knows no completion for {shell}.")
-    click.echo(completion_class(lookalike, {}, "lookalike", VARIABLE).source())
+    click.echo(completion_class(lookalike, {}, "lookalike", COMPLETION_VARIABLE).source())

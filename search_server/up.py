@@ -1,7 +1,6 @@
 """`lookalike up`: from a folder of pictures to a search page. Each step is a command of its own, resumable."""
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable

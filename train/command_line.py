@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+import click.shell_completion
 
 from train.errors import BUG_EXIT_CODE, OUT_OF_MEMORY_EXIT_CODE, UserError
 from train.interruption import Interrupted
@@ -23,6 +24,7 @@ from train.progress import Reporter
 from train.workspace import SETTINGS_FILE, Workspace, refuse_unknown_keys
 
 PREFIX = "LOOKALIKE"
+COMPLETION_VARIABLE = "_LOOKALIKE_COMPLETE"  # click's own: the completion script sets it to ask what could come next
 HOME_VARIABLE = f"{PREFIX}_HOME"
 OUR_PACKAGES = ("train", "export", "index_data", "search_server")
 
@@ -180,17 +182,24 @@ def run(command: click.Command, path: Sequence[str], arguments: Sequence[str] | 
 def exit_code(command: click.Command, path: Sequence[str], arguments: Sequence[str]) -> int:
     """Run a command, show its error in one line on stderr, and return the exit code."""
     try:
+        if instruction := os.environ.get(COMPLETION_VARIABLE):
+            return click.shell_completion.shell_complete(command, {}, "lookalike", COMPLETION_VARIABLE, instruction)
         settings: Any = _settings_file(arguments)
         for word in path:
             settings = settings.get(word, {})
-        outcome = command.main(
-            args=list(arguments),
-            prog_name=" ".join(("lookalike", *path)),
-            standalone_mode=False,
+        context = command.make_context(
+            " ".join(("lookalike", *path)),
+            list(arguments),
             auto_envvar_prefix="_".join((PREFIX, *path)).upper(),
             default_map=settings,
         )
+        # Not command.main: it would end the process by itself, and with a bug's exit code when a pipe closes.
+        with context:
+            outcome = command.invoke(context)
+        sys.stdout.flush()
         return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
