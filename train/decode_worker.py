@@ -1,0 +1,541 @@
+"""The child process in which images are decoded: untrusted bytes live only here.
+
+Started by `train/decoding.py` as a script, `python -I -S`: it imports Pillow and the standard library, nothing of
+ours. It reads one request after another from stdin and answers on stdout; a picture that crashes, hangs or eats
+memory ends this process and no other.
+
+A frame, either way: lengths of the header and of the data (two little-endian uint32), the header as JSON, the data.
+"""
+
+import ctypes
+import functools
+import importlib.abc
+import io
+import json
+import math
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.ImageCms import ImageCmsTransform
+
+LENGTHS = struct.Struct("<II")  # bytes of the header, bytes of the data
+READABLE = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "AVIF": "Avif"}
+RETIRE_AFTER_IMAGES = 5000  # leaks of C libraries, if any, end here
+RETIRE_ABOVE_BYTES = 400 << 20  # resident memory
+UNASKED_BYTES = 32 << 20  # decoding below this needs no leave: it is part of what a worker costs
+MAX_PROFILE_BYTES = 4 << 20  # CMYK profiles have 0.5 to 2 MB
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_PR_SET_NO_NEW_PRIVS = 38
+_NICENESS = 5
+
+Header = dict[str, Any]
+Admit = Callable[[int], None]
+
+
+class Refused(Exception):
+    """This image is not decoded; the code is one of `train.errors.PROBLEMS`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class NotAdmitted(Exception):
+    """The parent has no memory for this image at the moment."""
+
+
+# --- The process --------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Serve requests until stdin ends or it is time for a fresh process."""
+    settings = json.loads(sys.argv[1])
+    requests, answers = _take_channel()
+    try:
+        _confine(settings["address_space"], settings["parent"])
+        _prepare_pillow(settings["search_path"])
+    except Exception as error:  # noqa: BLE001 (the parent shows it: the installation is broken)
+        _send(answers, {"fatal": f"{type(error).__name__}: {error}"})
+        return
+    _send(answers, {"ready": True})
+    served = 0
+    while (request := _receive(requests)) is not None:
+        header, data = request
+        try:
+            reply, payload = answer(header, data, functools.partial(_admit, requests, answers))
+        except NotAdmitted:
+            continue
+        del data, request
+        served += 1
+        reply["retire"] = served >= RETIRE_AFTER_IMAGES or _resident_bytes() > RETIRE_ABOVE_BYTES
+        _send(answers, reply, *payload)
+        if reply["retire"]:
+            return
+
+
+def _take_channel() -> tuple[int, int]:
+    """Keep stdin and stdout for frames: what a C library prints goes nowhere."""
+    requests, answers = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return requests, answers
+
+
+def _confine(address_space: int, parent: int) -> None:
+    """Give up what decoding does not need."""
+    # The terminal's Ctrl-C and a service manager's SIGTERM reach the whole group; the parent says when to end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl({option})")
+    if os.getppid() != parent:
+        os._exit(0)  # it died before it could be watched
+    limits = {
+        resource.RLIMIT_AS: address_space,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 32,
+    }
+    if os.geteuid() != 0:
+        limits[resource.RLIMIT_NPROC] = 0
+    for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (allowed, allowed))
+    os.nice(_NICENESS)
+
+
+class _OtherFormats(importlib.abc.MetaPathFinder):
+    """Keeps Pillow's other parsers out: they are never asked, so they need not be there."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        allowed = {f"PIL.{name}ImagePlugin" for name in (*READABLE.values(), "Mpo")}
+        if fullname.startswith("PIL.") and fullname.endswith("ImagePlugin") and fullname not in allowed:
+            raise ModuleNotFoundError(f"{fullname} is not used here", name=fullname)
+
+
+def _prepare_pillow(search_path: str) -> None:
+    sys.path.append(search_path)
+    sys.meta_path.insert(0, _OtherFormats())
+    for name in READABLE.values():
+        __import__(f"PIL.{name}ImagePlugin")
+    from PIL import AvifImagePlugin, Image
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    # Filters are global to a process: set once. A warning of a bomb is a refusal, all others are noise.
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 (pathlib would cost a worker's start 3 ms)
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+# --- Frames -------------------------------------------------------------------------------------------------------
+
+
+def _receive(descriptor: int) -> tuple[Header, bytearray] | None:
+    lengths = _read(descriptor, LENGTHS.size)
+    if not lengths:
+        return None
+    header_length, data_length = LENGTHS.unpack(lengths)
+    return json.loads(_read(descriptor, header_length)), _read(descriptor, data_length)
+
+
+def _read(descriptor: int, size: int) -> bytearray:
+    """Read exactly `size` bytes, or none where the parent has closed its end."""
+    buffer = bytearray(size)
+    view, done = memoryview(buffer), 0
+    while done < size:
+        got = os.readv(descriptor, [view[done:]])
+        if got == 0:
+            return bytearray()
+        done += got
+    return buffer
+
+
+def _send(descriptor: int, header: Header, *payload: bytes) -> None:
+    encoded = json.dumps(header).encode()
+    lengths = LENGTHS.pack(len(encoded), sum(map(len, payload)))
+    rest = memoryview(b"".join((lengths, encoded, *payload)))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _admit(requests: int, answers: int, needed: int) -> None:
+    """Ask the parent whether an image may take this much memory now."""
+    if needed <= UNASKED_BYTES:
+        return
+    _send(answers, {"needs": needed})
+    reply = _receive(requests)
+    if reply is None or not reply[0]["admitted"]:
+        raise NotAdmitted
+
+
+# --- One request --------------------------------------------------------------------------------------------------
+
+
+def answer(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+    """Do what a request asks; whatever goes wrong with its image is a refusal with a code."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if request["task"] == "fit":
+            return _fit(request, data, admit)
+        return _render(request, data, admit)
+    except NotAdmitted:
+        raise
+    except Refused as refusal:
+        return {"code": refusal.code, "detail": refusal.detail}, ()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return {"code": "too_many_pixels", "detail": "It has more pixels than are decoded."}, ()
+    except MemoryError:
+        return {"code": "too_many_pixels", "detail": "Decoding it takes more memory than a decoder may have."}, ()
+    except UnidentifiedImageError:
+        return {"code": "corrupt", "detail": f"It starts like {request['format']}, but is not."}, ()
+    # One failure in ten of Pillow's is no OSError: this is the one boundary behind which no error of a decoder gets.
+    except Exception as error:  # noqa: BLE001
+        return {"code": "corrupt", "detail": f"It cannot be decoded: {type(error).__name__}: {error}"}, ()
+
+
+def _fit(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+    """The centre square of a picture, or of a part of it, as RGB bytes, and a thumbnail of the same part."""
+    from PIL import Image
+
+    decoded_side: int = request["decoded_side"]
+    crop_width, crop_height = request["crop"][2:]
+
+    def reduction(width: int, height: int) -> float:
+        return float(min(width * crop_width, height * crop_height)) / decoded_side
+
+    picture = _decode(request, data, reduction, admit)
+    box = _crop_box(picture.image.size, request["crop"])
+    square = picture.image.resize(
+        (request["size"],) * 2,
+        Image.Resampling[request["resample"]],
+        box=_centre_square(box),
+        reducing_gap=request["reducing_gap"],
+    )
+    payload = [picture.to_rgb(square).tobytes()]
+    if request["thumbnail"] is not None:
+        payload.append(_encode(picture.to_rgb(_shrink(picture.image, request["thumbnail"], box)), "WEBP"))
+    reply = {"width": picture.width, "height": picture.height, "lengths": [len(part) for part in payload]}
+    return reply, payload
+
+
+def _render(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+    """The whole picture, re-encoded: nothing of the file but its pixels comes through."""
+    longest_side = min(request["longest_side"] or math.inf, MAX_SIDE[request["encode_as"]])
+
+    def reduction(width: int, height: int) -> float:
+        return max(width, height) / longest_side
+
+    picture = _decode(request, data, reduction, admit)
+    image = picture.image
+    if max(image.size) > longest_side:
+        image = _shrink(image, int(longest_side), (0, 0, *image.size))
+    encoded = _encode(picture.to_rgb(image), request["encode_as"])
+    return {"width": image.width, "height": image.height, "lengths": [len(encoded)]}, [encoded]
+
+
+def _crop_box(size: tuple[int, int], shares: Sequence[float]) -> tuple[float, float, float, float]:
+    """Shares x, y, w, h of a picture as a box in pixels, at least one pixel wide and high."""
+    (width, height), (x, y, w, h) = size, shares
+    box_width, box_height = max(w * width, 1), max(h * height, 1)
+    left, top = min(x * width, width - box_width), min(y * height, height - box_height)
+    return left, top, min(left + box_width, width), min(top + box_height, height)
+
+
+def _centre_square(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    side = min(right - left, bottom - top)
+    x, y = left + (right - left - side) / 2, top + (bottom - top - side) / 2
+    return x, y, min(x + side, right), min(y + side, bottom)
+
+
+def _shrink(image: "Image.Image", longest_side: int, box: tuple[float, float, float, float]) -> "Image.Image":
+    """Scale a part of a picture so that its longer side has at most `longest_side` pixels; never enlarge it."""
+    from PIL import Image
+
+    width, height = box[2] - box[0], box[3] - box[1]
+    scale = min(1.0, longest_side / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
+
+
+CONTENT_TYPES = {"WEBP": "image/webp", "JPEG": "image/jpeg", "PNG": "image/png"}
+MAX_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "PNG": 65_500}
+# Measured on photos of 256 pixels: method 2 of WebP takes half the time of the default 4 for 2 % more bytes.
+_ENCODING: dict[str, dict[str, Any]] = {
+    "WEBP": {"quality": 80, "method": 2},
+    "JPEG": {"quality": 90},
+    "PNG": {"compress_level": 3},
+}
+
+
+def _encode(image: "Image.Image", image_format: str) -> bytes:
+    image.info.clear()  # no metadata of the file
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **_ENCODING[image_format])
+    return buffer.getvalue()
+
+
+# --- From bytes to an upright picture -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright, in one of the modes that can be resized: L, RGB or CMYK."""
+
+    image: "Image.Image"  # a JPEG may be reduced
+    width: int  # upright, as stored in the file
+    height: int
+    profile: bytes | None  # ICC
+
+    def to_rgb(self, image: "Image.Image") -> "Image.Image":
+        """Give this picture or a smaller copy in sRGB: colours are converted last, where there are few pixels."""
+        transform = None
+        if self.profile and len(self.profile) <= MAX_PROFILE_BYTES and image.mode in {"RGB", "CMYK"}:
+            transform = _transform_to_srgb(self.profile, image.mode)
+        if transform is not None:
+            from PIL import ImageCms
+
+            converted = ImageCms.applyTransform(image, transform)
+            if converted is not None:
+                return converted
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+Reduction = Callable[[int, int], float]
+
+
+def _decode(request: Header, data: bytearray, reduction: Reduction, admit: Admit) -> Picture:
+    """Decode the first frame and turn it upright.
+
+    Args:
+        request: Has the format and the limits.
+        data: The whole file.
+        reduction: How many times smaller than width x height the picture may be.
+        admit: Asked before memory is taken.
+    """
+    from PIL import Image
+
+    limits, image_format = request["limits"], request["format"]
+    scans, single_pass = jpeg_scans(data) if image_format == "JPEG" else (1, False)
+    cap = limits["baseline_jpeg_pixels"] if single_pass else limits["pixels"]
+    Image.MAX_IMAGE_PIXELS = cap
+    image = _open(data, image_format)
+    if scans > limits["scans"]:
+        raise Refused("too_complex", f"It has {scans} progressive scans; at most {limits['scans']} are decoded.")
+    width, height = image.size
+    if width * height > cap or max(width, height) > limits["side"]:
+        detail = f"It has {width} x {height} pixels; at most {cap:,} are decoded, and {limits['side']:,} a side."
+        raise Refused("too_many_pixels", detail)
+    if single_pass and len(data) * _LEAST_BLOCKS_PER_BYTE < width * height / 64:
+        raise Refused("corrupt", f"It says that it has {width} x {height} pixels, and has too few bytes for them.")
+    if image_format == "PNG":
+        # Decoding alone lets flipped bits pass: this compares the checksums.
+        image.verify()
+        image = _open(data, image_format)
+    factor = _draft(image, reduction(width, height)) if image_format == "JPEG" else 1
+    admit(_estimated_bytes(image, image_format, (width, height), single_pass))
+    image.load()
+    profile = image.info.get("icc_profile")
+    # TIFF is turned by Pillow while it loads, and only then has no orientation left: ask after, not before.
+    orientation = _orientation(image)
+    upright = _flatten(image, request["background"])
+    if orientation in _TURNS:
+        upright = upright.transpose(Image.Transpose[_TURNS[orientation]])
+    if factor == 1:
+        width, height = upright.size
+    elif orientation in _ON_THE_SIDE:
+        width, height = height, width
+    return Picture(upright, width, height, profile)
+
+
+# A block of 8 x 8 takes 2 bits at the very least, an all but empty one; half of that is left for odd subsampling.
+# libjpeg paints what is missing grey and says nothing.
+_LEAST_BLOCKS_PER_BYTE = 8
+
+
+def _open(data: bytearray, image_format: str) -> "Image.Image":
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data), formats=[image_format])
+
+
+def _draft(image: "Image.Image", reduction: float) -> int:
+    """Let the JPEG decoder reduce by 2, 4 or 8, which costs less than it saves."""
+    factor = max(factor for factor in (1, 2, 4, 8) if factor <= max(reduction, 1))
+    if factor > 1:
+        image.draft(None, (max(image.width // factor, 1), max(image.height // factor, 1)))
+    return factor
+
+
+_BYTES_PER_PIXEL = {"PNG": 8, "TIFF": 8, "GIF": 8, "BMP": 8, "AVIF": 10, "WEBP": 17}
+_BYTES_PER_PIXEL_WITH_ALPHA = 17
+_BYTES_PER_COEFFICIENT_PIXEL = 6  # a JPEG of several scans is held whole: 3 channels of 16 bits
+
+
+def _estimated_bytes(image: "Image.Image", image_format: str, stored: tuple[int, int], single_pass: bool) -> int:
+    """What decoding takes at its worst, measured on pictures of 50 megapixels."""
+    if image_format == "JPEG":
+        coefficients = 0 if single_pass else _BYTES_PER_COEFFICIENT_PIXEL * stored[0] * stored[1]
+        return coefficients + 8 * image.width * image.height
+    a_pixel = _BYTES_PER_PIXEL_WITH_ALPHA if image.has_transparency_data else _BYTES_PER_PIXEL[image_format]
+    return a_pixel * stored[0] * stored[1]
+
+
+_ORIENTATION_TAG = 0x0112  # EXIF
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_ON_THE_SIDE = {5, 6, 7, 8}
+
+
+def _orientation(image: "Image.Image") -> int:
+    """The EXIF orientation, 1 to 8; 1 where the metadata make no sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        return value if isinstance(value, int) and value in _TURNS else 1
+    except Exception:  # noqa: BLE001 (damaged metadata do not make a picture unusable)
+        return 1
+
+
+# --- Colours ------------------------------------------------------------------------------------------------------
+
+
+def _flatten(image: "Image.Image", background: Sequence[int]) -> "Image.Image":
+    """Any mode as L, RGB or CMYK, laid over the background where it is transparent."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(_grey_of_16_bits(), "L")
+    if image.mode in {"I", "F"}:
+        return _grey_of_range(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGB", layer.size, tuple(background))
+        paper.paste(layer, (0, 0), layer)
+        return paper
+    if image.mode == "LAB":
+        return _rgb_of_lab(image)
+    if image.mode in {"L", "RGB", "CMYK"}:
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+@functools.cache
+def _grey_of_16_bits() -> list[int]:
+    """0..65535 to 0..255: full scale to full scale, so divided by 257."""
+    return [(value + 128) // 257 for value in range(65_536)]
+
+
+def _grey_of_range(image: "Image.Image") -> "Image.Image":
+    """Integers of 32 bits and floats say nothing about their scale: take the narrowest usual one that holds them."""
+    low, high = image.getextrema()
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        raise TypeError(f"extrema of a {image.mode} image: {low}, {high}")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise Refused("corrupt", "It holds values that are not finite numbers.")
+    usual = (255, 65_535) if image.mode == "I" else (1, 255, 65_535)
+    bottom, top = next(((0, full) for full in usual if low >= 0 and high <= full), (low, max(high, low + 1)))
+    scale = 255 / (top - bottom)
+    offset = 0.5 - bottom * scale  # conversion cuts off what follows the point
+    return image.convert("F").point(lambda value: value * scale + offset).convert("L")
+
+
+def _rgb_of_lab(image: "Image.Image") -> "Image.Image":
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:
+        raise Refused("corrupt", "Its LAB colours cannot be converted.")
+    return converted
+
+
+@functools.lru_cache(maxsize=16)
+def _transform_to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
+    """How an embedded ICC profile leads to sRGB; None where it is sRGB, of another kind, or damaged.
+
+    Phones store Display P3 and cameras Adobe RGB: taken for sRGB, their pictures look dull.
+    """
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != mode or "sRGB" in ImageCms.getProfileDescription(source):
+            return None
+        return ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except Exception:  # noqa: BLE001 (a damaged profile is no profile)
+        return None
+
+
+# --- JPEG ---------------------------------------------------------------------------------------------------------
+
+_SEQUENTIAL = {0xC0, 0xC1}  # start of frame: baseline, extended
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within a scan: stuffed bytes and restarts are data
+
+
+def jpeg_scans(data: bytes | bytearray) -> tuple[int, bool]:
+    """Count the scans up to the first end of image, and say whether one pass over the rows decodes it.
+
+    What follows the end (the video of a motion photo, a second picture) is not looked at. A sequential JPEG whose
+    first scan has all components is decoded in one pass, whatever follows: its data need not be searched.
+    """
+    scans, components, sequential = 0, 0, False
+    position = 2
+    while match := _NEXT_MARKER.search(data, position):
+        marker, position = data[match.start() + 1], match.end()
+        if marker == _END_OF_IMAGE:
+            break
+        if marker in _WITHOUT_LENGTH:
+            continue
+        if marker in _START_OF_FRAME:
+            components = int.from_bytes(data[position + 7 : position + 8], "big")
+            sequential = marker in _SEQUENTIAL
+        elif marker == _START_OF_SCAN:
+            scans += 1
+            in_scan = int.from_bytes(data[position + 2 : position + 3], "big")
+            if scans == 1 and sequential and in_scan == components:
+                return 1, True
+        position += int.from_bytes(data[position : position + 2], "big")
+    return scans, False
+
+
+if __name__ == "__main__":
+    main()
