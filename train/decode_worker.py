@@ -20,7 +20,7 @@ import signal
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
 
 LENGTHS = struct.Struct("<II")  # bytes of the header, bytes of the data
+USUAL_BYTES = 64 << 10  # most frames are smaller
+LARGEST_READ = 1 << 20  # what a pipe holds
 READABLE = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "AVIF": "Avif"}
 RETIRE_AFTER_IMAGES = 5000  # leaks of C libraries, if any, end here
 RETIRE_ABOVE_BYTES = 400 << 20  # resident memory
+IMAGES_BETWEEN_LOOKS = 16  # at the resident memory
 UNASKED_BYTES = 32 << 20  # decoding below this needs no leave: it is part of what a worker costs
 MAX_PROFILE_BYTES = 4 << 20  # CMYK profiles have 0.5 to 2 MB
 
@@ -71,16 +74,16 @@ def main() -> None:
         return
     _send(answers, {"ready": True})
     served = 0
-    while (request := _receive(requests)) is not None:
-        header, data = request
+    admit = functools.partial(_admit, requests, answers)
+    while (request := read_frame(functools.partial(os.read, requests))) is not None:
         try:
-            reply, payload = answer(header, data, functools.partial(_admit, requests, answers))
+            reply, payload = answer(json.loads(request[0]) | settings["policy"], request[1], admit)
         except NotAdmitted:
             continue
-        del data, request
+        del request
         served += 1
-        reply["retire"] = served >= RETIRE_AFTER_IMAGES or _resident_bytes() > RETIRE_ABOVE_BYTES
-        _send(answers, reply, *payload)
+        reply["retire"] = _should_retire(served)
+        _send(answers, reply, payload)
         if reply["retire"]:
             return
 
@@ -143,40 +146,62 @@ def _prepare_pillow(search_path: str) -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def _resident_bytes() -> int:
+def _should_retire(served: int) -> bool:
+    """Say whether a fresh process should take over: after so many images, or where this one has grown."""
+    if served >= RETIRE_AFTER_IMAGES:
+        return True
+    if served % IMAGES_BETWEEN_LOOKS:
+        return False
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 (pathlib would cost a worker's start 3 ms)
-        return int(file.read().split()[1]) * resource.getpagesize()
+        return int(file.read().split()[1]) * resource.getpagesize() > RETIRE_ABOVE_BYTES
 
 
 # --- Frames -------------------------------------------------------------------------------------------------------
 
 
-def _receive(descriptor: int) -> tuple[Header, bytearray] | None:
-    lengths = _read(descriptor, LENGTHS.size)
-    if not lengths:
-        return None
-    header_length, data_length = LENGTHS.unpack(lengths)
-    return json.loads(_read(descriptor, header_length)), _read(descriptor, data_length)
-
-
-def _read(descriptor: int, size: int) -> bytearray:
-    """Read exactly `size` bytes, or none where the parent has closed its end."""
-    buffer = bytearray(size)
-    view, done = memoryview(buffer), 0
-    while done < size:
-        got = os.readv(descriptor, [view[done:]])
-        if got == 0:
-            return bytearray()
-        done += got
-    return buffer
-
-
-def _send(descriptor: int, header: Header, *payload: bytes) -> None:
+def frame(header: Header, data: bytes) -> Iterator[memoryview]:
+    """A frame in as few pieces as can be: each write wakes the other side up."""
     encoded = json.dumps(header).encode()
-    lengths = LENGTHS.pack(len(encoded), sum(map(len, payload)))
-    rest = memoryview(b"".join((lengths, encoded, *payload)))
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    yield memoryview(LENGTHS.pack(len(encoded), len(data)) + encoded + data[:USUAL_BYTES])
+    if len(data) > USUAL_BYTES:
+        yield memoryview(data)[USUAL_BYTES:]
+
+
+def read_frame(read: Callable[[int], bytes]) -> tuple[bytes, bytes] | None:
+    """Read one frame: the two sides take turns, so no other can follow it yet.
+
+    Args:
+        read: Gives some bytes, at most as many as asked for; none where the other side has closed its end.
+
+    Returns:
+        The header as JSON and the data, or None at the end.
+    """
+    parts, missing = [b""], LENGTHS.size
+    while missing > 0:
+        parts[0] += (part := read(USUAL_BYTES))
+        if not part:
+            return None
+        missing = LENGTHS.size - len(parts[0])
+    header_length, data_length = LENGTHS.unpack_from(parts[0])
+    missing = LENGTHS.size + header_length + data_length - len(parts[0])
+    while missing > 0:
+        parts.append(part := read(min(missing, LARGEST_READ)))
+        if not part:
+            return None
+        missing -= len(part)
+    start = LENGTHS.size + header_length
+    if len(parts[0]) < start:
+        parts = [b"".join(parts)]
+    header = parts[0][LENGTHS.size : start]
+    parts[0] = parts[0][start:]
+    return header, b"".join(parts)
+
+
+def _send(descriptor: int, header: Header, data: bytes = b"") -> None:
+    for piece in frame(header, data):
+        rest = piece
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
 
 
 def _admit(requests: int, answers: int, needed: int) -> None:
@@ -184,15 +209,15 @@ def _admit(requests: int, answers: int, needed: int) -> None:
     if needed <= UNASKED_BYTES:
         return
     _send(answers, {"needs": needed})
-    reply = _receive(requests)
-    if reply is None or not reply[0]["admitted"]:
+    reply = read_frame(functools.partial(os.read, requests))
+    if reply is None or not json.loads(reply[0])["admitted"]:
         raise NotAdmitted
 
 
 # --- One request --------------------------------------------------------------------------------------------------
 
 
-def answer(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+def answer(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
     """Do what a request asks; whatever goes wrong with its image is a refusal with a code."""
     from PIL import Image, UnidentifiedImageError
 
@@ -203,19 +228,19 @@ def answer(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequ
     except NotAdmitted:
         raise
     except Refused as refusal:
-        return {"code": refusal.code, "detail": refusal.detail}, ()
+        return {"code": refusal.code, "detail": refusal.detail}, b""
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return {"code": "too_many_pixels", "detail": "It has more pixels than are decoded."}, ()
+        return {"code": "too_many_pixels", "detail": "It has more pixels than are decoded."}, b""
     except MemoryError:
-        return {"code": "too_many_pixels", "detail": "Decoding it takes more memory than a decoder may have."}, ()
+        return {"code": "too_many_pixels", "detail": "Decoding it takes more memory than a decoder may have."}, b""
     except UnidentifiedImageError:
-        return {"code": "corrupt", "detail": f"It starts like {request['format']}, but is not."}, ()
+        return {"code": "corrupt", "detail": f"It starts like {request['format']}, but is not."}, b""
     # One failure in ten of Pillow's is no OSError: this is the one boundary behind which no error of a decoder gets.
     except Exception as error:  # noqa: BLE001
-        return {"code": "corrupt", "detail": f"It cannot be decoded: {type(error).__name__}: {error}"}, ()
+        return {"code": "corrupt", "detail": f"It cannot be decoded: {type(error).__name__}: {error}"}, b""
 
 
-def _fit(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+def _fit(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
     """The centre square of a picture, or of a part of it, as RGB bytes, and a thumbnail of the same part."""
     from PIL import Image
 
@@ -237,10 +262,10 @@ def _fit(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequen
     if request["thumbnail"] is not None:
         payload.append(_encode(picture.to_rgb(_shrink(picture.image, request["thumbnail"], box)), "WEBP"))
     reply = {"width": picture.width, "height": picture.height, "lengths": [len(part) for part in payload]}
-    return reply, payload
+    return reply, b"".join(payload)
 
 
-def _render(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Sequence[bytes]]:
+def _render(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
     """The whole picture, re-encoded: nothing of the file but its pixels comes through."""
     longest_side = min(request["longest_side"] or math.inf, MAX_SIDE[request["encode_as"]])
 
@@ -252,7 +277,7 @@ def _render(request: Header, data: bytearray, admit: Admit) -> tuple[Header, Seq
     if max(image.size) > longest_side:
         image = _shrink(image, int(longest_side), (0, 0, *image.size))
     encoded = _encode(picture.to_rgb(image), request["encode_as"])
-    return {"width": image.width, "height": image.height, "lengths": [len(encoded)]}, [encoded]
+    return {"width": image.width, "height": image.height, "lengths": [len(encoded)]}, encoded
 
 
 def _crop_box(size: tuple[int, int], shares: Sequence[float]) -> tuple[float, float, float, float]:
@@ -326,7 +351,7 @@ class Picture:
 Reduction = Callable[[int, int], float]
 
 
-def _decode(request: Header, data: bytearray, reduction: Reduction, admit: Admit) -> Picture:
+def _decode(request: Header, data: bytes, reduction: Reduction, admit: Admit) -> Picture:
     """Decode the first frame and turn it upright.
 
     Args:
@@ -375,7 +400,7 @@ def _decode(request: Header, data: bytearray, reduction: Reduction, admit: Admit
 _LEAST_BLOCKS_PER_BYTE = 8
 
 
-def _open(data: bytearray, image_format: str) -> "Image.Image":
+def _open(data: bytes, image_format: str) -> "Image.Image":
     from PIL import Image
 
     return Image.open(io.BytesIO(data), formats=[image_format])
@@ -511,7 +536,7 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within a scan: stuffed bytes and restarts are data
 
 
-def jpeg_scans(data: bytes | bytearray) -> tuple[int, bool]:
+def jpeg_scans(data: bytes) -> tuple[int, bool]:
     """Count the scans up to the first end of image, and say whether one pass over the rows decodes it.
 
     What follows the end (the video of a motion photo, a second picture) is not looked at. A sequential JPEG whose

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from train.decode_worker import CONTENT_TYPES, LENGTHS
+from train.decode_worker import CONTENT_TYPES, frame, read_frame
 from train.errors import PROBLEMS, ImageError, UserError
 from train.images import (
     BACKGROUND,
@@ -48,7 +48,6 @@ WORKER_BASE_MEMORY = 1 << 30  # of address space: the interpreter, the file, its
 WORST_BYTES_PER_PIXEL = 20  # of address space: a picture with alpha has 17 in memory at once
 START_SECONDS = 30.0  # a start takes 0.1 s; a machine that swaps takes longer
 PIPE_BYTES = 1 << 20
-MAX_HEADER_BYTES = 1 << 16
 MAX_DETAIL = 300  # characters of what a decoder says about a file
 IN_ADVANCE = 128  # images that `map` works ahead of its reader
 
@@ -147,8 +146,6 @@ class DecodePool:
             "task": "fit",
             "size": preprocessing.size,
             "decoded_side": preprocessing.decoded_side,
-            "resample": RESAMPLE,
-            "reducing_gap": REDUCING_GAP,
             "thumbnail": thumbnail,
             "crop": _checked(crop or WHOLE),
         }
@@ -194,15 +191,19 @@ class DecodePool:
         """
         threads = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         pending: deque[tuple[T, Future[R]]] = deque()
+
+        def first() -> tuple[T, R | ImageError]:
+            item, future = pending.popleft()
+            outcome = _result_or_refusal(future)
+            return item, outcome
+
         try:
             for item in items:
                 pending.append((item, threads.submit(function, item)))
                 if len(pending) > in_advance:
-                    first, future = pending.popleft()
-                    yield first, _result_or_refusal(future)
+                    yield first()
             while pending:
-                first, future = pending.popleft()
-                yield first, _result_or_refusal(future)
+                yield first()
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -225,7 +226,7 @@ class DecodePool:
     def _decode(self, request: Header, data: bytes) -> tuple[Header, list[memoryview], str]:
         expect_bytes(len(data), self.limits)
         image_format = expect_format(data[:HEAD_BYTES])
-        request |= {"format": image_format, "limits": asdict(self.limits), "background": BACKGROUND}
+        request["format"] = image_format
         with self._worker() as worker:
             try:
                 reply, payload = self._exchange(worker, request, data)
@@ -241,7 +242,7 @@ class DecodePool:
             raise ImageError(_one_line(reply["detail"]), code=_known(reply["code"]))
         return reply, _split(payload, reply["lengths"]), image_format
 
-    def _exchange(self, worker: "_Worker", request: Header, data: bytes) -> tuple[Header, bytearray]:
+    def _exchange(self, worker: "_Worker", request: Header, data: bytes) -> tuple[Header, bytes]:
         deadline = time.monotonic() + self.limits.seconds
         worker.send(request, data, deadline)
         reply, payload = worker.receive(deadline)
@@ -340,6 +341,12 @@ class _Worker:
     def __init__(self, script: Path, limits: Limits) -> None:
         settings = {
             "address_space": WORKER_BASE_MEMORY + WORST_BYTES_PER_PIXEL * limits.pixels,
+            "policy": {
+                "limits": asdict(limits),
+                "background": BACKGROUND,
+                "resample": RESAMPLE,
+                "reducing_gap": REDUCING_GAP,
+            },
             "parent": os.getpid(),
             "search_path": _folder_of_pillow(),
         }
@@ -359,6 +366,9 @@ class _Worker:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # the user's share of pipe memory is used up: small ones do as well
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(self._answers, select.POLLIN)
+        self._writable.register(self._requests, select.POLLOUT)
         self._killed = threading.Lock()
         self.retired = False
 
@@ -375,48 +385,35 @@ class _Worker:
             raise RuntimeError(f"The decoder process does not start: {reply}")
 
     def send(self, header: Header, data: bytes, deadline: float) -> None:
-        encoded = json.dumps(header).encode()
-        for part in (LENGTHS.pack(len(encoded), len(data)) + encoded, data):
-            rest = memoryview(part)
+        for piece in frame(header, data):
+            rest = piece
             while rest:
                 try:
                     rest = rest[os.write(self._requests, rest) :]
                 except BlockingIOError:
-                    self._wait(self._requests, select.POLLOUT, deadline)
+                    self._wait(self._writable, deadline)
                 except OSError as error:
                     raise self._end(str(error)) from error
 
-    def receive(self, deadline: float) -> tuple[Header, bytearray]:
-        header_length, data_length = LENGTHS.unpack(self._read(LENGTHS.size, deadline))
-        if header_length > MAX_HEADER_BYTES:
-            raise _EndedError("its answer makes no sense")
+    def receive(self, deadline: float) -> tuple[Header, bytes]:
+        def read(size: int) -> bytes:
+            self._wait(self._readable, deadline)
+            return os.read(self._answers, size)
+
+        answer = read_frame(read)
+        if answer is None:
+            raise self._end("no answer")
         try:
-            header = json.loads(self._read(header_length, deadline))
+            header = json.loads(answer[0])
         except ValueError as error:
             raise _EndedError("its answer makes no sense") from error
         if not isinstance(header, dict):
             raise _EndedError("its answer makes no sense")
         self.retired = bool(header.get("retire"))
-        return header, self._read(data_length, deadline)
+        return header, answer[1]
 
-    def _read(self, size: int, deadline: float) -> bytearray:
-        buffer = bytearray(size)
-        view, done = memoryview(buffer), 0
-        while done < size:
-            try:
-                got = os.readv(self._answers, [view[done:]])
-            except BlockingIOError:
-                self._wait(self._answers, select.POLLIN, deadline)
-                continue
-            if got == 0:
-                raise self._end("no answer")
-            done += got
-        return buffer
-
-    def _wait(self, pipe: int, event: int, deadline: float) -> None:
-        poll = select.poll()
-        poll.register(pipe, event)
-        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+    def _wait(self, ready: "select.poll", deadline: float) -> None:
+        if not ready.poll(max(deadline - time.monotonic(), 0) * 1000):
             raise _TooLateError("no answer in time")
 
     def _end(self, otherwise: str) -> _EndedError:
@@ -476,7 +473,7 @@ def _checked(crop: Crop) -> Crop:
     return crop
 
 
-def _split(payload: bytearray, lengths: list[int]) -> list[memoryview]:
+def _split(payload: bytes, lengths: list[int]) -> list[memoryview]:
     view, parts = memoryview(payload), []
     for length in lengths:
         parts.append(view[:length])
