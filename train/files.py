@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,29 +53,37 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place, durably, only when the block ends without an error.
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that takes its place only when the block ends without an error.
+
+    Args:
+        path: Its place.
+        durable: Wait until it would survive a power cut. Not needed for what can be made again, if its reader notices
+            when it is short.
 
     Raises:
         DiskError: The disk is full or may not be written; what stood at `path` before is untouched.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads may write the same file: each has its own aside.
+    aside = path.with_name(f".{path.name}.{threading.get_native_id()}.{os.getpid()}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             aside.replace(path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         finally:
             aside.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file atomically and durably."""
-    with atomic_file(path) as file:
+def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a whole file atomically and, if asked for, durably."""
+    with atomic_file(path, durable=durable) as file:
         file.write(content)
 
 

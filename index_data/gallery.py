@@ -1,0 +1,780 @@
+"""The gallery: one folder whose SQLite file is the truth about its items; this module alone reads and writes it.
+
+galleries/<name>/
+    gallery.db                 items, contents (latent, embedding), failures, roots: the truth
+    thumbs/ab/<sha256>.webp    by content; made again where missing
+    indexes/<generation>/      see index_data/generations.py; made again from gallery.db
+    current                    names the generation that is searched
+    failures.jsonl             what the last `index add` or `index scan` could not use, for people
+
+An item is a file: a root folder and a path of bytes below it. Items with the same bytes share one content, so one
+latent, one embedding and one thumbnail. Ids are never used again.
+"""
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.command_line import printable
+from train.errors import (
+    DamagedError,
+    DiskError,
+    ImageError,
+    IncompatibleError,
+    LockedError,
+    NothingFoundError,
+    SettingsError,
+    UserError,
+)
+from train.files import disk_errors, write_file
+from train.images import FOLDER_LIMITS, Preprocessing, read_file
+
+if TYPE_CHECKING:
+    from export.bundle import Bundle
+
+Vectors = NDArray[np.float32]  # (n, dims)
+
+FORMAT_VERSION = 1  # PRAGMA user_version; a newer one is refused, an older one will be migrated
+APPLICATION_ID = 0x4C4F4F4B  # PRAGMA application_id: "LOOK"
+DATABASE = "gallery.db"
+WRITER_WAIT_SECONDS = 30.0  # for another process's transaction; each takes milliseconds
+
+_SCHEMA = """
+CREATE TABLE gallery (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    model_id TEXT NOT NULL,
+    dims INTEGER NOT NULL,
+    preprocessing TEXT NOT NULL,  -- JSON
+    bundle BLOB NOT NULL,  -- absolute path of the model's folder
+    bundle_from_here BLOB NOT NULL,  -- the same relative to the gallery: a workspace may be moved as a whole
+    seq INTEGER NOT NULL,  -- number of the last transaction
+    created_at TEXT NOT NULL
+);
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE  -- absolute
+);
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sha256 BLOB NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    checksum INTEGER NOT NULL,  -- CRC-32 of latent and embedding: SQLite would not notice a flipped bit
+    latent BLOB NOT NULL,  -- float32, little-endian
+    embedding BLOB NOT NULL
+);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    root_id INTEGER NOT NULL REFERENCES roots (id),
+    path BLOB NOT NULL,
+    content_id INTEGER NOT NULL REFERENCES contents (id),
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    added_at TEXT NOT NULL,
+    seq INTEGER NOT NULL,  -- of the transaction that gave it its present content
+    UNIQUE (root_id, path)
+);
+CREATE INDEX items_by_content ON items (content_id);
+CREATE INDEX items_by_seq ON items (seq);
+CREATE TABLE removals (
+    item_id INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL
+);
+CREATE INDEX removals_by_seq ON removals (seq);
+CREATE TABLE failures (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    root_id INTEGER NOT NULL REFERENCES roots (id),
+    path BLOB NOT NULL,
+    code TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    other INTEGER NOT NULL,  -- 1: not meant to be an image, so nobody misses it
+    size INTEGER,
+    mtime_ns INTEGER,
+    seen_at TEXT NOT NULL,
+    UNIQUE (root_id, path)
+);
+"""
+
+_ITEM_COLUMNS = """
+    items.id, roots.path, items.path, contents.sha256, contents.width, contents.height, contents.format,
+    items.size, items.mtime_ns, items.added_at
+"""
+_ITEM_TABLES = "items JOIN contents ON contents.id = items.content_id JOIN roots ON roots.id = items.root_id"
+_IDS_AT_ONCE = 500  # SQLite takes 999 parameters or more
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of the gallery."""
+
+    id: int
+    root: bytes  # absolute folder
+    path: bytes  # relative to the root; names need not be text
+    sha256: str  # of the bytes that were embedded, hexadecimal
+    width: int  # upright, pixels
+    height: int
+    format: str
+    size: int  # bytes
+    mtime_ns: int
+    added_at: str  # RFC 3339, UTC
+
+    @property
+    def name(self) -> str:
+        """The file's name for people: one harmless line whatever bytes it has."""
+        return printable(self.path.rpartition(b"/")[2])
+
+    @property
+    def file(self) -> Path:
+        """Where the file is, or was when it was indexed."""
+        return Path(os.fsdecode(self.root)) / os.fsdecode(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One file that could not be used, and why."""
+
+    id: int
+    root: bytes
+    path: bytes
+    code: str  # of train.errors.PROBLEMS
+    detail: str
+    other: bool  # not meant to be an image: listed, but not counted as rejected
+    seen_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFate:
+    """What became of a file when it was last looked at: an item or a failure."""
+
+    size: int | None
+    mtime_ns: int | None
+    seq: int  # of the item; 0 for a failure
+    failure: str | None  # its code
+    other: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the gallery keeps of one sequence of bytes."""
+
+    sha256: bytes
+    width: int
+    height: int
+    format: str
+    latent: Vectors  # (dims,)
+    embedding: Vectors  # (dims,), length 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was when it was looked at: the same size and time mean unchanged."""
+
+    root_id: int
+    path: bytes
+    size: int | None
+    mtime_ns: int | None
+
+
+class Changes:
+    """What one transaction changes. All of it carries one sequence number, larger than any before."""
+
+    def __init__(self, connection: sqlite3.Connection, seq: int) -> None:
+        self.seq = seq
+        self.dropped: list[str] = []  # sha256 of contents that no item has any more
+        self._connection = connection
+        self._now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def root_id(self, root: Path) -> int:
+        """The number of a root folder, which becomes one if it was none."""
+        path = os.fsencode(root)
+        self._connection.execute("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
+        (number,) = self._connection.execute("SELECT id FROM roots WHERE path = ?", (path,)).fetchone()
+        return int(number)
+
+    def move_root(self, root_id: int, new_root_id: int, below: bytes) -> None:
+        """Let everything of a root belong to a folder above it: `below` is the way down, ending in '/'."""
+        for table in ("items", "failures"):
+            self._connection.execute(
+                f"UPDATE {table} SET root_id = ?, path = CAST(? || path AS BLOB) WHERE root_id = ?",  # noqa: S608
+                (new_root_id, below, root_id),
+            )
+        self._connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+
+    def content_id(self, sha256: bytes) -> int | None:
+        """The number of a content by the digest of its bytes."""
+        row = self._connection.execute("SELECT id FROM contents WHERE sha256 = ?", (sha256,)).fetchone()
+        return row and int(row[0])
+
+    def add_content(self, content: Content) -> int:
+        """Store what the model made of some bytes, once."""
+        latent, embedding = _blob(content.latent), _blob(content.embedding)
+        values = (content.sha256, content.width, content.height, content.format)
+        columns = "sha256, width, height, format, checksum, latent, embedding"
+        row = (*values, _checksum(latent, embedding), latent, embedding)
+        cursor = self._connection.execute(f"INSERT INTO contents ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
+        return cursor.lastrowid
+
+    def put_item(self, file: FileState, content_id: int) -> None:
+        """Make a file an item, or give the item that it is its new content; the id stays."""
+        row = self._connection.execute(
+            "SELECT id, content_id, seq FROM items WHERE root_id = ? AND path = ?", (file.root_id, file.path)
+        ).fetchone()
+        if row is None:
+            self._connection.execute(
+                "INSERT INTO items (root_id, path, content_id, size, mtime_ns, added_at, seq) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (file.root_id, file.path, content_id, file.size, file.mtime_ns, self._now, self.seq),
+            )
+        else:
+            item_id, old_content_id, old_seq = row
+            seq = old_seq if old_content_id == content_id else self.seq
+            self._connection.execute(
+                "UPDATE items SET content_id = ?, size = ?, mtime_ns = ?, seq = ? WHERE id = ?",
+                (content_id, file.size, file.mtime_ns, seq, item_id),
+            )
+            self._drop_unused_content(old_content_id)
+        self._forget_failure(file)
+
+    def move_item(self, item_id: int, file: FileState) -> None:
+        """Let an item follow its file to another place."""
+        self._connection.execute(
+            "UPDATE items SET root_id = ?, path = ?, size = ?, mtime_ns = ? WHERE id = ?",
+            (file.root_id, file.path, file.size, file.mtime_ns, item_id),
+        )
+        self._forget_failure(file)
+
+    def remove_items(self, ids: Iterable[int]) -> None:
+        """Take items out of the gallery; their files are never touched."""
+        for item_id in ids:
+            row = self._connection.execute("SELECT content_id FROM items WHERE id = ?", (item_id,)).fetchone()
+            if row is None:
+                continue
+            self._connection.execute("DELETE FROM items WHERE id = ?", (item_id,))
+            self._connection.execute("INSERT INTO removals (item_id, seq) VALUES (?, ?)", (item_id, self.seq))
+            self._drop_unused_content(row[0])
+
+    def put_failure(self, file: FileState, error: ImageError, *, other: bool = False) -> None:
+        """List a file that cannot be used, in place of what was listed for it before."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO failures (root_id, path, code, detail, other, size, mtime_ns, seen_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                file.root_id,
+                file.path,
+                error.problem.code,
+                error.detail,
+                int(other),
+                file.size,
+                file.mtime_ns,
+                self._now,
+            ),
+        )
+
+    def remove_item_of(self, file: FileState) -> None:
+        """Take out the item that a file was before it became unusable."""
+        rows = self._connection.execute(
+            "SELECT id FROM items WHERE root_id = ? AND path = ?", (file.root_id, file.path)
+        ).fetchall()
+        self.remove_items(item_id for (item_id,) in rows)
+
+    def forget_failures(self, ids: Iterable[int]) -> None:
+        """Take failures off the list whose files are gone."""
+        self._connection.executemany("DELETE FROM failures WHERE id = ?", ((number,) for number in ids))
+
+    def _forget_failure(self, file: FileState) -> None:
+        self._connection.execute(
+            "DELETE FROM failures WHERE root_id = ? AND path = ?", (file.root_id, file.path)
+        )
+
+    def _drop_unused_content(self, content_id: int) -> None:
+        row = self._connection.execute(
+            "SELECT sha256 FROM contents WHERE id = ? "
+            "AND NOT EXISTS (SELECT 1 FROM items WHERE content_id = contents.id)",
+            (content_id,),
+        ).fetchone()
+        if row is not None:
+            self._connection.execute("DELETE FROM contents WHERE id = ?", (content_id,))
+            self.dropped.append(row[0].hex())
+
+
+class Gallery:
+    """An open gallery. Many threads and processes may read it while one writes (SQLite's write-ahead log)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `open` or `create`."""
+        self.folder = folder
+        self.database = folder / DATABASE
+        self._idle: list[sqlite3.Connection] = []  # append and pop are atomic, so no lock is needed
+        self._closed = False
+
+    @classmethod
+    def exists(cls, folder: Path) -> bool:
+        """Whether there is a gallery in a folder, however damaged. A killed `create` leaves none."""
+        database = folder / DATABASE
+        return database.is_file() and (database.stat().st_size > 0 or Path(f"{database}-wal").exists())
+
+    @classmethod
+    def create(cls, folder: Path, bundle: "Bundle") -> "Gallery":
+        """Make an empty gallery for the embeddings of one model.
+
+        Raises:
+            SettingsError: There is one already.
+            DiskError: The disk is full or may not be written.
+        """
+        gallery = cls(folder)
+        if cls.exists(folder) and not gallery._is_blank():
+            raise SettingsError(f"there is a gallery in {folder} already: choose another name, or open that one.")
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with database_errors(gallery.database):
+            # All tables and the row come in one transaction: a kill leaves a blank file, which counts as none.
+            connection = _connect(gallery.database, mode="rwc")
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, ?)", _identity(folder, bundle))
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Gallery":
+        """Open a gallery.
+
+        Raises:
+            NothingFoundError: There is none (code no_such_gallery).
+            IncompatibleError: A newer version made it.
+            DamagedError: Its database is no database, or not one of a gallery.
+        """
+        gallery = cls(folder)
+        if not cls.exists(folder) or gallery._is_blank():
+            raise NothingFoundError(
+                f"there is no gallery in {folder}: make it with `lookalike index add {printable(folder.name)} FOLDER`.",
+                code="no_such_gallery",
+            )
+        with gallery._reading() as connection:
+            ((application,),) = connection.execute("PRAGMA application_id")
+            ((version,),) = connection.execute("PRAGMA user_version")
+            if application != APPLICATION_ID:
+                raise DamagedError(
+                    f"{gallery.database} is no database of a gallery: restore it from a backup, or remove {folder} "
+                    "and index the pictures again."
+                )
+            if version > FORMAT_VERSION:
+                raise IncompatibleError(
+                    f"{folder} has format {version}, and this version of Lookalike reads up to {FORMAT_VERSION}: "
+                    "use the version that made it, or a newer one."
+                )
+            try:
+                row = connection.execute("SELECT model_id, dims, preprocessing, created_at FROM gallery").fetchone()
+                gallery.model_id, gallery.dims, preprocessing, gallery.created_at = row
+                gallery.preprocessing = Preprocessing.from_json(json.loads(preprocessing))
+            except (sqlite3.OperationalError, TypeError, ValueError) as error:
+                raise _damaged(gallery.database, str(error)) from error
+        return gallery
+
+    model_id: str
+    dims: int  # of latents and embeddings
+    preprocessing: Preprocessing
+    created_at: str  # RFC 3339, UTC
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return printable(self.folder.resolve().name)
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Folder of the model that it was made with, also after its workspace was moved as a whole."""
+        bundle, from_here = self._one("SELECT bundle, bundle_from_here FROM gallery")
+        near = Path(os.path.normpath(self.folder.resolve() / os.fsdecode(from_here)))
+        return near if near.is_dir() else Path(os.fsdecode(bundle))
+
+    def expect_model(self, bundle: "Bundle") -> None:
+        """Refuse a bundle whose embeddings live in another space: its neighbours would look plausible and be wrong.
+
+        Raises:
+            IncompatibleError: The gallery was made with another model; both are named.
+        """
+        if bundle.model_id != self.model_id:
+            raise IncompatibleError(
+                f"the gallery {self.name} was made with the model {self.model_id}, but {bundle.folder} is the model "
+                f"{bundle.model_id}: use the one it was made with ({self.bundle_folder}), or index the pictures into a "
+                "new gallery."
+            )
+
+    def remember_bundle(self, bundle: "Bundle") -> None:
+        """Keep where the model is now, after it was moved."""
+        _, _, _, folder, from_here, _ = _identity(self.folder, bundle)
+        if self._one("SELECT bundle, bundle_from_here FROM gallery") != (folder, from_here):
+            with self._transaction() as connection:
+                connection.execute("UPDATE gallery SET bundle = ?, bundle_from_here = ?", (folder, from_here))
+
+    # --- Reading ---
+
+    @property
+    def seq(self) -> int:
+        """Number of the last change; it only grows."""
+        return int(self._one("SELECT seq FROM gallery")[0])
+
+    @property
+    def count(self) -> int:
+        """Number of items."""
+        return int(self._one("SELECT count(*) FROM items")[0])
+
+    @property
+    def failure_count(self) -> int:
+        """Number of images that were rejected; other files are not counted."""
+        return int(self._one("SELECT count(*) FROM failures WHERE NOT other")[0])
+
+    def failures_by_code(self) -> dict[str, int]:
+        """How many images were rejected for each reason, the most frequent first."""
+        rows = self._all("SELECT code, count(*) FROM failures WHERE NOT other GROUP BY code ORDER BY 2 DESC, 1")
+        return {code: int(number) for code, number in rows}
+
+    def roots(self) -> dict[int, Path]:
+        """The folders whose files are items, by number."""
+        rows = self._all("SELECT id, path FROM roots ORDER BY id")
+        return {int(number): Path(os.fsdecode(path)) for number, path in rows}
+
+    def item(self, item_id: int) -> Item:
+        """One item.
+
+        Raises:
+            UserError: There is none with that id (code no_such_item).
+        """
+        for item in self.items_by_id([item_id]):
+            return item
+        raise _no_such_item(item_id, self.name)
+
+    def items(self, *, after: int = 0, limit: int = 100) -> list[Item]:
+        """Items in the order of their ids, beginning behind the id `after`."""
+        rows = self._all(
+            f"SELECT {_ITEM_COLUMNS} FROM {_ITEM_TABLES} WHERE items.id > ? ORDER BY items.id LIMIT ?",  # noqa: S608
+            (after, limit),
+        )
+        return [_item(row) for row in rows]
+
+    def items_by_id(self, ids: Sequence[int]) -> list[Item]:
+        """Those of some items that exist, in the order of the ids."""
+        rows = self._for_ids(f"SELECT {_ITEM_COLUMNS} FROM {_ITEM_TABLES} WHERE items.id IN", ids)  # noqa: S608
+        by_id = {item.id: item for item in map(_item, rows)}
+        return [by_id[number] for number in ids if number in by_id]
+
+    def latents(self, ids: Sequence[int]) -> Vectors:
+        """Latents of items, (n, dims), in the order of the ids.
+
+        Raises:
+            UserError: There is no such item (code no_such_item).
+            DamagedError: A stored vector does not have its checksum.
+        """
+        return self._vectors(ids)[0]
+
+    def embeddings(self, ids: Sequence[int]) -> Vectors:
+        """Embeddings of items, (n, dims), each of length 1, in the order of the ids; raises like `latents`."""
+        return self._vectors(ids)[1]
+
+    def failures(self, *, after: int = 0, limit: int = 100, other: bool = False) -> list[Failure]:
+        """Files that could not be used, in the order of `Failure.id`; with `other`, those meant to be no image too."""
+        rows = self._all(
+            "SELECT failures.id, roots.path, failures.path, code, detail, other, seen_at "
+            "FROM failures JOIN roots ON roots.id = failures.root_id "
+            "WHERE failures.id > ? AND (NOT other OR ?) ORDER BY failures.id LIMIT ?",
+            (after, other, limit),
+        )
+        return [Failure(*row[:5], bool(row[5]), row[6]) for row in rows]
+
+    def fate(self, root_id: int, path: bytes) -> FileFate | None:
+        """What became of a file when it was last looked at; None for a new one."""
+        row = self._one(
+            "SELECT size, mtime_ns, seq, NULL, 0 FROM items WHERE root_id = :root AND path = :path "
+            "UNION ALL SELECT size, mtime_ns, 0, code, other FROM failures WHERE root_id = :root AND path = :path",
+            {"root": root_id, "path": path},
+        )
+        return row and FileFate(*row[:4], bool(row[4]))
+
+    def has_content(self, sha256: bytes) -> bool:
+        """Whether the model's answer for some bytes is known."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM contents WHERE sha256 = ?)", (sha256,))[0])
+
+    def paths(self, table: str, root_id: int) -> Iterator[tuple[int, int, bytes]]:
+        """Id, content and path of all items (or failures, content 0) of a root, read a slice at a time."""
+        content = "content_id" if table == "items" else "0"
+        after = 0
+        while rows := self._all(
+            f"SELECT id, {content}, path FROM {table} WHERE root_id = ? AND id > ? ORDER BY id LIMIT 4096",  # noqa: S608
+            (root_id, after),
+        ):
+            yield from rows
+            after = rows[-1][0]
+
+    def removed_since(self, seq: int) -> frozenset[int]:
+        """Ids of the items that were removed after a change."""
+        return frozenset(number for (number,) in self._all("SELECT item_id FROM removals WHERE seq > ?", (seq,)))
+
+    @contextmanager
+    def embeddings_in_order(self, slice_length: int = 4096) -> Iterator["Snapshot"]:
+        """All ids and embeddings of one moment, in the order of the ids; changes meanwhile are not seen."""
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                ((seq,),) = connection.execute("SELECT seq FROM gallery")
+                ((count,),) = connection.execute("SELECT count(*) FROM items")
+                yield Snapshot(seq, count, _slices(connection, self.database, self.dims, slice_length))
+            finally:
+                connection.execute("ROLLBACK")
+
+    def read_original(self, item: Item) -> bytes:
+        """The bytes of an item's file.
+
+        Raises:
+            ImageError: The file is gone (file_missing), cannot be read, or is not the one that was indexed
+                (file_changed).
+        """
+        content = read_file(Path(os.fsdecode(item.root)), item.path, FOLDER_LIMITS)
+        if content.sha256.hex() != item.sha256:
+            raise ImageError(
+                f"{item.name} has changed since it was indexed: run `lookalike index scan {self.name}`.",
+                code="file_changed",
+            )
+        return content.data
+
+    # --- Thumbnails ---
+
+    def thumbnail_path(self, sha256: str) -> Path:
+        """Where the thumbnail (WebP) of a content is, if it is there."""
+        return self.folder / "thumbs" / sha256[:2] / f"{sha256}.webp"
+
+    def thumbnail(self, sha256: str) -> bytes | None:
+        """A thumbnail (WebP); None where it is missing or a power cut left it short: make it again."""
+        try:
+            data = self.thumbnail_path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if _is_whole_webp(data) else None
+
+    def write_thumbnail(self, sha256: str, data: bytes) -> None:
+        """Keep a thumbnail (WebP).
+
+        Raises:
+            DiskError: The disk is full; no short file is left.
+        """
+        # It can be made again, so it need not wait for the disk: a reader checks that it is whole.
+        write_file(self.thumbnail_path(sha256), data, durable=False)
+
+    # --- Writing ---
+
+    @contextmanager
+    def changes(self) -> Iterator[Changes]:
+        """Change the gallery in one transaction: all of it, durably, when the block ends without an error.
+
+        Raises:
+            DiskError: The disk is full; the gallery is as it was.
+        """
+        with self._transaction() as connection:
+            connection.execute("UPDATE gallery SET seq = seq + 1")
+            ((seq,),) = connection.execute("SELECT seq FROM gallery")
+            changes = Changes(connection, seq)
+            yield changes
+        for sha256 in changes.dropped:
+            self.thumbnail_path(sha256).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close all connections; the last one to close folds the write-ahead log into the database."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def __enter__(self) -> "Gallery":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection; there are as many as threads read at once."""
+        with database_errors(self.database):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = _connect(self.database)
+            try:
+                yield connection
+            finally:
+                if self._closed:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite rolls back by itself after some errors, such as a full disk.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _is_blank(self) -> bool:
+        with self._reading() as connection:
+            ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+        return int(tables) == 0
+
+    def _one(self, statement: str, values: Any = ()) -> Any:
+        with self._reading() as connection:
+            return connection.execute(statement, values).fetchone()
+
+    def _all(self, statement: str, values: Any = ()) -> list[Any]:
+        with self._reading() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def _for_ids(self, statement: str, ids: Sequence[int]) -> Iterator[Any]:
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = [int(number) for number in ids[start : start + _IDS_AT_ONCE]]
+            yield from self._all(f"{statement} ({','.join('?' * len(some))})", some)
+
+    def _vectors(self, ids: Sequence[int]) -> tuple[Vectors, Vectors]:
+        rows = self._for_ids(
+            "SELECT items.id, checksum, latent, embedding "
+            "FROM items JOIN contents ON contents.id = items.content_id WHERE items.id IN",
+            ids,
+        )
+        by_id = {row[0]: _unpack(row, self.dims, self.database) for row in rows}
+        for number in ids:
+            if number not in by_id:
+                raise _no_such_item(number, self.name)
+        latents = np.empty((len(ids), self.dims), np.float32)
+        embeddings = np.empty((len(ids), self.dims), np.float32)
+        for position, number in enumerate(ids):
+            latents[position], embeddings[position] = by_id[number]
+        return latents, embeddings
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The embeddings of all items at one moment."""
+
+    seq: int  # of the last change that it contains
+    count: int
+    slices: Iterator[tuple[NDArray[np.int64], Vectors]]  # ids (n,), embeddings (n, dims)
+
+
+@contextmanager
+def database_errors(database: Path) -> Iterator[None]:
+    """Turn SQLite's errors that the user can put right into ours; all else is a bug and passes."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary of an extended code
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise _damaged(database, str(error)) from error
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise DiskError(
+                f"{database} cannot be written: the disk is full or failing ({error}). Free some space and run the "
+                "command again; it goes on where it was."
+            ) from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise DiskError(
+                f"{database} cannot be opened for writing ({error}): change the permissions, or copy the gallery to a "
+                "place where this user may write."
+            ) from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise LockedError(f"{database} is being written by another process: try again in a moment.") from error
+        raise
+
+
+def _connect(database: Path, mode: str = "rw") -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{database.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=WRITER_WAIT_SECONDS,
+        isolation_level=None,  # transactions begin and end where this module says so
+        check_same_thread=False,  # a connection is lent to one thread at a time
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _identity(folder: Path, bundle: "Bundle") -> tuple[str, int, str, bytes, bytes, str]:
+    place = bundle.folder.resolve()
+    from_here = os.path.relpath(place, folder.resolve())
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    preprocessing = json.dumps(bundle.preprocessing.to_json(), sort_keys=True)
+    return bundle.model_id, bundle.dims, preprocessing, os.fsencode(place), os.fsencode(from_here), now
+
+
+def _item(row: Any) -> Item:
+    item_id, root, path, sha256, *rest = row
+    return Item(item_id, root, path, sha256.hex(), *rest)
+
+
+def _blob(vector: Vectors) -> bytes:
+    return vector.astype("<f4").tobytes()
+
+
+def _checksum(latent: bytes, embedding: bytes) -> int:
+    return zlib.crc32(embedding, zlib.crc32(latent))
+
+
+def _unpack(row: Any, dims: int, database: Path) -> tuple[Vectors, Vectors]:
+    """Latent and embedding of a row (item id, checksum, latent, embedding), checked."""
+    item_id, checksum, latent, embedding = row
+    if len(latent) != len(embedding) or len(embedding) != 4 * dims or _checksum(latent, embedding) != checksum:
+        raise DamagedError(
+            f"{database} holds a damaged vector for item {item_id}: run `lookalike index verify --repair "
+            f"{printable(database.resolve().parent.name)}`."
+        )
+    return np.frombuffer(latent, "<f4"), np.frombuffer(embedding, "<f4")
+
+
+def _slices(
+    connection: sqlite3.Connection, database: Path, dims: int, length: int
+) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+    cursor = connection.execute(
+        "SELECT items.id, checksum, latent, embedding "
+        "FROM items JOIN contents ON contents.id = items.content_id ORDER BY items.id"
+    )
+    while rows := cursor.fetchmany(length):
+        yield (
+            np.array([row[0] for row in rows], np.int64),
+            np.stack([_unpack(row, dims, database)[1] for row in rows]),
+        )
+
+
+def _is_whole_webp(data: bytes) -> bool:
+    # A WebP file says in its bytes 4 to 7 how many follow.
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 8 + int.from_bytes(data[4:8], "little")
+
+
+def _damaged(database: Path, reason: str) -> DamagedError:
+    return DamagedError(
+        f"{database} is damaged ({reason}): restore it from a backup, or remove {database.parent} and index the "
+        "pictures again."
+    )
+
+
+def _no_such_item(item_id: int, name: str) -> UserError:
+    return NothingFoundError(f"there is no item {item_id} in the gallery {name}.", code="no_such_item")
