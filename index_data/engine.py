@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
+
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Generation, current, pointer_path
+from index_data.generations import Generation, current, load_faiss, pointer_path
 from train.errors import UserError
 from train.images import Pixels
 
@@ -38,6 +38,8 @@ class _State:
     degraded: str | None
     removed: frozenset[int]  # items taken out of the gallery since the generation was built
     pointer: object  # identity of the file that named the generation
+    selector: Any  # faiss.SearchParameters that pass over the removed ones; None where none are
+    count: int  # of the rows that stay
 
 
 class Engine:
@@ -101,8 +103,7 @@ class Engine:
     @property
     def count(self) -> int:
         """Number of items that can be found."""
-        state = self._state
-        return state.generation.count - len(state.removed)
+        return self._state.count
 
     def embed(self, pixels: Pixels) -> Codes:
         """Latents and embeddings of pictures, (n, size, size, 3)."""
@@ -122,10 +123,9 @@ class Engine:
         self._expect_queries(embeddings)
         state = self._state
         queries = np.ascontiguousarray(embeddings, np.float32)
-        unwanted = state.removed | exclude
         if k < 1 or not len(queries):
             return [[] for _ in queries]
-        return [_nearest(state.generation, query[None], k, unwanted) for query in queries]
+        return [_nearest(state, query[None], k, exclude) for query in queries]
 
     def refresh(self) -> bool:
         """Look for a newer generation and for items removed since; cheap, so a server may call it every second.
@@ -139,7 +139,7 @@ class Engine:
             return True
         removed = self.gallery.removed_since(state.generation.seq)
         if removed != state.removed:
-            self._state = _State(state.generation, state.degraded, removed, state.pointer)
+            self._state = _state(state.generation, state.degraded, removed, state.pointer)
         return False
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class Engine:
         # The pointer is looked at first: if it moves on meanwhile, the next refresh sees that it did.
         pointer = _identity_of(pointer_path(self.gallery))
         generation, degraded = current(self.gallery)
-        return _State(generation, degraded, self.gallery.removed_since(generation.seq), pointer)
+        return _state(generation, degraded, self.gallery.removed_since(generation.seq), pointer)
 
     def _expect_queries(self, embeddings: Vectors) -> None:
         if os.getpid() != self._process:
@@ -171,34 +171,43 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
-def _nearest(generation: Generation, query: Vectors, k: int, unwanted: AbstractSet[int]) -> list[Hit]:
+def _state(generation: Generation, degraded: str | None, removed: frozenset[int], pointer: object) -> _State:
+    if not removed:
+        return _State(generation, degraded, removed, pointer, None, generation.count)
+    faiss = load_faiss()
+    stays = ~np.isin(generation.ids, np.fromiter(removed, np.int64, len(removed)))
+    bits = np.packbits(stays, bitorder="little")
+    selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+    return _State(generation, degraded, removed, pointer, selector, int(np.count_nonzero(stays)))
+
+
+def _nearest(state: _State, query: Vectors, k: int, exclude: AbstractSet[int]) -> list[Hit]:
     """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
-    wanted = min(k + len(unwanted), generation.count)
-    scores, ids = _search(generation, query, wanted)
+    rows = state.generation.count
+    # One more than is wanted shows whether the last one has equals.
+    asked = min(k + len(exclude) + 1, rows)
+    scores, ids = _search(state, query, asked)
     # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
-    while wanted < generation.count and scores[-1] >= _last_wanted(scores, ids, k, unwanted):
-        wanted = min(4 * wanted, generation.count)
-        scores, ids = _search(generation, query, wanted)
-    best = sorted(
-        (-float(score), int(number))
-        for score, number in zip(scores, ids, strict=True)
-        if number not in unwanted
-    )
-    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(best[:k], 1)]
+    while asked < rows and len(scores) == asked and scores[-1] >= _last_wanted(scores, ids, k, exclude):
+        asked = min(4 * asked, rows)
+        scores, ids = _search(state, query, asked)
+    wanted = [(-float(score), int(number)) for score, number in zip(scores, ids, strict=True) if number not in exclude]
+    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(sorted(wanted)[:k], 1)]
 
 
-def _search(generation: Generation, query: Vectors, k: int) -> tuple[Any, Any]:
-    """Scores and item ids of the k nearest rows, best first, scores rounded to where ties are ties."""
+def _search(state: _State, query: Vectors, k: int) -> tuple[Any, Any]:
+    """Scores and item ids of the k nearest rows, best first; scores are rounded, so that ties are ties."""
     if k == 0:
         return np.empty(0, np.float64), np.empty(0, np.int64)
-    scores, rows = generation.index.search(query, k)
+    scores, rows = state.generation.index.search(query, k, params=state.selector)
     found = rows[0] >= 0  # FAISS fills up with -1, and -1 would be the last item
-    # Length 1 to within rounding: a picture's cosine with itself may come out as 1.0000001.
-    return np.clip(np.round(scores[0][found].astype(np.float64), TIE_DECIMALS), -1, 1), generation.ids[rows[0][found]]
+    rounded = np.round(scores[0][found].astype(np.float64), TIE_DECIMALS)
+    # Lengths are 1 to within rounding: a picture's cosine with itself may come out as 1.0000001.
+    return np.clip(rounded, -1.0, 1.0), state.generation.ids[rows[0][found]]
 
 
-def _last_wanted(scores: Any, ids: Any, k: int, unwanted: AbstractSet[int]) -> float:
-    wanted = [score for score, number in zip(scores, ids, strict=True) if int(number) not in unwanted]
+def _last_wanted(scores: Any, ids: Any, k: int, exclude: AbstractSet[int]) -> float:
+    wanted = [score for score, number in zip(scores, ids, strict=True) if int(number) not in exclude]
     return float(wanted[k - 1]) if len(wanted) >= k else -np.inf
 
 

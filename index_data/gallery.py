@@ -191,7 +191,6 @@ class Changes:
 
     def __init__(self, connection: sqlite3.Connection, seq: int) -> None:
         self.seq = seq
-        self.dropped: list[str] = []  # sha256 of contents that no item has any more
         self._connection = connection
         self._now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -244,7 +243,6 @@ class Changes:
                 "UPDATE items SET content_id = ?, size = ?, mtime_ns = ?, seq = ? WHERE id = ?",
                 (content_id, file.size, file.mtime_ns, seq, item_id),
             )
-            self._drop_unused_content(old_content_id)
         self._forget_failure(file)
 
     def move_item(self, item_id: int, file: FileState) -> None:
@@ -258,12 +256,8 @@ class Changes:
     def remove_items(self, ids: Iterable[int]) -> None:
         """Take items out of the gallery; their files are never touched."""
         for item_id in ids:
-            row = self._connection.execute("SELECT content_id FROM items WHERE id = ?", (item_id,)).fetchone()
-            if row is None:
-                continue
-            self._connection.execute("DELETE FROM items WHERE id = ?", (item_id,))
-            self._connection.execute("INSERT INTO removals (item_id, seq) VALUES (?, ?)", (item_id, self.seq))
-            self._drop_unused_content(row[0])
+            if self._connection.execute("DELETE FROM items WHERE id = ?", (item_id,)).rowcount:
+                self._connection.execute("INSERT INTO removals (item_id, seq) VALUES (?, ?)", (item_id, self.seq))
 
     def put_failure(self, file: FileState, error: ImageError, *, other: bool = False) -> None:
         """List a file that cannot be used, in place of what was listed for it before."""
@@ -294,19 +288,7 @@ class Changes:
         self._connection.executemany("DELETE FROM failures WHERE id = ?", ((number,) for number in ids))
 
     def _forget_failure(self, file: FileState) -> None:
-        self._connection.execute(
-            "DELETE FROM failures WHERE root_id = ? AND path = ?", (file.root_id, file.path)
-        )
-
-    def _drop_unused_content(self, content_id: int) -> None:
-        row = self._connection.execute(
-            "SELECT sha256 FROM contents WHERE id = ? "
-            "AND NOT EXISTS (SELECT 1 FROM items WHERE content_id = contents.id)",
-            (content_id,),
-        ).fetchone()
-        if row is not None:
-            self._connection.execute("DELETE FROM contents WHERE id = ?", (content_id,))
-            self.dropped.append(row[0].hex())
+        self._connection.execute("DELETE FROM failures WHERE root_id = ? AND path = ?", (file.root_id, file.path))
 
 
 class Gallery:
@@ -320,30 +302,26 @@ class Gallery:
         self._closed = False
 
     @classmethod
-    def exists(cls, folder: Path) -> bool:
-        """Whether there is a gallery in a folder, however damaged. A killed `create` leaves none."""
-        database = folder / DATABASE
-        return database.is_file() and (database.stat().st_size > 0 or Path(f"{database}-wal").exists())
-
-    @classmethod
     def create(cls, folder: Path, bundle: "Bundle") -> "Gallery":
-        """Make an empty gallery for the embeddings of one model.
+        """Make an empty gallery for the embeddings of one model. If it is killed, there is no gallery.
 
         Raises:
             SettingsError: There is one already.
             DiskError: The disk is full or may not be written.
         """
         gallery = cls(folder)
-        if cls.exists(folder) and not gallery._is_blank():
-            raise SettingsError(f"there is a gallery in {folder} already: choose another name, or open that one.")
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with database_errors(gallery.database):
-            # All tables and the row come in one transaction: a kill leaves a blank file, which counts as none.
+            # All tables and the row come in one transaction: a kill leaves a blank file, which is no gallery.
             connection = _connect(gallery.database, mode="rwc")
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("BEGIN IMMEDIATE")
+                if not _is_blank(connection):
+                    raise SettingsError(
+                        f"there is a gallery in {folder} already: choose another name, or open that one."
+                    )
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, ?)", _identity(folder, bundle))
@@ -364,12 +342,15 @@ class Gallery:
             DamagedError: Its database is no database, or not one of a gallery.
         """
         gallery = cls(folder)
-        if not cls.exists(folder) or gallery._is_blank():
-            raise NothingFoundError(
-                f"there is no gallery in {folder}: make it with `lookalike index add {printable(folder.name)} FOLDER`.",
-                code="no_such_gallery",
-            )
+        missing = NothingFoundError(
+            f"there is no gallery in {folder}: make it with `lookalike index add {printable(folder.name)} FOLDER`.",
+            code="no_such_gallery",
+        )
+        if not gallery.database.is_file():
+            raise missing
         with gallery._reading() as connection:
+            if _is_blank(connection):
+                raise missing
             ((application,),) = connection.execute("PRAGMA application_id")
             ((version,),) = connection.execute("PRAGMA user_version")
             if application != APPLICATION_ID:
@@ -499,7 +480,10 @@ class Gallery:
             "WHERE failures.id > ? AND (NOT other OR ?) ORDER BY failures.id LIMIT ?",
             (after, other, limit),
         )
-        return [Failure(*row[:5], bool(row[5]), row[6]) for row in rows]
+        return [
+            Failure(number, root, place, code, detail, bool(is_other), seen_at)
+            for number, root, place, code, detail, is_other, seen_at in rows
+        ]
 
     def fate(self, root_id: int, path: bytes) -> FileFate | None:
         """What became of a file when it was last looked at; None for a new one."""
@@ -508,7 +492,10 @@ class Gallery:
             "UNION ALL SELECT size, mtime_ns, 0, code, other FROM failures WHERE root_id = :root AND path = :path",
             {"root": root_id, "path": path},
         )
-        return row and FileFate(*row[:4], bool(row[4]))
+        if row is None:
+            return None
+        size, mtime_ns, seq, failure, other = row
+        return FileFate(size, mtime_ns, seq, failure, bool(other))
 
     def has_content(self, sha256: bytes) -> bool:
         """Whether the model's answer for some bytes is known."""
@@ -524,6 +511,22 @@ class Gallery:
         ):
             yield from rows
             after = rows[-1][0]
+
+    def places_of(self, sha256: bytes, limit: int) -> list[tuple[int, int, bytes]]:
+        """Item, root and path of some files that have the same bytes."""
+        return self._all(
+            "SELECT items.id, root_id, path FROM items JOIN contents ON contents.id = content_id "
+            "WHERE sha256 = ? ORDER BY items.id LIMIT ?",
+            (sha256, limit),
+        )
+
+    def has_changed_since(self, seq: int) -> bool:
+        """Whether an item came, went or got another content after a change."""
+        row = self._one(
+            "SELECT EXISTS (SELECT 1 FROM items WHERE seq > :seq) OR EXISTS (SELECT 1 FROM removals WHERE seq > :seq)",
+            {"seq": seq},
+        )
+        return bool(row[0])
 
     def removed_since(self, seq: int) -> frozenset[int]:
         """Ids of the items that were removed after a change."""
@@ -591,10 +594,20 @@ class Gallery:
         with self._transaction() as connection:
             connection.execute("UPDATE gallery SET seq = seq + 1")
             ((seq,),) = connection.execute("SELECT seq FROM gallery")
-            changes = Changes(connection, seq)
-            yield changes
-        for sha256 in changes.dropped:
-            self.thumbnail_path(sha256).unlink(missing_ok=True)
+            yield Changes(connection, seq)
+
+    def drop_unused_contents(self) -> int:
+        """Forget what the model made of bytes that no item has any more, thumbnails included; return how many.
+
+        Not at once with the item: the file may turn up at another place in the same run.
+        """
+        unused = "id NOT IN (SELECT content_id FROM items)"
+        with self._transaction() as connection:
+            rows = connection.execute(f"SELECT sha256 FROM contents WHERE {unused}").fetchall()  # noqa: S608
+            connection.execute(f"DELETE FROM contents WHERE {unused}")  # noqa: S608
+        for (sha256,) in rows:
+            self.thumbnail_path(sha256.hex()).unlink(missing_ok=True)
+        return len(rows)
 
     def close(self) -> None:
         """Close all connections; the last one to close folds the write-ahead log into the database."""
@@ -636,11 +649,6 @@ class Gallery:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-
-    def _is_blank(self) -> bool:
-        with self._reading() as connection:
-            ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
-        return int(tables) == 0
 
     def _one(self, statement: str, values: Any = ()) -> Any:
         with self._reading() as connection:
@@ -703,6 +711,12 @@ def database_errors(database: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise LockedError(f"{database} is being written by another process: try again in a moment.") from error
         raise
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether a database has no tables: a `create` was killed in it, or has just begun."""
+    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+    return int(tables) == 0
 
 
 def _connect(database: Path, mode: str = "rw") -> sqlite3.Connection:

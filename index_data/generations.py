@@ -180,7 +180,7 @@ def _write_files(folder: Path, generation: Generation) -> dict[str, StoredFile]:
         with (folder / name).open("xb") as file:
             counted = _DigestingWriter(file)
             if name == "ids.npy":
-                np.lib.format.write_array(counted, generation.ids)  # type: ignore[arg-type]
+                np.lib.format.write_array(counted, generation.ids)
             else:
                 # Not write_index(path): on a full disk that leaves a short file and says nothing. Python's file raises.
                 writer = faiss.PyCallbackIOWriter(counted.write)
