@@ -26,6 +26,7 @@ _ROWS = (
     Problem("method_not_allowed", 405, 2, "This route does not answer that method"),
     Problem("no_such_gallery", 404, 4, "No such gallery"),
     Problem("no_such_item", 404, 4, "No such item"),
+    Problem("no_such_query", 404, 4, "No such stored query"),
     Problem("origin_refused", 403, 2, "The request came from another site"),
     # What came in.
     Problem("body_too_large", 413, 4, "Too many bytes"),
@@ -51,6 +52,7 @@ _ROWS = (
     Problem("loading", 503, 5, "Still starting"),
     Problem("disk_full", 507, 6, "The disk is full or read-only"),
     Problem("too_many_rejected", 422, 3, "Too many files were rejected"),
+    Problem("internal_error", 500, 1, "A bug in Lookalike"),
 )
 PROBLEMS: dict[str, Problem] = {row.code: row for row in _ROWS}
 
