@@ -105,6 +105,13 @@ class Engine:
         """Number of items that can be found."""
         return self._state.count
 
+    @property
+    def ids(self) -> Ids:
+        """Ids of the items that can be found, rising."""
+        state = self._state
+        ids = state.generation.ids
+        return ids[~np.isin(ids, list(state.removed))] if state.removed else ids
+
     def embed(self, pixels: Pixels) -> Codes:
         """Latents and embeddings of pictures, (n, size, size, 3)."""
         return self.encoder.encode(pixels)
