@@ -12,7 +12,7 @@ from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
 
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Generation, current, load_faiss, pointer_path
+from index_data.generations import Generation, Ids, current, load_faiss, pointer_path
 from train.errors import UserError
 from train.images import Pixels
 
