@@ -1,0 +1,174 @@
+"""What our values look like in an answer."""
+
+import base64
+from urllib.parse import quote
+
+from flask import Response
+from pydantic import BaseModel
+
+from index_data.engine import Hit
+from index_data.gallery import Item
+from search_server import limits
+from search_server.api.schemas import (
+    GalleryOut,
+    HitOut,
+    IndexOut,
+    ItemOut,
+    ModelOut,
+    ProviderOut,
+    QueryOut,
+    QueryWarning,
+    StoredQueryOut,
+)
+from search_server.galleries import ServedGallery
+from search_server.scores import NeighbourScores, label_of
+from search_server.service import StoredQuery
+from search_server.subjects import Subject
+from train.command_line import printable
+
+PREFIX = "/api/v1"
+LONGEST_SIDE = {"thumb": limits.THUMB_SIDE, "preview": limits.PREVIEW_SIDE, "full": None}  # pixels
+FOR_EVER = "private, max-age=31536000, immutable"
+
+
+def json_answer(model: BaseModel, status: int = 200) -> Response:
+    """A model as the body of an answer."""
+    return Response(model.model_dump_json(), status, mimetype="application/json")
+
+
+def cached(answer: Response, etag: str, *, for_ever: bool) -> Response:
+    """Let a client keep an answer: for ever where its address names its content, else until it asks again."""
+    answer.set_etag(etag)
+    answer.headers["Cache-Control"] = FOR_EVER if for_ever else "private, no-cache"
+    return answer
+
+
+def data_uri(data: bytes, content_type: str = "image/webp") -> str:
+    """Bytes as a data: URI."""
+    return f"data:{content_type};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def gallery_address(name: str) -> str:
+    """The path of a gallery."""
+    return f"{PREFIX}/galleries/{quote(name, safe='')}"
+
+
+def describe_gallery(served: ServedGallery) -> GalleryOut:
+    """A gallery, its model and its index."""
+    gallery, engine = served.gallery, served.engine
+    return GalleryOut(
+        name=served.name,
+        items=gallery.count,
+        failures=gallery.failure_count,
+        model=ModelOut(
+            id=gallery.model_id,
+            image_size=gallery.preprocessing.size,
+            dims=gallery.dims,
+            semantic_dims=engine.bundle.semantic_dims,
+            has_decoder=engine.decoder is not None,
+        ),
+        index=describe_index(served),
+        provider=ProviderOut(
+            asked=engine.encoder.asked, used=engine.encoder.provider, degraded=engine.encoder.degraded
+        ),
+    )
+
+
+def describe_index(served: ServedGallery) -> IndexOut:
+    """The index that answers at the moment."""
+    return IndexOut(version=served.engine.generation, kind="flat", exact=True, count=served.engine.count)
+
+
+def describe_item(served: ServedGallery, item: Item) -> ItemOut:
+    """An item, without its place on this machine."""
+    address = _item_address(served.name, item)
+    return ItemOut(
+        id=str(item.id),
+        name=item.name,
+        path=printable(item.path),
+        sha256=item.sha256,
+        width=item.width,
+        height=item.height,
+        format=item.format,
+        bytes=item.size,
+        added_at=item.added_at,
+        thumb=address.format("thumb"),
+        image=address.format("preview"),
+    )
+
+
+def describe_hits(
+    served: ServedGallery, hits: list[Hit], scores: NeighbourScores, *, first_rank: int = 1
+) -> list[HitOut]:
+    """Neighbours with what their scores mean; one that was removed a moment ago is left out."""
+    items = {item.id: item for item in served.gallery.items_by_id([hit.id for hit in hits])}
+    return [
+        _describe_hit(served.name, items[hit.id], rank, hit.score, scores)
+        for rank, hit in enumerate((hit for hit in hits if hit.id in items), first_rank)
+    ]
+
+
+def _describe_hit(gallery: str, item: Item, rank: int, score: float, scores: NeighbourScores) -> HitOut:
+    address = _item_address(gallery, item)
+    return HitOut(
+        id=str(item.id),
+        rank=rank,
+        score=round(score, 6),
+        percentile=scores.percentile(score),
+        label=label_of(score),
+        name=item.name,
+        path=printable(item.path),
+        sha256=item.sha256,
+        width=item.width,
+        height=item.height,
+        thumb=address.format("thumb"),
+        image=address.format("preview"),
+    )
+
+
+def describe_subject(served: ServedGallery, subject: Subject) -> QueryOut:
+    """What was asked about."""
+    if subject.item is not None:
+        image = _item_address(served.name, subject.item).format("preview")
+        place = f"{gallery_address(served.name)}/items/{subject.id}"
+    else:
+        place = f"{gallery_address(served.name)}/queries/{subject.id}"
+        image = f"{place}/image?size=preview"
+    known = subject.id is not None
+    can_paint = known and served.engine.decoder is not None
+    return QueryOut(
+        kind=subject.kind,
+        id=subject.id,
+        name=subject.name,
+        width=subject.width,
+        height=subject.height,
+        image=image if known else None,
+        reconstruction_url=f"{place}/reconstruction?v={served.gallery.model_id}" if can_paint else None,
+        warning=plain_warning(plain=subject.plain),
+    )
+
+
+def describe_query(gallery: str, query: StoredQuery) -> StoredQueryOut:
+    """A stored query."""
+    return StoredQueryOut(
+        id=query.id,
+        name=query.name,
+        width=query.width,
+        height=query.height,
+        format=query.format,
+        bytes=len(query.data),
+        expires_at=query.expires_at,
+        image=f"{gallery_address(gallery)}/queries/{query.id}/image?size=preview",
+        warning=plain_warning(plain=query.plain),
+    )
+
+
+def plain_warning(*, plain: bool) -> QueryWarning | None:
+    """The warning of a picture that is almost one colour."""
+    return "plain-query" if plain else None
+
+
+def _item_address(gallery: str, item: Item) -> str:
+    """The address of an item's image, with {} for the size; it changes with the bytes, so it may be kept for ever."""
+    # Braces of a gallery's name are quoted, so {} is the only field.
+    return f"{gallery_address(gallery)}/items/{item.id}/image?size={{}}&v={item.sha256}"

@@ -1,0 +1,42 @@
+"""What openapi.json says about bodies: pydantic models and pictures, by content type."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+_REFERENCE = "#/components/schemas/{model}"
+PICTURE = {"type": "string", "format": "binary"}
+
+# Schemas of bodies that our own reader checks; `create_app` lays them beside those that flask-openapi finds.
+COMPONENTS: dict[str, Any] = {}
+
+
+def body_of(
+    model: type[BaseModel], *, files: tuple[str, ...], bare: bool = True, several: bool = False
+) -> dict[str, Any]:
+    """A body that is JSON, a form with pictures, or the bare bytes of one picture.
+
+    Args:
+        model: The JSON object; a form has the same fields as text.
+        files: Fields of the form that are pictures.
+        bare: Whether the bytes of one picture may be the whole body.
+        several: Whether a field may come more than once.
+    """
+    schema = model.model_json_schema(ref_template=_REFERENCE)
+    COMPONENTS.update(schema.pop("$defs", {}))
+    COMPONENTS[model.__name__] = schema
+    texts = {name: value for name, value in schema["properties"].items() if not name.endswith("_base64")}
+    picture: dict[str, Any] = {"type": "array", "items": PICTURE} if several else PICTURE
+    form = {"type": "object", "properties": {**texts, **dict.fromkeys(files, picture)}, "additionalProperties": False}
+    content: dict[str, Any] = {
+        "application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}},
+        "multipart/form-data": {"schema": form},
+    }
+    if bare:
+        content["image/*"] = {"schema": PICTURE}
+    return {"content": content, "required": True}
+
+
+def pictures(*content_types: str, described: str) -> dict[str, Any]:
+    """An answer that is a file."""
+    return {"description": described, "content": {kind: {"schema": PICTURE} for kind in content_types}}

@@ -1,0 +1,142 @@
+"""Galleries, their items, and the items' pictures."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+
+from index_data.gallery import Item
+from search_server import limits
+from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_gallery, describe_item, json_answer
+from search_server.api.documents import pictures
+from search_server.api.schemas import (
+    GalleriesOut,
+    GalleryOut,
+    GalleryPath,
+    ImageOptions,
+    ItemOut,
+    ItemPath,
+    ItemsOut,
+    ListItems,
+)
+from search_server.galleries import ServedGallery
+from search_server.problems import DECODING, InvalidRequest, responses
+from search_server.service import Service, service
+from search_server.stopwatch import stage
+from search_server.subjects import find_item, original
+
+items = APIBlueprint("items", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="galleries")])
+
+
+@items.get("/galleries", responses={200: GalleriesOut, **responses()})
+def list_galleries() -> Response:
+    """List the galleries that are served."""
+    return json_answer(GalleriesOut(galleries=[describe_gallery(served) for served in service().galleries]))
+
+
+@items.get("/galleries/<gallery>", responses={200: GalleryOut, **responses("no_such_gallery")})
+def show_gallery(path: GalleryPath) -> Response:
+    """Describe one gallery."""
+    return json_answer(describe_gallery(service().gallery(path.gallery)))
+
+
+@items.get("/galleries/<gallery>/items", responses={200: ItemsOut, **responses("no_such_gallery")})
+def list_items(path: GalleryPath, query: ListItems) -> Response:
+    """List items, page by page: oldest first, newest first, shuffled, or those that are named."""
+    served = service().gallery(path.gallery)
+    with stage("fetch"):
+        if query.ids is not None:
+            found, cursor = _named_items(served, query.ids), None
+        else:
+            found, cursor = _page(served, query)
+    return json_answer(ItemsOut(items=[describe_item(served, item) for item in found], next_cursor=cursor))
+
+
+@items.get("/galleries/<gallery>/items/<id>", responses={200: ItemOut, **responses("no_such_gallery", "no_such_item")})
+def show_item(path: ItemPath) -> Response:
+    """Describe one item."""
+    served = service().gallery(path.gallery)
+    return json_answer(describe_item(served, find_item(served, path.id)))
+
+
+@items.get(
+    "/galleries/<gallery>/items/<id>/image",
+    responses={
+        200: pictures("image/webp", "image/jpeg", "image/png", described="the picture, encoded anew"),
+        304: {"description": "it has not changed"},
+        **responses("no_such_gallery", "no_such_item", "file_missing", "file_changed", *DECODING),
+    },
+)
+def show_image(path: ItemPath, query: ImageOptions) -> Response:
+    """Give an item's picture, upright and encoded anew: never the file's own bytes."""
+    found = service()
+    served = found.gallery(path.gallery)
+    item = find_item(served, path.id)
+    image_format = "webp" if query.size == "thumb" else query.format
+    etag = f"{item.sha256[:32]}-{query.size}-{image_format}"
+    if etag in request.if_none_match:
+        answer = Response(status=304)
+    else:
+        answer = Response(_rendered(found, served, item, query.size, image_format), mimetype=f"image/{image_format}")
+    return cached(answer, etag, for_ever=query.v == item.sha256)
+
+
+def _rendered(found: Service, served: ServedGallery, item: Item, size: str, image_format: str) -> bytes:
+    if size == "thumb":
+        thumbnail = served.gallery.thumbnail(item.sha256)
+        if thumbnail is not None:
+            return thumbnail
+    data = original(served, item)
+    with stage("decode"):
+        return found.originals.render(data, LONGEST_SIDE[size], image_format.upper()).data
+
+
+def _named_items(served: ServedGallery, ids: str) -> list[Item]:
+    words = ids.split(",")
+    if len(words) > limits.LIST:
+        raise InvalidRequest(f"ids: {len(words)} are given, at most {limits.LIST} are allowed.")
+    return [find_item(served, word.strip()) for word in words]
+
+
+def _page(served: ServedGallery, query: ListItems) -> tuple[list[Item], str | None]:
+    """One page and the cursor of the next; a cursor holds where to go on, so that additions shift nothing."""
+    after = _read_cursor(query)
+    if query.seed is None and query.sort == "id":
+        found = served.gallery.items(after=after, limit=query.limit)
+        return found, _cursor(query, found[-1].id) if len(found) == query.limit else None
+    ids = served.engine.ids
+    if query.seed is None:
+        ids = ids[::-1]
+        ids = ids[ids < after] if after else ids
+    else:
+        ids = np.random.default_rng(query.seed).permutation(ids)[after:]
+    chosen = ids[: query.limit].tolist()
+    by_id = {item.id: item for item in served.gallery.items_by_id(chosen)}
+    more = len(ids) > len(chosen)
+    place = after + len(chosen) if query.seed is not None else chosen[-1] if chosen else 0
+    return [by_id[number] for number in chosen if number in by_id], _cursor(query, place) if more else None
+
+
+def _cursor(query: ListItems, place: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([_order(query), place]).encode()).decode().rstrip("=")
+
+
+def _order(query: ListItems) -> str | int:
+    return query.sort if query.seed is None else query.seed
+
+
+def _read_cursor(query: ListItems) -> int:
+    if query.cursor is None:
+        return 0
+    try:
+        padded = query.cursor + "=" * (-len(query.cursor) % 4)
+        content: Any = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        order, place = content
+        if order != _order(query) or type(place) is not int or not 0 <= place < 2**63:
+            raise ValueError("made for another list")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequest("cursor: use the next_cursor of the page before, with the same sort or seed.") from error
+    return place

@@ -1,0 +1,456 @@
+"""What goes in and out of the API: each model is both the check and its own documentation in openapi.json."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from search_server import limits
+
+# An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
+REFERENCE = r"^([0-9]{1,19}|q_[A-Za-z0-9_-]{22})$"
+
+Reference = Annotated[str, Field(pattern=REFERENCE, description="id of an item, or of a stored query (`q_...`)")]
+ImageSize = Literal["thumb", "preview", "full"]
+ImageFormat = Literal["webp", "jpeg", "png"]
+
+
+class Parameters(BaseModel):
+    """What a client sends: a name that is not known is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    @lru_cache
+    def model_json_schema(cls, *args: Any, **settings: Any) -> dict[str, Any]:
+        """The schema; kept, because flask-openapi asks for it with every request."""
+        return super().model_json_schema(*args, **settings)
+
+
+class NoParameters(Parameters):
+    """Of a route that takes none."""
+
+
+# ---- what comes in
+
+
+class GalleryPath(Parameters):
+    """A gallery in an address."""
+
+    gallery: str = Field(description="name of a gallery, see GET /galleries")
+
+
+class ItemPath(GalleryPath):
+    """An item in an address."""
+
+    id: str = Field(description="id of an item")
+
+
+class QueryPath(GalleryPath):
+    """A stored query in an address."""
+
+    id: str = Field(description="id of a stored query (`q_...`)")
+
+
+class GalleryChoice(Parameters):
+    """Which gallery's model a route uses that is not below a gallery."""
+
+    gallery: str | None = Field(None, description="name of a gallery; may be left out where only one is served")
+
+
+class ListItems(Parameters):
+    """Which items, and in which order."""
+
+    limit: int = Field(100, ge=1, le=limits.LIST)
+    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before")
+    sort: Literal["id", "-id"] = Field("id", description="oldest first, or newest first")
+    seed: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="instead: shuffled, the same seed gives the same order"
+    )
+    ids: str | None = Field(None, max_length=20_000, description="only these items: ids with commas between them")
+
+
+class ImageOptions(Parameters):
+    """Which rendering of a picture."""
+
+    size: ImageSize = Field("preview", description=f"thumb {limits.THUMB_SIDE}, preview {limits.PREVIEW_SIDE} px, full")
+    format: ImageFormat = Field("webp", description="a thumb is always WebP")
+    v: str | None = Field(None, max_length=64, description="the item's sha256: the answer may then be kept for ever")
+
+
+class ReconstructionOptions(Parameters):
+    """How a reconstruction is shown."""
+
+    format: Literal["webp", "png", "json"] | None = Field(None, description="wins over `Accept`; default webp")
+    layout: Literal["single", "pair"] = Field("single", description="pair: what came in on the left")
+    size: int | None = Field(None, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="pixels")
+    v: str | None = Field(None, max_length=64, description="anything: tells caches that the model changed")
+
+
+def _crop_from_text(value: Any) -> Any:
+    if isinstance(value, str):
+        parts = value.split(",")
+        return dict(zip("xywh", parts, strict=True)) if len(parts) == 4 else value
+    return value
+
+
+class CropBox(Parameters):
+    """A part of the upright picture, as shares of its width and height."""
+
+    x: float = Field(ge=0, lt=1)
+    y: float = Field(ge=0, lt=1)
+    w: float = Field(gt=0, le=1)
+    h: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _inside(self) -> "CropBox":
+        if self.x + self.w > 1 + 1e-9 or self.y + self.h > 1 + 1e-9:
+            raise ValueError("the crop reaches beyond the picture: x + w and y + h are at most 1")
+        return self
+
+    def box(self) -> tuple[float, float, float, float]:
+        """The same as the decoder takes it."""
+        return (self.x, self.y, self.w, self.h)
+
+
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+Crop = Annotated[
+    CropBox,
+    BeforeValidator(_crop_from_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "description": "x,y,w,h"},
+                {
+                    "type": "object",
+                    "properties": dict.fromkeys("xywh", _SHARE),
+                    "required": list("xywh"),
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+def _words(value: Any) -> Any:
+    """A list of words, also from text with commas between them."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return [word for part in value for word in part.split(",")]
+    return value
+
+
+class NeighbourOptions(Parameters):
+    """Which neighbours."""
+
+    k: int = Field(24, ge=1, le=limits.K, description="how many neighbours")
+    offset: int = Field(0, ge=0, le=limits.OFFSET, description="how many to leave out first")
+    min_score: float | None = Field(None, ge=-1, le=1, description="only neighbours with at least this cosine")
+    exclude_self: bool = Field(True, description="leave out the item that is asked about")
+
+
+class SearchOptions(NeighbourOptions):
+    """Which neighbours, of which part of the picture, and what to tell beside them."""
+
+    crop: Crop | None = Field(None, description="as text: x,y,w,h")
+    store: bool = Field(True, description="keep an uploaded picture for an hour, so that its id can be used again")
+    include: Annotated[list[Literal["reconstruction", "vector"]], BeforeValidator(_words)] = Field(
+        default_factory=list, description="as text: words with commas between them"
+    )
+
+
+class SearchBody(SearchOptions):
+    """A search: for exactly one of a file, a picture as base64, and the id of an item or of a stored query."""
+
+    id: Reference | None = None
+    image_base64: str | None = Field(None, description="the file's bytes; a data: URI is accepted")
+
+
+class PictureBody(Parameters):
+    """One picture: exactly one of a file, base64, and the id of an item or of a stored query."""
+
+    gallery: str | None = Field(None, description="name of a gallery; may be left out where only one is served")
+    id: Reference | None = None
+    image_base64: str | None = Field(None, description="the file's bytes; a data: URI is accepted")
+
+
+class EmbedBody(PictureBody):
+    """Pictures to embed."""
+
+    kind: Literal["search", "code"] = Field("search", description="search: unit-length embeddings; code: latents")
+
+
+class EmbedAddress(GalleryChoice):
+    """The options of an embedding that stand in the address."""
+
+    kind: Literal["search", "code"] = Field("search", description="search: unit-length embeddings; code: latents")
+
+
+class ReconstructBody(PictureBody, ReconstructionOptions):
+    """A picture to reconstruct, and how to show it."""
+
+
+class ReconstructAddress(GalleryChoice, ReconstructionOptions):
+    """The options of a reconstruction that stand in the address."""
+
+
+class QueryBody(Parameters):
+    """A picture to be stored for a while."""
+
+    image_base64: str | None = Field(None, description="the file's bytes; a data: URI is accepted")
+
+
+class PictureSource(Parameters):
+    """One end of a morph."""
+
+    id: Reference | None = None
+    image_base64: str | None = None
+
+
+class MorphOptions(Parameters):
+    """How one picture turns into another."""
+
+    frames: int = Field(24, ge=limits.FRAMES_MIN, le=limits.FRAMES_MAX)
+    path: Literal["lerp", "slerp"] = Field("slerp", description="straight, or along the sphere at even angular speed")
+    easing: Literal["linear", "ease-in", "ease-out", "ease-in-out"] = "linear"
+    pingpong: bool = Field(False, description="and back again")
+    fps: float = Field(12, ge=1, le=60, description="frames a second")
+    size: int = Field(256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side of a frame, pixels")
+    format: Literal["webp", "gif", "strip", "zip", "json"] | None = Field(
+        None, description="wins over `Accept`; default webp. strip: a PNG with all frames in a row; zip: a PNG each"
+    )
+    keep_ends: bool = Field(False, description="the first and last frame are the pictures themselves, not decoded")
+    nearest_k: int = Field(1, ge=0, le=limits.NEAREST_K, description="real pictures beside each frame (json)")
+
+
+class MorphBody(MorphOptions):
+    """A morph between two pictures, each an item, a stored query or a picture as base64."""
+
+    gallery: str | None = Field(None, description="name of a gallery; may be left out where only one is served")
+    a: Reference | PictureSource | None = None
+    b: Reference | PictureSource | None = None
+
+
+class MorphAddress(GalleryChoice, MorphOptions):
+    """The options of a morph that stand in the address."""
+
+
+class MorphLink(MorphOptions):
+    """A morph as a link: both ends are known here."""
+
+    a: Reference
+    b: Reference
+    v: str | None = Field(None, max_length=64, description="anything: tells caches that the model changed")
+
+
+class MorphFrame(Parameters):
+    """One frame of a morph."""
+
+    a: Reference
+    b: Reference
+    t: float = Field(ge=0, le=1, description="0 is a, 1 is b")
+    path: Literal["lerp", "slerp"] = "slerp"
+    size: int = Field(256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side, pixels")
+    v: str | None = Field(None, max_length=64, description="anything: tells caches that the model changed")
+
+
+# ---- what goes out
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Check(BaseModel):
+    """One thing that must work before questions can be answered."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness(BaseModel):
+    """Whether questions can be answered; degraded: they can, more slowly or from older data."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    degraded: list[str]
+    checks: dict[str, Check]
+
+
+class ProviderOut(BaseModel):
+    """Which execution provider was asked for, and which computes."""
+
+    asked: str
+    used: str
+    degraded: str | None = None
+
+
+class ModelOut(BaseModel):
+    """The model of a gallery."""
+
+    id: str
+    image_size: int
+    dims: int
+    semantic_dims: int
+    has_decoder: bool
+
+
+class IndexOut(BaseModel):
+    """The index that answered."""
+
+    version: str
+    kind: str
+    exact: bool
+    count: int
+
+
+class GalleryOut(BaseModel):
+    """One gallery."""
+
+    name: str
+    items: int
+    failures: int
+    model: ModelOut
+    index: IndexOut
+    provider: ProviderOut
+
+
+class GalleriesOut(BaseModel):
+    """All galleries that are served."""
+
+    galleries: list[GalleryOut]
+
+
+class InfoOut(BaseModel):
+    """The server: what it is, what it serves, what it allows."""
+
+    version: str
+    galleries: list[GalleryOut]
+    limits: dict[str, int | float]
+    features: dict[str, bool]
+
+
+class ItemOut(BaseModel):
+    """One picture of a gallery."""
+
+    id: str
+    name: str
+    path: str = Field(description="below the folder that was added; for display, it need not be valid UTF-8")
+    sha256: str
+    width: int
+    height: int
+    format: str
+    bytes: int
+    added_at: str
+    thumb: str
+    image: str
+
+
+class ItemsOut(BaseModel):
+    """A page of items."""
+
+    items: list[ItemOut]
+    next_cursor: str | None
+
+
+class HitOut(BaseModel):
+    """One neighbour."""
+
+    id: str
+    rank: int
+    score: float = Field(description="cosine, -1 to 1")
+    percentile: float | None = Field(
+        description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
+    )
+    label: Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
+    name: str
+    path: str
+    sha256: str
+    width: int
+    height: int
+    thumb: str
+    image: str
+
+
+QueryWarning = Literal["plain-query", "nothing-close"]
+
+
+class QueryOut(BaseModel):
+    """What was asked about."""
+
+    kind: Literal["item", "upload", "stored"]
+    id: str | None = Field(description="of the item or stored query; null for an upload that was not stored")
+    name: str
+    width: int
+    height: int
+    image: str | None = Field(description="address of the picture; null for an upload that was not stored")
+    reconstruction_url: str | None = Field(description="what the model sees; a data: URI with include=reconstruction")
+    reconstruction_mse: float | None = Field(None, description="on values from 0 to 1; with include=reconstruction")
+    warning: QueryWarning | None = Field(
+        None, description="plain-query: almost one colour; nothing-close: even the best neighbour is weak"
+    )
+    vector: list[float] | None = Field(None, description="the embedding; with include=vector")
+
+
+class SearchOut(BaseModel):
+    """Neighbours, best first."""
+
+    query: QueryOut
+    hits: list[HitOut]
+    index: IndexOut
+    provider: str = Field(description="the execution provider that computes")
+    took_ms: dict[str, float]
+
+
+class StoredQueryOut(BaseModel):
+    """A picture that is kept for a while, so that links to its neighbours and morphs work."""
+
+    id: str
+    name: str
+    width: int
+    height: int
+    format: str
+    bytes: int
+    expires_at: str
+    image: str
+    warning: QueryWarning | None
+
+
+class EmbedOut(BaseModel):
+    """Vectors of pictures, in the order in which they came."""
+
+    model: str
+    kind: Literal["search", "code"]
+    dims: int
+    vectors: list[list[float]]
+    took_ms: dict[str, float]
+
+
+class ReconstructionOut(BaseModel):
+    """What the decoder paints of a picture's code."""
+
+    image: str = Field(description="a data: URI")
+    mse: float = Field(description="mean squared difference to the picture at the model's size, values from 0 to 1")
+
+
+class FrameOut(BaseModel):
+    """One frame of a morph."""
+
+    t: float
+    image: str = Field(description="a data: URI (WebP)")
+    nearest: list[HitOut]
+
+
+class MorphOut(BaseModel):
+    """A morph, frame by frame."""
+
+    a: QueryOut
+    b: QueryOut
+    path: str
+    fps: float
+    size: int
+    frames: list[FrameOut]
+    took_ms: dict[str, float]

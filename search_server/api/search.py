@@ -1,0 +1,106 @@
+"""Neighbours: of an item, of a picture that comes with the request, of a stored query."""
+
+from dataclasses import replace
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+
+from search_server.api.answers import (
+    PREFIX,
+    data_uri,
+    describe_hits,
+    describe_index,
+    describe_subject,
+    json_answer,
+)
+from search_server.api.documents import body_of
+from search_server.api.queries import store
+from search_server.api.schemas import (
+    GalleryPath,
+    ItemPath,
+    NeighbourOptions,
+    SearchBody,
+    SearchOptions,
+    SearchOut,
+)
+from search_server.galleries import ServedGallery
+from search_server.incoming import File, read_request
+from search_server.morphing import encode
+from search_server.painting import reconstruct
+from search_server.problems import DECODING, UPLOADING, responses
+from search_server.service import Service, service
+from search_server.stopwatch import stage, took_ms
+from search_server.subjects import Subject, find_item, look_at, one_source
+
+search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
+
+
+@search.post(
+    "/galleries/<gallery>/search",
+    request_body=body_of(SearchBody, files=("image",)),
+    responses={
+        200: SearchOut,
+        **responses(
+            "no_such_gallery",
+            "no_such_item",
+            "no_such_query",
+            "no_decoder",
+            "file_missing",
+            "file_changed",
+            *UPLOADING,
+            *DECODING,
+        ),
+    },
+)
+def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
+    """Find the nearest neighbours of a picture: uploaded, as base64, an item by its id, or a stored query."""
+    found = service()
+    incoming = read_request(SearchBody, query, image_fields=("image",))
+    asked = incoming.options
+    source = one_source(file=incoming.file("image"), image_base64=asked.image_base64, picture_id=asked.id)
+    served = found.gallery(path.gallery)
+    subject = look_at(found, served, source, asked.crop.box() if asked.crop else None)
+    if isinstance(source, File) and asked.store:
+        subject = replace(subject, id=store(found, subject, source).id)
+    return _answer(found, served, subject, asked)
+
+
+@search.get(
+    "/galleries/<gallery>/items/<id>/similar",
+    responses={200: SearchOut, **responses("no_such_gallery", "no_such_item")},
+)
+def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
+    """Find the nearest neighbours of an item: a search that can be linked to."""
+    found = service()
+    served = found.gallery(path.gallery)
+    item = find_item(served, path.id)  # a stored query has no page of its own here
+    subject = look_at(found, served, str(item.id))
+    return _answer(found, served, subject, SearchBody(**query.model_dump()))
+
+
+def _answer(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> Response:
+    itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
+    with stage("search"):
+        hits = served.engine.search(subject.embedding[None], asked.offset + asked.k, exclude=itself)[0]
+        scores = served.neighbour_scores()
+    wanted = [hit for hit in hits[asked.offset :] if asked.min_score is None or hit.score >= asked.min_score]
+    with stage("fetch"):
+        described = describe_hits(served, wanted, scores, first_rank=asked.offset + 1)
+    query = describe_subject(served, subject)
+    if query.warning is None and asked.offset == 0 and (not described or described[0].label == "weak"):
+        query.warning = "nothing-close"
+    if "vector" in asked.include:
+        query.vector = subject.embedding.tolist()
+    if "reconstruction" in asked.include:
+        painted = reconstruct(found, served, subject)
+        query.reconstruction_url = data_uri(encode(painted.image(), "webp"))
+        query.reconstruction_mse = painted.mse
+    return json_answer(
+        SearchOut(
+            query=query,
+            hits=described,
+            index=describe_index(served),
+            provider=served.engine.encoder.provider,
+            took_ms=took_ms(),
+        )
+    )

@@ -1,0 +1,125 @@
+"""`lookalike serve`: galleries as a web page and a REST API."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from search_server.settings import ServerSettings
+from train.command_line import Command, CommandLine, common_options
+from train.errors import NothingFoundError, SettingsError, UserError
+
+if TYPE_CHECKING:
+    from index_data.engine import Engine
+
+
+@click.command(
+    cls=Command,
+    examples="lookalike serve photos\nlookalike serve photos scans --port 9000 --no-browser\n"
+    "lookalike serve ./galleries/photos --provider cuda",
+)
+@click.argument("galleries", nargs=-1, metavar="GALLERY...")
+@click.option("--host", default=ServerSettings.host, help="Address to listen on; the default is this machine alone.")
+@click.option("--port", default=ServerSettings.port, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.option("--provider", default=ServerSettings.provider, help="Execution provider: auto, cpu, cuda, ...")
+@click.option(
+    "--threads", default=ServerSettings.threads, type=click.IntRange(1, 256), help="Requests answered at once."
+)
+@click.option(
+    "--decode-workers",
+    default=ServerSettings.decode_workers,
+    type=click.IntRange(1, 64),
+    help="Most processes that decode pictures.",
+)
+@click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of this server.")
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine without a token: anybody may ask.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, where there is a display.")
+@common_options
+def serve(line: CommandLine, galleries: tuple[str, ...], browser: bool, **settings: Any) -> int:
+    """Serve galleries as a web page and a REST API."""
+    return _serve(line, galleries, ServerSettings(**settings), browser=browser)
+
+
+def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, *, browser: bool) -> int:
+    from search_server.access import is_loopback
+
+    if not is_loopback(settings.host) and not settings.insecure:
+        raise SettingsError(
+            f"--host {settings.host} would let other machines in, and there is no token to keep them out: use "
+            "127.0.0.1 (and, for example, an SSH tunnel), or say --insecure on a network that you trust."
+        )
+    folders = _folders(line, names)
+    # One thread for each request, many requests at a time: set before FAISS and ONNX Runtime are loaded, because
+    # OpenMP's own call does not reach other threads.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    from search_server.serving import Server, bind, run_until_stopped, watch_signals
+
+    listener = bind(settings.host, settings.port)
+    signals = watch_signals()
+    from index_data.engine import Engine
+    from search_server.api.health import check_readiness
+    from search_server.app import create_app
+    from search_server.service import EXTENSION
+
+    def open_engine(folder: Path) -> "Engine":
+        return Engine.open(folder, provider=settings.provider, threads=1)
+
+    app = create_app({name: open_engine(folder) for name, folder in folders.items()}, settings)
+    service = app.extensions[EXTENSION]
+
+    def reload() -> None:
+        for name, folder in folders.items():
+            try:
+                service.galleries.replace(name, open_engine(folder))
+            except UserError as error:
+                line.reporter.say(f"{name} stays as it was: {error.detail}")
+        line.reporter.say(f"Opened again: {', '.join(folders)}.")
+
+    host, port = listener.getsockname()[:2]
+    url = f"http://{'localhost' if is_loopback(host) else f'[{host}]' if ':' in host else host}:{port}/"
+    server = Server(app, listener, settings.threads)
+    readiness = check_readiness(service)  # which also starts a decode worker
+    for sentence in readiness.degraded:
+        line.reporter.say(f"degraded: {sentence}")
+    server.start()
+    line.result({"url": url, "galleries": list(folders)}, f"Serving {', '.join(folders)} at {url}  (Ctrl-C stops)")
+    if browser:
+        _open_browser(url)
+    try:
+        run_until_stopped(server, signals, reload)
+    finally:
+        service.close()
+    return 0
+
+
+def _folders(line: CommandLine, names: tuple[str, ...]) -> dict[str, Path]:
+    """The folders of the galleries by the names that they are served under.
+
+    Raises:
+        NothingFoundError: A gallery is not there, or none is named and the workspace has none.
+        SettingsError: Two would have the same name.
+    """
+    names = names or tuple(line.workspace.names("galleries"))
+    if not names:
+        raise NothingFoundError(
+            f"there is no gallery in {line.workspace.home / 'galleries'}: make one with `lookalike up FOLDER`.",
+            code="no_such_gallery",
+        )
+    folders: dict[str, Path] = {}
+    for name in names:
+        folder = line.workspace.existing("galleries", name)
+        served_as = folder.resolve().name
+        if served_as in folders:
+            raise SettingsError(f"two galleries are called {served_as!r}: rename a folder, or serve one of them.")
+        folders[served_as] = folder
+    return folders
+
+
+def _open_browser(url: str) -> None:
+    import webbrowser
+
+    # Without a display a text browser would take over the terminal.
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)

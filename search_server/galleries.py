@@ -1,0 +1,93 @@
+"""The galleries that are served: each by its name, fresh within a second of a change on disk."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from index_data.engine import Engine
+from index_data.gallery import Gallery
+from search_server.scores import NeighbourScores, sample_size
+from train.errors import UserError
+
+REFRESH_SECONDS = 1.0  # between two looks at the disk
+_SAMPLE_SEED = 0
+
+
+class NoSuchGalleryError(UserError):
+    """A name that is not served here."""
+
+    code = "no_such_gallery"
+
+
+class ServedGallery:
+    """One open gallery under the name that its addresses have."""
+
+    def __init__(self, name: str, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self.engine = engine
+        self._clock = clock
+        self._looked = clock()
+        self._looking = threading.Lock()
+        self._scores: tuple[object, NeighbourScores] | None = None
+
+    @property
+    def gallery(self) -> Gallery:
+        """The items, their codes and thumbnails."""
+        return self.engine.gallery
+
+    def look_for_changes(self) -> None:
+        """Take up what another process added or removed; costs next to nothing where nothing changed."""
+        if self._clock() - self._looked < REFRESH_SECONDS or not self._looking.acquire(blocking=False):
+            return
+        try:
+            self.engine.refresh()
+            self._looked = self._clock()
+        finally:
+            self._looking.release()
+
+    def neighbour_scores(self) -> NeighbourScores:
+        """How near this gallery's pictures are to each other; sampled once for each state of the index."""
+        state = (self.engine.generation, self.engine.count)
+        if self._scores is None or self._scores[0] != state:
+            self._scores = (state, self._sample())
+        return self._scores[1]
+
+    def _sample(self) -> NeighbourScores:
+        ids = self.engine.ids
+        count = sample_size(len(ids))
+        sample = np.sort(np.random.default_rng(_SAMPLE_SEED).choice(ids, count, replace=False))
+        embeddings = self.gallery.embeddings(sample.tolist())
+        found = self.engine.search(embeddings, 2)
+        nearest = [
+            next((hit.score for hit in hits if hit.id != own), None)
+            for own, hits in zip(sample.tolist(), found, strict=True)
+        ]
+        return NeighbourScores(np.array([score for score in nearest if score is not None], np.float32))
+
+
+class Galleries:
+    """All served galleries."""
+
+    def __init__(self, engines: Mapping[str, Engine]) -> None:
+        self._served = {name: ServedGallery(name, engine) for name, engine in engines.items()}
+
+    def __iter__(self) -> Iterator[ServedGallery]:
+        return iter(list(self._served.values()))
+
+    def get(self, name: str) -> ServedGallery:
+        """A gallery by its name.
+
+        Raises:
+            NoSuchGalleryError: It is not served here.
+        """
+        served = self._served.get(name)
+        if served is None:
+            raise NoSuchGalleryError(f"no gallery {name[:100]!r} is served here: there are {', '.join(self._served)}.")
+        served.look_for_changes()
+        return served
+
+    def replace(self, name: str, engine: Engine) -> None:
+        """Serve a newly opened engine under a name; requests in flight finish on the old one."""
+        self._served[name] = ServedGallery(name, engine)

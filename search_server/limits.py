@@ -1,0 +1,49 @@
+"""The limits of every request, in one table: shown by /api/v1/info, named in the problems that they cause."""
+
+from train.images import HTTP_LIMITS, THUMBNAIL_SIDE
+
+MIB = 1 << 20
+
+IMAGE_BYTES = HTTP_LIMITS.bytes  # of one picture
+BODY_BYTES = 28 * MIB  # of a whole request: the largest picture as base64, and the words around it
+TEXT_FIELD_BYTES = 500_000  # of one text field of a form
+FORM_PARTS = 20
+JSON_DEPTH = 32
+JSON_DIGITS = 20  # of an integer: a 64-bit number has at most 20
+K = 1000  # neighbours of one search
+OFFSET = 10_000
+LIST = 1000  # items of one page
+EMBED_IMAGES = 16  # of one call
+FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
+NEAREST_K = 10  # real pictures beside each frame
+FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
+MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
+PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
+THUMB_SIDE = THUMBNAIL_SIDE
+QUERY_SECONDS = 3600  # a stored query is forgotten after an hour ...
+QUERY_BYTES = 128 * MIB  # ... or when newer ones need the room
+QUERY_COUNT = 1000
+
+
+def as_json() -> dict[str, int | float]:
+    """The table as /api/v1/info shows it, with the pictures' own limits."""
+    return {
+        "image_bytes": IMAGE_BYTES,
+        "body_bytes": BODY_BYTES,
+        "pixels": HTTP_LIMITS.pixels,
+        "baseline_jpeg_pixels": HTTP_LIMITS.baseline_jpeg_pixels,
+        "side": HTTP_LIMITS.side,
+        "scans": HTTP_LIMITS.scans,
+        "decode_seconds": HTTP_LIMITS.seconds,
+        "json_depth": JSON_DEPTH,
+        "k_max": K,
+        "offset_max": OFFSET,
+        "list_max": LIST,
+        "embed_images_max": EMBED_IMAGES,
+        "frames_min": FRAMES_MIN,
+        "frames_max": FRAMES_MAX,
+        "frame_side_max": FRAME_SIDE_MAX,
+        "morph_pixels": MORPH_PIXELS,
+        "nearest_k_max": NEAREST_K,
+        "query_seconds": QUERY_SECONDS,
+    }

@@ -1,0 +1,130 @@
+"""What the routes share: the galleries, the decode workers, and what is kept between requests."""
+
+import secrets
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from flask import current_app
+
+from index_data.engine import Engine
+from search_server import limits
+from search_server.cache import BoundedCache
+from search_server.galleries import Galleries, ServedGallery
+from search_server.problems import InvalidRequest
+from search_server.settings import ServerSettings
+from train.decoding import DecodePool
+from train.errors import UserError
+from train.images import FOLDER_LIMITS, HTTP_LIMITS
+
+EXTENSION = "lookalike"
+_FRAME_BYTES, _FRAME_COUNT = 16 * limits.MIB, 2000
+
+
+class NoSuchQueryError(UserError):
+    """A stored query that is forgotten, or never was."""
+
+    code = "no_such_query"
+
+
+@dataclass(frozen=True)
+class StoredQuery:
+    """A picture that somebody asked about, kept for a while as it came."""
+
+    id: str
+    name: str
+    data: bytes
+    width: int
+    height: int
+    format: str
+    plain: bool  # almost one colour
+    expires_at: str
+
+
+def _size_of_query(query: StoredQuery) -> int:
+    return len(query.data)
+
+
+@dataclass
+class Service:
+    """Everything that outlives a request."""
+
+    galleries: Galleries
+    settings: ServerSettings
+    decoding: DecodePool  # of what clients send
+    originals: DecodePool  # of the galleries' files, which may be larger
+    queries: BoundedCache[str, StoredQuery] = field(
+        default_factory=lambda: BoundedCache(
+            _size_of_query,
+            max_bytes=limits.QUERY_BYTES,
+            max_count=limits.QUERY_COUNT,
+            seconds=limits.QUERY_SECONDS,
+        )
+    )
+    frames: BoundedCache[Hashable, bytes] = field(  # of the morph slider, which goes back and forth
+        default_factory=lambda: BoundedCache(len, max_bytes=_FRAME_BYTES, max_count=_FRAME_COUNT)
+    )
+
+    def gallery(self, name: str | None) -> ServedGallery:
+        """A gallery by its name; None means the only one.
+
+        Raises:
+            InvalidRequest: None, and there are several.
+        """
+        if name is None:
+            names = [served.name for served in self.galleries]
+            if len(names) != 1:
+                raise InvalidRequest(f"say which gallery: {', '.join(names)}.")
+            name = names[0]
+        return self.galleries.get(name)
+
+    def store_query(
+        self, data: bytes, *, name: str, width: int, height: int, image_format: str, plain: bool
+    ) -> StoredQuery:
+        """Keep a picture under a new id that nobody can guess."""
+        expires = datetime.now(UTC) + timedelta(seconds=limits.QUERY_SECONDS)
+        query = StoredQuery(
+            id=f"q_{secrets.token_urlsafe(16)}",
+            name=name,
+            data=data,
+            width=width,
+            height=height,
+            format=image_format,
+            plain=plain,
+            expires_at=expires.isoformat(timespec="seconds"),
+        )
+        self.queries.put(query.id, query)
+        return query
+
+    def stored_query(self, query_id: str) -> StoredQuery:
+        """A picture that was stored before.
+
+        Raises:
+            NoSuchQueryError: It is forgotten, or never was.
+        """
+        query = self.queries.get(query_id)
+        if query is None:
+            raise NoSuchQueryError("this stored query is gone: send the picture again.")
+        return query
+
+    def close(self) -> None:
+        """End the decode workers."""
+        self.decoding.close()
+        self.originals.close()
+
+
+def open_service(engines: Mapping[str, Engine], settings: ServerSettings) -> Service:
+    """Put everything together; decode workers start when they are first needed, and end with `close`."""
+    patient = replace(FOLDER_LIMITS, wait_seconds=HTTP_LIMITS.wait_seconds)
+    return Service(
+        galleries=Galleries(engines),
+        settings=settings,
+        decoding=DecodePool(settings.decode_workers, HTTP_LIMITS),
+        originals=DecodePool(settings.decode_workers, patient),
+    )
+
+
+def service() -> Service:
+    """The service of the application that answers the request at hand."""
+    found: Service = current_app.extensions[EXTENSION]
+    return found
