@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -292,6 +293,9 @@ def _refusal(error: OSError) -> ImageError:
 # --- Reading files ------------------------------------------------------------------------------------------------
 
 
+SETTLING_NS = 50_000_000  # a file that changed less than this ago may be half written
+
+
 class OtherFileError(ImageError):
     """The file is not meant to be an image: listed, but not counted as a rejected image."""
 
@@ -322,10 +326,11 @@ def read_file(root: Path, path: bytes, limits: Limits) -> FileContent:
     """
     try:
         with _opened(root, path) as descriptor:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise ImageError(_not_a_file(before.st_mode), code="not_a_file")
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise ImageError(_not_a_file(mode), code="not_a_file")
             _expect_image(path, os.pread(descriptor, HEAD_BYTES, 0))
+            before = _settled(descriptor)
             expect_bytes(before.st_size, limits)
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(before.st_size + 1)
@@ -333,8 +338,23 @@ def read_file(root: Path, path: bytes, limits: Limits) -> FileContent:
     except OSError as error:
         raise _refusal(error) from error
     if len(data) != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageError("It changed while it was read: add the folder again.", code="file_changed")
+        raise _changed_while_read()
     return FileContent(data, before.st_size, before.st_mtime_ns, hashlib.sha256(data).digest())
+
+
+def _changed_while_read() -> ImageError:
+    return ImageError("It changed while it was read: add the folder again.", code="file_changed")
+
+
+def _settled(descriptor: int) -> os.stat_result:
+    """Wait until a file is at rest: within a tick of the clock (4 ms or more), a change does not show in its times."""
+    age = time.time_ns() - os.fstat(descriptor).st_mtime_ns
+    if 0 <= age < SETTLING_NS:
+        time.sleep((SETTLING_NS - age) / 1e9)
+    status = os.fstat(descriptor)
+    if 0 <= time.time_ns() - status.st_mtime_ns < SETTLING_NS:
+        raise _changed_while_read()
+    return status
 
 
 def expect_bytes(size: int, limits: Limits) -> None:
