@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, jsonify, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import Schema
 
@@ -92,7 +92,7 @@ def _register_checks(app: Flask, doorkeeper: Doorkeeper) -> None:
     def finish(response: Response) -> Response:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        if response.mimetype.startswith("image/") or response.mimetype == "application/zip":
+        if (response.mimetype or "").startswith("image/") or response.mimetype == "application/zip":
             response.headers["Content-Security-Policy"] = _PICTURE_POLICY
         response.headers["X-Request-Id"] = g.request_id
         response.headers["Server-Timing"] = stopwatch.server_timing()
@@ -109,4 +109,4 @@ def _register_document(app: OpenAPI) -> None:
     @app.route(f"{PREFIX}/openapi.json")
     def openapi() -> Response:
         """Describe the API for programs (OpenAPI 3.2)."""
-        return app.json.response(app.api_doc)
+        return jsonify(app.api_doc)

@@ -20,6 +20,7 @@ FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
 MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
 PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
 THUMB_SIDE = THUMBNAIL_SIDE
+WEBP_SIDE = 16_383  # longest side that a WebP file can have, so of size=full
 QUERY_SECONDS = 3600  # a stored query is forgotten after an hour ...
 QUERY_BYTES = 128 * MIB  # ... or when newer ones need the room
 QUERY_COUNT = 1000

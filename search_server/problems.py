@@ -65,8 +65,8 @@ REMEDIES: dict[str, str] = {
 class FieldError(BaseModel):
     """Where in a request something is wrong."""
 
-    pointer: str | None = Field(None, description="JSON pointer into the body")
-    parameter: str | None = Field(None, description="name of a query parameter, path part or form field")
+    pointer: str | None = Field(default=None, description="JSON pointer into the body")
+    parameter: str | None = Field(default=None, description="name of a query parameter, path part or form field")
     detail: str
 
 
@@ -127,7 +127,7 @@ _MALFORMED = ("_parsing", "_parsing_size", "_type", "finite_number")
 _CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_format"}
 
 
-def responses(*codes: str) -> dict[int, Any]:
+def responses(*codes: str) -> dict[str | int, Any]:
     """What a route may answer when it refuses, for the OpenAPI document: one entry for each status."""
     by_status: dict[int, list[Problem]] = {}
     for code in ("bad_request", "invalid", "origin_refused", "internal_error", *codes):

@@ -27,7 +27,7 @@ from search_server.subjects import Subject
 from train.command_line import printable
 
 PREFIX = "/api/v1"
-LONGEST_SIDE = {"thumb": limits.THUMB_SIDE, "preview": limits.PREVIEW_SIDE, "full": None}  # pixels
+LONGEST_SIDE = {"thumb": limits.THUMB_SIDE, "preview": limits.PREVIEW_SIDE, "full": limits.WEBP_SIDE}  # pixels
 FOR_EVER = "private, max-age=31536000, immutable"
 
 

@@ -22,7 +22,7 @@ def body_of(
         bare: Whether the bytes of one picture may be the whole body.
         several: Whether a field may come more than once.
     """
-    schema = model.model_json_schema(ref_template=_REFERENCE)
+    schema = dict(model.model_json_schema(ref_template=_REFERENCE))
     COMPONENTS.update(schema.pop("$defs", {}))
     COMPONENTS[model.__name__] = schema
     texts = {name: value for name, value in schema["properties"].items() if not name.endswith("_base64")}

@@ -5,7 +5,7 @@ from flask_openapi import APIBlueprint, Tag
 
 from search_server import limits
 from search_server.api.answers import PREFIX, describe_gallery, json_answer
-from search_server.api.schemas import Check, Health, InfoOut, Readiness
+from search_server.api.schemas import Check, Health, InfoOut, Readiness, Status
 from search_server.galleries import ServedGallery
 from search_server.problems import RETRY_SECONDS, responses
 from search_server.service import Service, service
@@ -51,7 +51,7 @@ def check_readiness(service: Service) -> Readiness:
         )
         degraded += [f"{served.name}: {reason}" for reason in (encoder.degraded, served.engine.degraded) if reason]
     ready = all(check.ok for check in checks.values())
-    status = "unavailable" if not ready else "degraded" if degraded else "ready"
+    status: Status = "unavailable" if not ready else "degraded" if degraded else "ready"
     return Readiness(status=status, degraded=degraded, checks=checks)
 
 

@@ -7,9 +7,7 @@ import numpy as np
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from numpy.typing import NDArray
-from train.interpolation import interpolate
 
-from index_data.engine import embeddings_of
 from search_server import limits
 from search_server.api.answers import (
     PREFIX,
@@ -51,6 +49,8 @@ from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
 from search_server.subjects import Source, Subject, find_item, look_at, one_source, pixels_of
 from train.images import Pixels
+from train.interpolation import Path as WayKind
+from train.interpolation import interpolate
 
 morph = APIBlueprint("morph", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="morph")])
 
@@ -154,7 +154,7 @@ def _format(query: MorphOptions) -> Format:
     return _FORMAT_OF_TYPE.get(request.accept_mimetypes.best_match(list(_FORMAT_OF_TYPE)) or "", "webp")
 
 
-def _way(served: ServedGallery, a: Subject, b: Subject, times: Times, path: str) -> NDArray[np.float32]:
+def _way(served: ServedGallery, a: Subject, b: Subject, times: Times, path: WayKind) -> NDArray[np.float32]:
     """Latents at times from 0 (a) to 1 (b), (n, dims)."""
     return interpolate(a.latent, b.latent, times, path=path, semantic_dims=served.engine.bundle.semantic_dims)
 
@@ -172,7 +172,7 @@ def _answer(found: Service, served: ServedGallery, a: Subject, b: Subject, asked
         if asked.keep_ends:
             frames = _with_ends(frames, times, pixels_of(found, served, a), pixels_of(found, served, b))
         if _format(asked) == "json":
-            return _as_json(served, a, b, asked, times, latents, frames)
+            return _as_json(served, a, b, asked, times, frames)
         with stage("encode"):
             rendered = _as_file(frames, asked)
     answer = Response(rendered.data, mimetype=rendered.content_type)
@@ -205,10 +205,9 @@ def _as_json(
     b: Subject,
     asked: MorphOptions,
     times: Times,
-    latents: NDArray[np.float32],
     frames: Pixels,
 ) -> Response:
-    nearest = _nearest(served, latents, asked.nearest_k)
+    nearest = _nearest(served, frames, asked.nearest_k)
     with stage("encode"):
         images = [data_uri(encode(scale(frame, asked.size), "webp")) for frame in frames]
     return json_answer(
@@ -227,11 +226,14 @@ def _as_json(
     )
 
 
-def _nearest(served: ServedGallery, latents: NDArray[np.float32], k: int) -> list[list[HitOut]]:
+def _nearest(served: ServedGallery, frames: Pixels, k: int) -> list[list[HitOut]]:
+    """The real pictures that are nearest to what each frame shows."""
     if k == 0:
-        return [[] for _ in latents]
+        return [[] for _ in frames]
+    with stage("embed"):
+        embeddings = served.engine.embed(frames).embeddings
     with stage("search"):
-        found = served.engine.search(embeddings_of(served.engine.bundle, latents), k)
+        found = served.engine.search(embeddings, k)
         scores = served.neighbour_scores()
     with stage("fetch"):
         return [describe_hits(served, hits, scores) for hits in found]
