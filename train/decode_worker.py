@@ -55,10 +55,6 @@ class Refused(Exception):
         self.detail = detail
 
 
-class NotAdmitted(Exception):
-    """The parent has no memory for this image at the moment."""
-
-
 # --- The process --------------------------------------------------------------------------------------------------
 
 
@@ -76,10 +72,7 @@ def main() -> None:
     served = 0
     admit = functools.partial(_admit, requests, answers)
     while (request := read_frame(functools.partial(os.read, requests))) is not None:
-        try:
-            reply, payload = answer(json.loads(request[0]) | settings["policy"], request[1], admit)
-        except NotAdmitted:
-            continue
+        reply, payload = answer(json.loads(request[0]) | settings["policy"], request[1], admit)
         del request
         served += 1
         reply["retire"] = _should_retire(served)
@@ -211,7 +204,7 @@ def _admit(requests: int, answers: int, needed: int) -> None:
     _send(answers, {"needs": needed})
     reply = read_frame(functools.partial(os.read, requests))
     if reply is None or not json.loads(reply[0])["admitted"]:
-        raise NotAdmitted
+        raise Refused("busy", "Decoding takes all the memory it may have: try again in a moment.")
 
 
 # --- One request --------------------------------------------------------------------------------------------------
@@ -225,8 +218,6 @@ def answer(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
         if request["task"] == "fit":
             return _fit(request, data, admit)
         return _render(request, data, admit)
-    except NotAdmitted:
-        raise
     except Refused as refusal:
         return {"code": refusal.code, "detail": refusal.detail}, b""
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -376,8 +367,10 @@ def _decode(request: Header, data: bytes, reduction: Reduction, admit: Admit) ->
     if single_pass and len(data) * _LEAST_BLOCKS_PER_BYTE < width * height / 64:
         raise Refused("corrupt", f"It says that it has {width} x {height} pixels, and has too few bytes for them.")
     if image_format == "PNG":
-        # Decoding alone lets flipped bits pass: this compares the checksums.
+        # Decoding alone lets flipped bits pass: this compares the checksums, but not the last.
         image.verify()
+        if _PNG_END not in data:
+            raise Refused("corrupt", "Its end is missing.")
         image = _open(data, image_format)
     factor = _draft(image, reduction(width, height)) if image_format == "JPEG" else 1
     admit(_estimated_bytes(image, image_format, (width, height), single_pass))
@@ -398,6 +391,9 @@ def _decode(request: Header, data: bytes, reduction: Reduction, admit: Admit) ->
 # A block of 8 x 8 takes 2 bits at the very least, an all but empty one; half of that is left for odd subsampling.
 # libjpeg paints what is missing grey and says nothing.
 _LEAST_BLOCKS_PER_BYTE = 8
+
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the empty last chunk with its checksum
 
 
 def _open(data: bytes, image_format: str) -> "Image.Image":

@@ -43,7 +43,7 @@ from train.images import (
 logger = logging.getLogger(__name__)
 
 WORKER_SCRIPT = Path(__file__).with_name("decode_worker.py")
-DECODE_MEMORY = 1 << 30  # bytes that all decoders of a pool may take together, as estimated
+DECODE_MEMORY = 1 << 30  # bytes
 WORKER_BASE_MEMORY = 1 << 30  # of address space: the interpreter, the file, its copies
 WORST_BYTES_PER_PIXEL = 20  # of address space: a picture with alpha has 17 in memory at once
 START_SECONDS = 30.0  # a start takes 0.1 s; a machine that swaps takes longer
@@ -88,18 +88,22 @@ class Rendered:
 class DecodePool:
     """Up to `workers` decoder processes, started when they are first needed; usable from many threads."""
 
-    def __init__(self, workers: int, limits: Limits, *, script: Path = WORKER_SCRIPT) -> None:
+    def __init__(
+        self, workers: int, limits: Limits, *, memory: int = DECODE_MEMORY, script: Path = WORKER_SCRIPT
+    ) -> None:
         """Start nothing yet.
 
         Args:
             workers: Most processes at a time.
             limits: What one image may cost.
+            memory: Bytes that the images in decoding may take together, as estimated; small ones are not counted,
+                and one that needs more than all of it is decoded alone.
             script: The program of the workers; tests give one that breaks down on purpose.
         """
         self.workers = workers
         self.limits = limits
         self._script = script
-        self._memory = _Memory(DECODE_MEMORY)
+        self._memory = _Memory(memory)
         self._changed = threading.Condition()
         self._idle: list[_Worker] = []
         self._alive: set[_Worker] = set()
@@ -238,6 +242,8 @@ class DecodePool:
                 logger.warning("The decoder was stopped on the image with sha256 %s: %s", _digest(data), late)
                 detail = f"It was not decoded within {self.limits.seconds:g} s."
                 raise ImageError(detail, code="decode_timeout") from late
+        if reply.get("code") == BusyError.code:
+            raise BusyError(reply["detail"])
         if "code" in reply:
             raise ImageError(_one_line(reply["detail"]), code=_known(reply["code"]))
         return reply, _split(payload, reply["lengths"]), image_format
@@ -248,14 +254,11 @@ class DecodePool:
         reply, payload = worker.receive(deadline)
         if "needs" not in reply:
             return reply, payload
-        try:
-            with self._memory.reserved(reply["needs"], self.limits.wait_seconds):
-                deadline = time.monotonic() + self.limits.seconds
-                worker.send({"admitted": True}, b"", deadline)
-                return worker.receive(deadline)
-        except BusyError:
-            worker.send({"admitted": False}, b"", deadline)
-            raise
+        # The time limit is for decoding, not for waiting.
+        with self._memory.reserved(reply["needs"], self.limits.wait_seconds) as admitted:
+            deadline = time.monotonic() + self.limits.seconds
+            worker.send({"admitted": admitted}, b"", deadline)
+            return worker.receive(deadline)
 
     @contextlib.contextmanager
     def _worker(self) -> "Iterator[_Worker]":
@@ -265,9 +268,6 @@ class DecodePool:
         try:
             yield worker
             usable = not worker.retired
-        except BusyError:
-            usable = True
-            raise
         finally:
             self._give_back(worker, usable)
 
@@ -443,17 +443,18 @@ class _Memory:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def reserved(self, amount: int, wait_seconds: float | None) -> Iterator[None]:
+    def reserved(self, amount: int, wait_seconds: float | None) -> Iterator[bool]:
+        """Hold an amount until the block ends; gives False where it did not become free in time."""
         amount = min(amount, self._total)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= amount, wait_seconds):
-                raise BusyError("Decoding takes all the memory it may have: try again in a moment.")
-            self._free -= amount
+            admitted = self._changed.wait_for(lambda: self._free >= amount, wait_seconds)
+            held = amount if admitted else 0
+            self._free -= held
         try:
-            yield
+            yield admitted
         finally:
             with self._changed:
-                self._free += amount
+                self._free += held
                 self._changed.notify_all()
 
 

@@ -42,7 +42,7 @@ ODD_NAMES = {
     "a wildcard": b"*.jpg",
     "a shell command": b"$(reboot)`reboot`;reboot.jpg",
     "a backslash": b"back\\slash.jpg",
-    "quotes": b"\"it's\".jpg",
+    "quotes": b'"it\'s".jpg',
     "markup": b"<script>alert(1)<script>.jpg",
     "a percent escape": b"%2e%2e%2fpasswd.jpg",
     "a drive": b"C:con.jpg",
@@ -107,10 +107,10 @@ def test_a_name_is_shown_in_one_printable_line(name):
 
 
 def test_names_are_found_in_folders_of_any_name_and_depth(tmp_path):
-    here = os.fsencode(tmp_path)
     path = b"/".join([b"folder.jpg", b"new\nline", b"\xff", *[b"d" * 50] * 20, b"x.jpg"])
-    os.makedirs(os.path.dirname(here + b"/" + path))
-    Path(os.fsdecode(here + b"/" + path)).write_bytes(encoded(draw_picture(1)))
+    file = tmp_path / os.fsdecode(path)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(encoded(draw_picture(1)))
     assert list(fates(tmp_path)) == [path]
     assert sniff(read_file(tmp_path, path, FOLDER_LIMITS).data) == "PNG"
 
@@ -247,7 +247,9 @@ def test_a_file_is_read_whole_with_its_digest(tmp_path):
     assert content.sha256 == hashlib.sha256(picture).digest()
 
 
-@pytest.mark.parametrize("path", [b"../outside.jpg", b"/etc/passwd", b"a/../b.jpg", b"./a.jpg", b"a//b.jpg", b"", b".."])
+@pytest.mark.parametrize(
+    "path", [b"../outside.jpg", b"/etc/passwd", b"a/../b.jpg", b"./a.jpg", b"a//b.jpg", b"", b".."]
+)
 def test_a_path_does_not_lead_outside(tmp_path, path):
     (tmp_path / "outside.jpg").write_bytes(b"\xff\xd8\xff")
     root = tmp_path / "root"
@@ -350,13 +352,13 @@ def test_other_files_are_told_from_images_that_cannot_be_read(tmp_path):
 
 
 def test_descriptors_are_closed_whatever_happens(tree):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for path in (*ODD_NAMES.values(), b"missing.jpg", b"no/such/folder", b"picture/inside"):
         try:
             read_file(tree, path, FOLDER_LIMITS)
         except ImageError as error:
             assert error.problem.code in PROBLEMS
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
