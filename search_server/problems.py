@@ -200,18 +200,24 @@ def refuse_parameters(error: ValidationError) -> Response:
 
 def register_problems(app: Flask) -> None:
     """Answer every error of the application with a problem, and serve the page of each type."""
-    app.register_error_handler(UserError, _answer_user_error)
+    app.register_error_handler(UserError, answer_user_error)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_bug)
     app.add_url_rule("/problems/<code>", "problem", _explain)
 
 
-def _answer_user_error(error: UserError) -> Response:
+def answer_user_error(error: UserError) -> Response:
+    """The answer to the request at hand that an error stands for."""
+    return problem_response(error.problem.code, public_detail(error), getattr(error, "errors", ()))
+
+
+def public_detail(error: UserError) -> str:
+    """What a client is told of an error; the whole of it goes to the log where it may name this machine's folders."""
     code = error.problem.code
-    if code in _OURS:
-        logger.warning("request %s: %s: %s", g.get("request_id", "-"), code, error.detail)
-        return problem_response(code, REMEDIES[code])
-    return problem_response(code, error.detail, getattr(error, "errors", ()))
+    if code not in _OURS:
+        return error.detail
+    logger.warning("request %s: %s: %s", g.get("request_id", "-"), code, error.detail)
+    return REMEDIES[code]
 
 
 def _answer_http_error(error: HTTPException) -> Response:

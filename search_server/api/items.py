@@ -47,12 +47,17 @@ def show_gallery(path: GalleryPath) -> Response:
 def list_items(path: GalleryPath, query: ListItems) -> Response:
     """List items, page by page: oldest first, newest first, shuffled, or those that are named."""
     served = service().gallery(path.gallery)
+    return json_answer(find_items(served, query))
+
+
+def find_items(served: ServedGallery, query: ListItems) -> ItemsOut:
+    """One page of items, as the API and the page show them."""
     with stage("fetch"):
         if query.ids is not None:
             found, cursor = _named_items(served, query.ids), None
         else:
             found, cursor = _page(served, query)
-    return json_answer(ItemsOut(items=[describe_item(served, item) for item in found], next_cursor=cursor))
+    return ItemsOut(items=[describe_item(served, item) for item in found], next_cursor=cursor)
 
 
 @items.get("/galleries/<gallery>/items/<id>", responses={200: ItemOut, **responses("no_such_gallery", "no_such_item")})

@@ -62,7 +62,7 @@ def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     subject = look_at(found, served, source, asked.crop.box() if asked.crop else None)
     if isinstance(source, File) and asked.store:
         subject = replace(subject, id=store(found, subject, source).id)
-    return _answer(found, served, subject, asked)
+    return json_answer(find_neighbours(found, served, subject, asked))
 
 
 @search.get(
@@ -75,10 +75,11 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
     served = found.gallery(path.gallery)
     item = find_item(served, path.id)  # a stored query has no page of its own here
     subject = look_at(found, served, str(item.id))
-    return _answer(found, served, subject, SearchBody(**query.model_dump()))
+    return json_answer(find_neighbours(found, served, subject, SearchBody(**query.model_dump())))
 
 
-def _answer(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> Response:
+def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
+    """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
     with stage("search"):
         hits = served.engine.search(subject.embedding[None], asked.offset + asked.k, exclude=itself)[0]
@@ -95,12 +96,10 @@ def _answer(found: Service, served: ServedGallery, subject: Subject, asked: Sear
         painted = reconstruct(found, served, subject)
         query.reconstruction_url = data_uri(encode(painted.image(), "webp"))
         query.reconstruction_mse = painted.mse
-    return json_answer(
-        SearchOut(
-            query=query,
-            hits=described,
-            index=describe_index(served),
-            provider=served.engine.encoder.provider,
-            took_ms=took_ms(),
-        )
+    return SearchOut(
+        query=query,
+        hits=described,
+        index=describe_index(served),
+        provider=served.engine.encoder.provider,
+        took_ms=took_ms(),
     )

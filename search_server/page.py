@@ -1,0 +1,197 @@
+"""The web page: its address says what it shows, and it shows it without JavaScript too, only more plainly.
+
+Each view's template draws what the address asks for, and hands the same answer to the page's modules as JSON: they
+draw it again with everything that moves, and need not ask a second time.
+"""
+
+import secrets
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from pydantic import ValidationError
+from werkzeug.wrappers import Response as Redirection
+
+from search_server import limits
+from search_server.api.answers import describe_gallery, gallery_address
+from search_server.api.items import find_items
+from search_server.api.queries import store
+from search_server.api.schemas import ListItems, NoParameters, SearchBody
+from search_server.api.search import find_neighbours
+from search_server.galleries import ServedGallery
+from search_server.incoming import read_request
+from search_server.problems import answer_user_error, from_validation, public_detail
+from search_server.service import service
+from search_server.subjects import look_at, one_file
+from train.errors import UserError
+
+page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+
+SAMPLE = 40  # pictures below the empty search
+NEIGHBOURS = 48  # that are fetched at a time
+LISTED = 120  # pictures of one page of Browse
+_STRIP_FRAMES = 12  # of a morph without JavaScript
+_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
+
+_WARNINGS = {
+    "plain-query": "This picture is almost one colour: there is little to compare.",
+    "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
+}
+
+
+@page.get("/")
+def first_gallery() -> Redirection:
+    """Lead to the first gallery."""
+    served = next(iter(service().galleries))
+    return redirect(url_for("page.start", gallery=served.name))
+
+
+@page.get("/g/<gallery>/")
+def start(gallery: str) -> str:
+    """A place for a picture, above a random choice of the gallery's pictures."""
+    served = service().gallery(gallery)
+    seed = secrets.randbelow(2**31)
+    sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
+    return _view("start", served, {**sample, "seed": seed}, items=sample["items"])
+
+
+@page.get("/g/<gallery>/search")
+def results(gallery: str) -> str | Redirection:
+    """Neighbours of an item (`id`) or of a stored query (`q`)."""
+    asked = request.args.get("id") or request.args.get("q")
+    if not asked:
+        return redirect(url_for("page.start", gallery=gallery))
+    found = service()
+    served = found.gallery(gallery)
+    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=request.args.get("offset", 0))
+    answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
+    more = None
+    if len(answer["hits"]) == NEIGHBOURS:
+        more = f"{_results_address(gallery, asked)}&offset={body.offset + NEIGHBOURS}"
+    initial = answer if body.offset == 0 else None
+    return _view("results", served, initial, title=answer["query"]["name"], more=more, **answer)
+
+
+@page.post("/g/<gallery>/search")
+def search_with_form(gallery: str) -> Redirection:
+    """Take a picture from the plain form, and lead to its neighbours: an address that Back and reload work with."""
+    found = service()
+    served = found.gallery(gallery)
+    incoming = read_request(NoParameters, NoParameters(), image_fields=("image",))
+    file = one_file(file=incoming.file("image"), image_base64=None)
+    stored = store(found, look_at(found, served, file), file)
+    return redirect(_results_address(gallery, stored.id), 303)
+
+
+@page.get("/g/<gallery>/browse")
+def browse(gallery: str) -> str:
+    """All pictures, page by page."""
+    served = service().gallery(gallery)
+    cursor = request.args.get("cursor")
+    listed = find_items(served, _checked(ListItems, limit=LISTED, cursor=cursor)).model_dump(mode="json")
+    more = None
+    if listed["next_cursor"]:
+        more = url_for("page.browse", gallery=gallery, cursor=listed["next_cursor"])
+    return _view("browse", served, listed if cursor is None else None, title="Browse", more=more, items=listed["items"])
+
+
+@page.get("/g/<gallery>/morph")
+def morph(gallery: str) -> str:
+    """One picture that turns into another; without JavaScript its film strip."""
+    served = service().gallery(gallery)
+    a, b = request.args.get("a"), request.args.get("b")
+    strip = None
+    if a and b and served.engine.decoder is not None:
+        strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
+    return _view("morph", served, None, title="Morph", strip=strip)
+
+
+@page.errorhandler(UserError)
+def explain(error: UserError) -> Response | tuple[str, int]:
+    """Show what is wrong in the page's own clothes; where there is no gallery to go on with, as every other route."""
+    try:
+        served = service().gallery((request.view_args or {}).get("gallery"))
+    except UserError:
+        return answer_user_error(error)
+    title, detail = error.problem.title, public_detail(error)
+    return _view("problem", served, None, title=title, detail=detail), error.problem.status
+
+
+def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+    """Draw a view.
+
+    Args:
+        name: Of its template.
+        served: The gallery.
+        initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
+        shown: What the template wants to know beside that.
+    """
+    gallery = describe_gallery(served).model_dump(mode="json")
+    return render_template(
+        f"{name}.html",
+        view=name if name in ("browse", "morph") else "search",
+        gallery=gallery,
+        galleries=[_link(other) for other in service().galleries],
+        root=url_for("page.start", gallery=served.name),
+        attribution=served.engine.bundle.info().get("licence"),
+        version=version("lookalike"),
+        modules=_modules(),
+        data={
+            "gallery": gallery,
+            "root": url_for("page.start", gallery=served.name),
+            "api": gallery_address(served.name),
+            "limits": _limits(),
+            "initial": initial,
+        },
+        **shown,
+    )
+
+
+def _link(served: ServedGallery) -> dict[str, Any]:
+    root = url_for("page.start", gallery=served.name)
+    return {"name": served.name, "items": served.gallery.count, "root": root}
+
+
+def _limits() -> dict[str, int]:
+    """What the page's modules keep to."""
+    return {
+        "image_bytes": limits.IMAGE_BYTES,
+        "sample": SAMPLE,
+        "neighbours": NEIGHBOURS,
+        "reach": limits.OFFSET + NEIGHBOURS,
+        "listed": LISTED,
+    }
+
+
+@cache
+def _modules() -> list[str]:
+    """The page's modules: a browser that knows all of them fetches them at once, not one after the other."""
+    folder = Path(page.static_folder or "")
+    return sorted(file.name for file in folder.glob("*.js") if file.name != _BEFORE_THE_PAINT)
+
+
+def _results_address(gallery: str, picture_id: str) -> str:
+    if picture_id.startswith("q_"):
+        return url_for("page.results", gallery=gallery, q=picture_id)
+    return url_for("page.results", gallery=gallery, id=picture_id)
+
+
+def _checked(model: type[Any], **given: Any) -> Any:
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
+@page.app_template_filter("score")
+def score_words(score: float) -> str:
+    """A cosine with two digits; what is only nearly the same never reads 1.00."""
+    return f"{1 if score > 0.99995 else min(score, 0.9949):.2f}".replace("-", "−")
+
+
+@page.app_template_filter("warning")
+def warning_words(warning: str) -> str:
+    """A warning of the API as a sentence."""
+    return _WARNINGS.get(warning, warning)

@@ -1,0 +1,110 @@
+/** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
+
+/** An answer that is no success, or no answer at all (code `server_gone`). */
+export class Problem extends Error {
+  constructor({ code, title, detail, status = 0 }) {
+    super(detail || title);
+    Object.assign(this, { code, title, detail, status });
+  }
+}
+
+export const SERVER_GONE = {
+  code: "server_gone",
+  title: "The server does not answer",
+  detail: "It may have been stopped, or the connection is gone. Start it again with lookalike serve, then try again.",
+};
+
+/** A stored query's id is told from an item's by this: items are numbered. */
+export function isItem(id) {
+  return /^\d+$/.test(id);
+}
+
+export class Api {
+  /** @param {string} base Address of the gallery. */
+  constructor(base) {
+    this.base = base;
+  }
+
+  /** A random set of items; the same seed gives the same set. */
+  async sample(limit, seed, signal) {
+    const page = await ask(withParameters(`${this.base}/items`, { limit, seed }), { signal });
+    return page.items;
+  }
+
+  /** A page of all items. */
+  items(limit, cursor, signal) {
+    return ask(withParameters(`${this.base}/items`, { limit, cursor }), { signal });
+  }
+
+  /** An item or a stored query. */
+  picture(id, signal) {
+    return ask(`${this.base}/${isItem(id) ? "items" : "queries"}/${encodeURIComponent(id)}`, { signal });
+  }
+
+  /** Neighbours of a picture that is sent; the answer's `query.id` stands for it for an hour. */
+  search(file, k, signal) {
+    return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
+  }
+
+  /** Neighbours of an item or of a stored query. */
+  neighbours(id, k, offset, signal) {
+    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset }), { signal });
+    const headers = { "Content-Type": "application/json" };
+    return ask(`${this.base}/search`, { method: "POST", body: JSON.stringify({ id, k, offset }), headers, signal });
+  }
+
+  /** Store a picture without a search: one end of a morph. */
+  store(file, signal) {
+    return ask(`${this.base}/queries`, { method: "POST", body: form(file, {}), signal });
+  }
+
+  /** The frames of a morph, each with its nearest picture of the gallery. */
+  morph(a, b, path, frames, signal) {
+    return ask(withParameters(`${this.base}/morph`, { a, b, path, frames, nearest_k: 1, format: "json" }), { signal });
+  }
+
+  /** Address of a morph as a file: format webp (animated, there and back) or strip. */
+  morphAddress(a, b, path, format, frames) {
+    return withParameters(`${this.base}/morph`, { a, b, path, format, frames, pingpong: format === "webp" });
+  }
+}
+
+function form(file, fields) {
+  const data = new FormData();
+  data.set("image", file, file.name || "Pasted picture");
+  for (const [name, value] of Object.entries(fields)) data.set(name, String(value));
+  return data;
+}
+
+function withParameters(path, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
+  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+}
+
+async function ask(address, options) {
+  let response;
+  try {
+    response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(SERVER_GONE);
+  }
+  if (response.ok) return response.json();
+  throw new Problem(await problemOf(response));
+}
+
+async function problemOf(response) {
+  const { status } = response;
+  try {
+    const problem = await response.json();
+    const code = problem.code ?? problem.type?.split("/").pop();
+    return { code, title: problem.title, detail: problem.detail, status };
+  } catch {
+    return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status };
+  }
+}
+
+/** Whether a promise was rejected because its question was withdrawn: nothing to tell the reader. */
+export function isWithdrawn(error) {
+  return error?.name === "AbortError";
+}

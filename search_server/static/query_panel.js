@@ -1,0 +1,66 @@
+/** The query beside its results: the picture, what the model sees of it, how long it took. */
+
+import { button, h, icon, iconButton } from "./dom.js";
+import { copyLink } from "./messages.js";
+import { count, milliseconds } from "./words.js";
+
+const WARNINGS = {
+  "plain-query": "This picture is almost one colour: there is little to compare.",
+  "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
+};
+
+/**
+ * @param {object} query As the API describes it, or {name, image} of a picture that is still on its way.
+ * @param {object} gallery As the API describes it.
+ * @param {{morph: (() => void) | null, restart: () => void}} ways
+ */
+export function queryPanel(query, gallery, ways) {
+  const facts = h("p", { class: "query-facts", "aria-busy": "true" }, "Looking …");
+  const seen = h("figure", { class: "query-seen" });
+  const element = h(
+    "section",
+    { class: "query", "aria-label": "Your picture" },
+    iconButton("close", "New search", ways.restart, { class: "icon-button query-close" }),
+    h(
+      "div",
+      { class: "query-pictures" },
+      h("figure", { class: "query-picture" }, framed(query.image, query, `Query: ${query.name}`), h("figcaption", {}, "Your picture")),
+      seen,
+    ),
+    h("div", { class: "query-words" }, h("h1", { class: "query-name", title: query.name }, query.name), facts),
+    h(
+      "div",
+      { class: "actions query-actions" },
+      ways.morph && button("morph", "Morph", ways.morph),
+      button("link", "Copy link", () => copyLink(location.href)),
+    ),
+  );
+  return { element, answered: (answer) => showAnswer(answer, gallery, { element, facts, seen }) };
+}
+
+function framed(source, { width, height }, alt) {
+  const size = width && height ? { width, height } : {};
+  return h("div", { class: "frame" }, h("img", { src: source, alt, ...size, decoding: "async" }));
+}
+
+function showAnswer({ query, index, took_ms: took, provider }, gallery, { element, facts, seen }) {
+  facts.removeAttribute("aria-busy");
+  facts.replaceChildren(
+    size(query),
+    took.embed !== undefined && h("span", {}, `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`),
+    h("span", {}, `Searched ${count(index.count)} in ${milliseconds(took.search)}`),
+  );
+  if (query.reconstruction_url) {
+    seen.replaceChildren(
+      framed(query.reconstruction_url, { width: 1, height: 1 }, "The query as the model paints it from its code"),
+      h("figcaption", {}, h("strong", {}, "What the model sees"), h("span", {}, `Painted from the ${gallery.model.dims} numbers that it keeps of it`)),
+    );
+  }
+  if (query.warning) {
+    element.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, WARNINGS[query.warning] ?? query.warning)));
+  }
+}
+
+function size({ width, height }) {
+  return width ? h("span", {}, `${count(width)} × ${count(height)} pixels`) : null;
+}

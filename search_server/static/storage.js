@@ -1,0 +1,17 @@
+/** What the page remembers on this device. Where storage is refused, it just does not remember. */
+
+export function remembered(name, otherwise) {
+  try {
+    return localStorage.getItem(`lookalike.${name}`) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`lookalike.${name}`, String(value));
+  } catch {
+    // A private window: nothing to be done, nothing lost but a preference.
+  }
+}
