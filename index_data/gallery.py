@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,8 @@ _ITEM_COLUMNS = """
     items.size, items.mtime_ns, items.added_at
 """
 _ITEM_TABLES = "items JOIN contents ON contents.id = items.content_id JOIN roots ON roots.id = items.root_id"
+_VECTOR_COLUMNS = "items.id, checksum, latent, embedding"
+_VECTOR_TABLES = "items JOIN contents ON contents.id = items.content_id"
 _IDS_AT_ONCE = 500  # SQLite takes 999 parameters or more
 
 
@@ -162,6 +164,11 @@ class FileFate:
     seq: int  # of the item; 0 for a failure
     failure: str | None  # its code
     other: bool = False
+
+    def holds_for(self, file: "FileState", *, retry: bool = False) -> bool:
+        """Whether the file has not changed since; with `retry`, a rejected image is worth another look all the same."""
+        same = self.size is not None and (self.size, self.mtime_ns) == (file.size, file.mtime_ns)
+        return same and not (retry and self.failure is not None and not self.other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,24 +232,39 @@ class Changes:
         assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
         return cursor.lastrowid
 
+    def item_at(self, file: FileState) -> tuple[int, int] | None:
+        """Id and content of the item that a file is."""
+        row: tuple[int, int] | None = self._connection.execute(
+            "SELECT id, content_id FROM items WHERE root_id = ? AND path = ?", (file.root_id, file.path)
+        ).fetchone()
+        return row
+
+    def files_of(self, content_id: int, limit: int) -> list[tuple[int, Path, bytes]]:
+        """Item, root and path of files with the same bytes, at most `limit` of them."""
+        rows = self._connection.execute(
+            "SELECT items.id, roots.path, items.path FROM items JOIN roots ON roots.id = root_id "
+            "WHERE content_id = ? ORDER BY items.id LIMIT ?",
+            (content_id, limit),
+        )
+        return [(item_id, Path(os.fsdecode(root)), path) for item_id, root, path in rows]
+
     def put_item(self, file: FileState, content_id: int) -> None:
         """Make a file an item, or give the item that it is its new content; the id stays."""
-        row = self._connection.execute(
-            "SELECT id, content_id, seq FROM items WHERE root_id = ? AND path = ?", (file.root_id, file.path)
-        ).fetchone()
-        if row is None:
+        known = self.item_at(file)
+        if known is None:
             self._connection.execute(
                 "INSERT INTO items (root_id, path, content_id, size, mtime_ns, added_at, seq) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (file.root_id, file.path, content_id, file.size, file.mtime_ns, self._now, self.seq),
             )
         else:
-            item_id, old_content_id, old_seq = row
-            seq = old_seq if old_content_id == content_id else self.seq
+            item_id, old_content_id = known
             self._connection.execute(
-                "UPDATE items SET content_id = ?, size = ?, mtime_ns = ?, seq = ? WHERE id = ?",
-                (content_id, file.size, file.mtime_ns, seq, item_id),
+                "UPDATE items SET content_id = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                (content_id, file.size, file.mtime_ns, item_id),
             )
+            if content_id != old_content_id:
+                self._connection.execute("UPDATE items SET seq = ? WHERE id = ?", (self.seq, item_id))
         self._forget_failure(file)
 
     def move_item(self, item_id: int, file: FileState) -> None:
@@ -275,13 +297,6 @@ class Changes:
                 self._now,
             ),
         )
-
-    def remove_item_of(self, file: FileState) -> None:
-        """Take out the item that a file was before it became unusable."""
-        rows = self._connection.execute(
-            "SELECT id FROM items WHERE root_id = ? AND path = ?", (file.root_id, file.path)
-        ).fetchall()
-        self.remove_items(item_id for (item_id,) in rows)
 
     def forget_failures(self, ids: Iterable[int]) -> None:
         """Take failures off the list whose files are gone."""
@@ -342,15 +357,11 @@ class Gallery:
             DamagedError: Its database is no database, or not one of a gallery.
         """
         gallery = cls(folder)
-        missing = NothingFoundError(
-            f"there is no gallery in {folder}: make it with `lookalike index add {printable(folder.name)} FOLDER`.",
-            code="no_such_gallery",
-        )
         if not gallery.database.is_file():
-            raise missing
+            raise _absent(folder)
         with gallery._reading() as connection:
             if _is_blank(connection):
-                raise missing
+                raise _absent(folder)
             ((application,),) = connection.execute("PRAGMA application_id")
             ((version,),) = connection.execute("PRAGMA user_version")
             if application != APPLICATION_ID:
@@ -363,18 +374,21 @@ class Gallery:
                     f"{folder} has format {version}, and this version of Lookalike reads up to {FORMAT_VERSION}: "
                     "use the version that made it, or a newer one."
                 )
-            try:
-                row = connection.execute("SELECT model_id, dims, preprocessing, created_at FROM gallery").fetchone()
-                gallery.model_id, gallery.dims, preprocessing, gallery.created_at = row
-                gallery.preprocessing = Preprocessing.from_json(json.loads(preprocessing))
-            except (sqlite3.OperationalError, TypeError, ValueError) as error:
-                raise _damaged(gallery.database, str(error)) from error
+        gallery._read_identity()
         return gallery
 
     model_id: str
     dims: int  # of latents and embeddings
     preprocessing: Preprocessing
     created_at: str  # RFC 3339, UTC
+
+    def _read_identity(self) -> None:
+        try:
+            row = self._one("SELECT model_id, dims, preprocessing, created_at FROM gallery")
+            self.model_id, self.dims, preprocessing, self.created_at = row
+            self.preprocessing = Preprocessing.from_json(json.loads(preprocessing))
+        except (sqlite3.OperationalError, TypeError, ValueError) as error:
+            raise _damaged(self.database, str(error)) from error
 
     @property
     def name(self) -> str:
@@ -401,12 +415,25 @@ class Gallery:
                 "new gallery."
             )
 
-    def remember_bundle(self, bundle: "Bundle") -> None:
-        """Keep where the model is now, after it was moved."""
-        _, _, _, folder, from_here, _ = _identity(self.folder, bundle)
-        if self._one("SELECT bundle, bundle_from_here FROM gallery") != (folder, from_here):
+    def accept_model(self, bundle: "Bundle") -> None:
+        """Refuse another model's bundle, unless there is no item yet; remember where the bundle is now.
+
+        Raises:
+            IncompatibleError: The items were embedded by another model; both are named.
+        """
+        if self.count:
+            self.expect_model(bundle)
+        *identity, _ = _identity(self.folder, bundle)
+        columns = "model_id, dims, preprocessing, bundle, bundle_from_here"
+        if bundle.model_id != self.model_id:
+            self.drop_unused_contents()
+        if list(self._one(f"SELECT {columns} FROM gallery")) != identity:  # noqa: S608
             with self._transaction() as connection:
-                connection.execute("UPDATE gallery SET bundle = ?, bundle_from_here = ?", (folder, from_here))
+                connection.execute(
+                    "UPDATE gallery SET model_id = ?, dims = ?, preprocessing = ?, bundle = ?, bundle_from_here = ?",
+                    identity,
+                )
+            self._read_identity()
 
     # --- Reading ---
 
@@ -501,24 +528,15 @@ class Gallery:
         """Whether the model's answer for some bytes is known."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM contents WHERE sha256 = ?)", (sha256,))[0])
 
-    def paths(self, table: str, root_id: int) -> Iterator[tuple[int, int, bytes]]:
-        """Id, content and path of all items (or failures, content 0) of a root, read a slice at a time."""
-        content = "content_id" if table == "items" else "0"
+    def paths(self, table: Literal["items", "failures"], root_id: int) -> Iterator[tuple[int, bytes]]:
+        """Id and path of all items or failures of a root, read a slice at a time."""
         after = 0
         while rows := self._all(
-            f"SELECT id, {content}, path FROM {table} WHERE root_id = ? AND id > ? ORDER BY id LIMIT 4096",  # noqa: S608
+            f"SELECT id, path FROM {table} WHERE root_id = ? AND id > ? ORDER BY id LIMIT 4096",  # noqa: S608
             (root_id, after),
         ):
             yield from rows
             after = rows[-1][0]
-
-    def places_of(self, sha256: bytes, limit: int) -> list[tuple[int, int, bytes]]:
-        """Item, root and path of some files that have the same bytes."""
-        return self._all(
-            "SELECT items.id, root_id, path FROM items JOIN contents ON contents.id = content_id "
-            "WHERE sha256 = ? ORDER BY items.id LIMIT ?",
-            (sha256, limit),
-        )
 
     def has_changed_since(self, seq: int) -> bool:
         """Whether an item came, went or got another content after a change."""
@@ -543,6 +561,22 @@ class Gallery:
                 yield Snapshot(seq, count, _slices(connection, self.database, self.dims, slice_length))
             finally:
                 connection.execute("ROLLBACK")
+
+    def check_database(self) -> list[str]:
+        """What SQLite finds wrong with its file, in sentences; empty when all is well."""
+        try:
+            rows = self._all("PRAGMA integrity_check(20)")
+            orphans = self._all("PRAGMA foreign_key_check")
+        except DamagedError as error:
+            return [error.detail]
+        wrong = [str(row[0]) for row in rows if row[0] != "ok"]
+        return wrong + [f"row {row} of {table} points nowhere" for table, row, *_ in orphans]
+
+    def damaged_items(self) -> list[int]:
+        """Ids of items whose vectors do not have their checksum, or are no embedding."""
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} ORDER BY items.id")  # noqa: S608
+            return [row[0] for row in rows if not _is_sound(row, self.dims)]
 
     def read_original(self, item: Item) -> bytes:
         """The bytes of an item's file.
@@ -665,8 +699,7 @@ class Gallery:
 
     def _vectors(self, ids: Sequence[int]) -> tuple[Vectors, Vectors]:
         rows = self._for_ids(
-            "SELECT items.id, checksum, latent, embedding "
-            "FROM items JOIN contents ON contents.id = items.content_id WHERE items.id IN",
+            f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} WHERE items.id IN",  # noqa: S608
             ids,
         )
         by_id = {row[0]: _unpack(row, self.dims, self.database) for row in rows}
@@ -753,23 +786,27 @@ def _checksum(latent: bytes, embedding: bytes) -> int:
     return zlib.crc32(embedding, zlib.crc32(latent))
 
 
+def _is_sound(row: Any, dims: int) -> bool:
+    """Whether a row of `_VECTOR_COLUMNS` holds what was written."""
+    _, checksum, latent, embedding = row
+    return len(latent) == len(embedding) == 4 * dims and _checksum(latent, embedding) == checksum
+
+
 def _unpack(row: Any, dims: int, database: Path) -> tuple[Vectors, Vectors]:
-    """Latent and embedding of a row (item id, checksum, latent, embedding), checked."""
-    item_id, checksum, latent, embedding = row
-    if len(latent) != len(embedding) or len(embedding) != 4 * dims or _checksum(latent, embedding) != checksum:
+    """Latent and embedding of a row of `_VECTOR_COLUMNS`, checked."""
+    if not _is_sound(row, dims):
         raise DamagedError(
-            f"{database} holds a damaged vector for item {item_id}: run `lookalike index verify --repair "
+            f"{database} holds a damaged vector for item {row[0]}: run `lookalike index verify --repair "
             f"{printable(database.resolve().parent.name)}`."
         )
-    return np.frombuffer(latent, "<f4"), np.frombuffer(embedding, "<f4")
+    return np.frombuffer(row[2], "<f4"), np.frombuffer(row[3], "<f4")
 
 
 def _slices(
     connection: sqlite3.Connection, database: Path, dims: int, length: int
 ) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
     cursor = connection.execute(
-        "SELECT items.id, checksum, latent, embedding "
-        "FROM items JOIN contents ON contents.id = items.content_id ORDER BY items.id"
+        f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} ORDER BY items.id"  # noqa: S608
     )
     while rows := cursor.fetchmany(length):
         yield (
@@ -787,6 +824,15 @@ def _damaged(database: Path, reason: str) -> DamagedError:
     return DamagedError(
         f"{database} is damaged ({reason}): restore it from a backup, or remove {database.parent} and index the "
         "pictures again."
+    )
+
+
+def _absent(folder: Path) -> UserError:
+    if (folder / "indexes").exists():
+        return _damaged(folder / DATABASE, "it is missing or empty, but an index of it is there")
+    return NothingFoundError(
+        f"there is no gallery in {folder}: make it with `lookalike index add {printable(folder.name)} FOLDER`.",
+        code="no_such_gallery",
     )
 
 

@@ -246,8 +246,13 @@ def _point_at(gallery: Gallery, name: str, manifest: bytes) -> None:
 def _remove_old(gallery: Gallery) -> None:
     """Keep the newest generations; those that are open elsewhere live on in memory."""
     for name in stored_names(gallery)[KEPT:]:
-        shutil.rmtree(gallery.folder / "indexes" / name, ignore_errors=True)
+        remove_generation(gallery, name)
     remove_leftovers(gallery.folder)
+
+
+def remove_generation(gallery: Gallery, name: str) -> None:
+    """Remove a generation's files; whoever has it open has it in memory."""
+    shutil.rmtree(gallery.folder / "indexes" / name, ignore_errors=True)
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,353 @@
+"""`lookalike index ...` and `lookalike search`."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from train.command_line import Command, CommandLine, Group, common_options, printable
+from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
+from train.interruption import stop_request
+
+if TYPE_CHECKING:
+    from export.bundle import Bundle
+    from index_data.adding import AddSummary
+    from index_data.engine import Engine, Hit
+    from index_data.folders import Plan
+    from index_data.gallery import Gallery
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DEFAULT_BATCH = 128
+DEFAULT_K = 10
+MAX_K = 1000
+
+
+@click.group(cls=Group)
+def index() -> None:
+    """Make galleries and keep them up to date."""
+
+
+def _working_options(function: Function) -> Function:
+    """Give a command the options that say how files are read and embedded."""
+    options = (
+        click.option(
+            "--model", help="Name or folder of the model.  [default: the gallery's, or the only one there is]"
+        ),
+        click.option(
+            "--provider", default="auto", help="Execution provider: auto, cpu, cuda, tensorrt, ... (see `doctor`)."
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Processes that decode images.  [default: as many as there are cores]",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(1, 256),
+            default=DEFAULT_BATCH,
+            help="Images that are embedded and made durable together.",
+        ),
+        click.option(
+            "--max-bad",
+            type=click.FloatRange(0, 1),
+            default=0.05,
+            help="Share of the images that may be rejected before the command ends with code 3.",
+        ),
+        click.option("--retry", is_flag=True, help="Look again at files that were rejected and have not changed."),
+        click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@index.command(
+    cls=Command,
+    examples="lookalike index add photos ~/Pictures --model photos\nlookalike index add photos ~/More --dry-run",
+)
+@click.argument("gallery")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_working_options
+@common_options
+def add(
+    line: CommandLine, gallery: str, folder: Path, model: str | None, max_bad: float, dry_run: bool, **settings: Any
+) -> None:
+    """Make the images of a folder items of a gallery, which is made if it is not there."""
+    from index_data.adding import add_folder, judge
+    from index_data.folders import expect_images, plan_folder
+    from index_data.gallery import Gallery
+
+    place = line.workspace.place("galleries", gallery)
+    found = _open_if_there(place)
+    if dry_run:
+        _show_plan(line, plan_folder(found, folder, retry=settings["retry"]))
+        return
+    bundle = _bundle(line, found, model)
+    expect_images(folder)
+    with found or Gallery.create(place, bundle) as opened, stop_request() as stop:
+        summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **_given(settings))
+        _show_summary(line, summary, opened, gallery)
+    judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)
+
+
+@index.command(cls=Command, examples="lookalike index scan photos\nlookalike index scan photos --dry-run")
+@click.argument("gallery")
+@_working_options
+@common_options
+def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry_run: bool, **settings: Any) -> None:
+    """Look again at all folders of a gallery: new, changed and moved files, and those that are gone."""
+    from index_data.adding import judge, scan_roots
+    from index_data.folders import places_of_roots, plan_places
+
+    with _existing(line, gallery) as opened, stop_request() as stop:
+        if dry_run:
+            there, not_there = places_of_roots(opened)
+            plan = plan_places(opened, there, not_there, missing=True, retry=settings["retry"])
+            _show_plan(line, plan)
+            return
+        bundle = _bundle(line, opened, model)
+        summary = scan_roots(opened, bundle, reporter=line.reporter, stop=stop, **_given(settings))
+        _show_summary(line, summary, opened, gallery)
+    judge(summary, what=f"the gallery {gallery}", max_bad=max_bad)
+
+
+@index.command(cls=Command, examples="lookalike index verify photos\nlookalike index verify photos --repair")
+@click.argument("gallery")
+@click.option("--repair", is_flag=True, help="Make again what can be made again: index, thumbnails.")
+@common_options
+def verify(line: CommandLine, gallery: str, repair: bool) -> None:
+    """Check everything that a gallery keeps: database, vectors, index, model, thumbnails."""
+    from index_data.verification import verify as check
+
+    with _existing(line, gallery) as opened:
+        findings = check(opened, repair=repair, reporter=line.reporter)
+        count = opened.count
+    lines = [f"{'mended' if found.mended else 'wrong'}: {found.what}: {found.detail}" for found in findings]
+    text = "\n".join([*lines, "" if findings else f"All is well with the {count:,} items of {gallery}."]).strip()
+    line.result({"gallery": gallery, "items": count, "findings": [asdict(found) for found in findings]}, text)
+    left = [found for found in findings if found.harmful and not found.mended]
+    if left:
+        remedy = "" if repair else f": run `lookalike index verify --repair {gallery}`"
+        raise DamagedError(
+            f"the gallery {gallery} has {len(left):,} faults that make answers wrong or missing{remedy}."
+        )
+
+
+@index.command(name="list", cls=Command, examples="lookalike index list\nlookalike index list photos --json")
+@click.argument("gallery", required=False)
+@common_options
+def list_command(line: CommandLine, gallery: str | None) -> None:
+    """List the galleries of the workspace, or what one gallery holds and which files it rejected."""
+    if gallery is not None:
+        _list_one(line, gallery)
+        return
+    records = []
+    for name in line.workspace.names("galleries"):
+        opened = _open_if_there(line.workspace.place("galleries", name))
+        if opened is not None:
+            with opened:
+                records.append(_about(opened))
+    rows = [(each["name"], f"{each['items']:,}", f"{each['rejected']:,}", each["model"]) for each in records]
+    none = f"There is no gallery in {line.workspace.home}: make one with `lookalike index add NAME FOLDER`."
+    text = _table(("gallery", "items", "rejected", "model"), rows, right=(1, 2)) if rows else none
+    line.result({"galleries": records}, text)
+
+
+@click.command(cls=Command, examples="lookalike search photos cat.jpg\nlookalike search photos *.png -k 3 --json")
+@click.argument("gallery")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
+@click.option("-k", type=click.IntRange(1, MAX_K), default=DEFAULT_K, help="How many neighbours of each image.")
+@click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
+@common_options
+def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, provider: str) -> None:
+    """Find the nearest neighbours of images in a gallery."""
+    from index_data.engine import Engine
+    from train.decoding import DecodePool
+    from train.images import FOLDER_LIMITS
+
+    folder = line.workspace.existing("galleries", gallery)
+    answers: list[dict[str, Any]] = []
+    with (
+        Engine.open(folder, provider=provider, decoder=False) as engine,
+        DecodePool(min(len(images), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
+    ):
+        if engine.encoder.degraded or engine.degraded:
+            line.reporter.say(" ".join(filter(None, (engine.encoder.degraded, engine.degraded))))
+        pixels = pool.map(lambda image: _pixels(pool, engine, image), images)
+        for image, seen in pixels:
+            name = printable(os.fsencode(image))
+            if isinstance(seen, ImageError):
+                click.echo(f"lookalike: {name}: {seen.detail}", err=True)
+                answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
+                continue
+            hits = engine.search(engine.embed(seen[None]).embeddings, k)[0]
+            answers.append({"query": name, "hits": _described(engine, hits)})
+        record = {
+            "gallery": engine.gallery.name,
+            "model": engine.gallery.model_id,
+            "provider": engine.encoder.provider,
+            "asked": engine.encoder.asked,
+            "generation": engine.generation,
+            "results": answers,
+        }
+    good = [answer for answer in answers if "hits" in answer]
+    if good or line.as_json:
+        line.result(record, "\n\n".join(_answer_text(answer, titled=len(images) > 1) for answer in good))
+    if not good:
+        raise NothingFoundError("no image could be used as a query.")
+
+
+def _pixels(pool: Any, engine: "Engine", image: Path) -> Any:
+    from train.images import FOLDER_LIMITS, read_file
+
+    data = read_file(image.parent, os.fsencode(image.name), FOLDER_LIMITS).data
+    return pool.fit(data, engine.gallery.preprocessing).pixels
+
+
+def _described(engine: "Engine", hits: "list[Hit]") -> list[dict[str, Any]]:
+    items = {item.id: item for item in engine.gallery.items_by_id([hit.id for hit in hits])}
+    return [
+        {
+            "id": str(hit.id),
+            "rank": hit.rank,
+            "score": round(hit.score, 6),
+            "file": printable(os.fsencode(items[hit.id].file)),
+            "sha256": items[hit.id].sha256,
+            "width": items[hit.id].width,
+            "height": items[hit.id].height,
+        }
+        for hit in hits
+        if hit.id in items
+    ]
+
+
+def _answer_text(answer: dict[str, Any], *, titled: bool) -> str:
+    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["file"]) for hit in answer["hits"]]
+    table = _table(("rank", "score", "file"), rows, right=(0, 1))
+    return f"{answer['query']}\n{table}" if titled else table
+
+
+def _open_if_there(folder: Path) -> "Gallery | None":
+    from index_data.gallery import Gallery
+
+    try:
+        return Gallery.open(folder)
+    except NothingFoundError:
+        return None
+
+
+def _existing(line: CommandLine, gallery: str) -> "Gallery":
+    from index_data.gallery import Gallery
+
+    return Gallery.open(line.workspace.existing("galleries", gallery))
+
+
+def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> "Bundle":
+    """The model that was asked for, else the gallery's, else the only one of the workspace."""
+    from export.bundle import Bundle
+
+    if model is not None:
+        return Bundle.open(line.workspace.existing("models", model))
+    if gallery is not None:
+        return Bundle.open(gallery.bundle_folder)
+    names = line.workspace.names("models")
+    if len(names) == 1:
+        return Bundle.open(line.workspace.existing("models", names[0]))
+    if names:
+        raise SettingsError(f"there are the models {', '.join(names)}: say which one with --model.")
+    raise NothingFoundError(
+        f"there is no model in {line.workspace.home}: train and export one first, or name its folder with --model. "
+        "`lookalike up FOLDER` does all of it."
+    )
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _show_plan(line: CommandLine, plan: "Plan") -> None:
+    text = (
+        f"Would read {plan.to_read:,} files ({plan.new:,} new, {plan.changed:,} changed), leave {plan.unchanged:,} as "
+        f"they are, and take out {plan.missing:,} items whose file is gone."
+    )
+    if plan.folders_not_there:
+        text += f" Not there, so left alone: {', '.join(plan.folders_not_there)}."
+    line.result(asdict(plan), text)
+
+
+def _show_summary(line: CommandLine, summary: "AddSummary", gallery: "Gallery", asked: str) -> None:
+    from index_data.adding import FAILURES_FILE
+    from train.progress import duration
+
+    rate = summary.embedded / summary.seconds if summary.seconds else 0.0
+    counts = {
+        "embedded": summary.embedded,
+        "duplicates": summary.duplicate,
+        "moved": summary.moved,
+        "unchanged": summary.unchanged,
+        "from an earlier run": summary.resumed,
+        "rejected": summary.rejected_count,
+        "no images": summary.other,
+        "taken out": summary.removed,
+    }
+    listed = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
+    lines = [
+        f"{summary.seen:,} files in {duration(summary.seconds)} ({rate:,.1f} embedded/s): {listed or 'none'}.",
+        f"The gallery {gallery.name} has {gallery.count:,} items (generation {summary.generation}) in {gallery.folder}.",
+    ]
+    if summary.rejected_count:
+        reasons = ", ".join(f"{number:,} {code}" for code, number in summary.rejected.items())
+        lines.append(f"Rejected: {reasons}. Each file with its reason: {gallery.folder / FAILURES_FILE}")
+    home = "" if line.workspace.home == Path("lookalike") else f" --home {line.workspace.home}"
+    lines.append(f"Next: lookalike serve {asked}{home}")
+    line.result(asdict(summary) | {"gallery": gallery.name, "items": gallery.count}, "\n".join(lines))
+
+
+def _list_one(line: CommandLine, gallery: str) -> None:
+    from index_data.adding import FAILURES_FILE
+
+    with _existing(line, gallery) as opened:
+        record = _about(opened)
+    lines = [
+        f"{record['name']}: {record['items']:,} items, model {record['model']}, generation {record['generation']}",
+        *(f"  {root}" for root in record["roots"]),
+        *(f"  rejected: {number:,} {code}" for code, number in record["rejected_by_code"].items()),
+    ]
+    if record["rejected"]:
+        lines.append(f"  each rejected file with its reason: {opened.folder / FAILURES_FILE}")
+    line.result(record, "\n".join(lines))
+
+
+def _about(gallery: "Gallery") -> dict[str, Any]:
+    from index_data.generations import current_name
+
+    return {
+        "name": gallery.name,
+        "folder": str(gallery.folder),
+        "items": gallery.count,
+        "rejected": gallery.failure_count,
+        "rejected_by_code": gallery.failures_by_code(),
+        "model": gallery.model_id,
+        "model_folder": printable(os.fsencode(gallery.bundle_folder)),
+        "dims": gallery.dims,
+        "image_size": gallery.preprocessing.size,
+        "roots": [printable(os.fsencode(root)) for root in gallery.roots().values()],
+        "generation": current_name(gallery),
+        "created_at": gallery.created_at,
+    }
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[int, ...]) -> str:
+    """Columns of text, those of numbers to the right."""
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [titles, *rows]
+    )
