@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
 from export.bundle import Bundle
 from export.sessions import Encoder
-
+from index_data.config import MAX_BAD, AddSettings
 from index_data.folders import (
     Found,
     Place,
@@ -39,10 +40,7 @@ from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError, read_fil
 from train.interruption import StopRequest
 from train.progress import SILENT, Reporter, Task
 
-BATCH = 128  # images that are embedded and committed together
-MAX_BATCH = 256  # the most work that a kill may cost
 OUTCOMES_A_COMMIT = 4  # times the batch: files that need no embedding do not wait for a full one
-MAX_BAD = 0.05  # share of the images that may be rejected before a command says that something is wrong
 MAX_BAD_EMBEDDINGS = 0.01  # share; beyond it the model is broken, not the pictures
 BAD_EMBEDDINGS_ALLOWED = 10  # before that share counts
 LENGTH_TOLERANCE = 1e-3  # of an embedding, whose length is 1; what fp16 graphs round is half of that
@@ -79,22 +77,6 @@ class AddSummary:
     def rejected_count(self) -> int:
         """Images that cannot be used."""
         return sum(self.rejected.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddSettings:
-    """How a run works; what it finds does not depend on it."""
-
-    provider: str = "auto"  # execution provider that is asked for
-    workers: int = len(os.sched_getaffinity(0))  # processes that decode
-    batch: int = BATCH  # images that are embedded and committed together
-    retry: bool = False  # look again at files that were rejected before and have not changed
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.batch <= MAX_BATCH:
-            raise UserError(f"the batch is {self.batch}, but it must be from 1 to {MAX_BATCH} images.")
-        if self.workers < 1:
-            raise UserError(f"there are to be {self.workers} workers, but it takes at least 1.")
 
 
 def add_folder(

@@ -1,13 +1,14 @@
 """`lookalike index ...` and `lookalike search`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from index_data.config import MAX_BAD, MAX_BATCH, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options, printable
 from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
 from train.interruption import stop_request
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-DEFAULT_BATCH = 128
 DEFAULT_K = 10
 MAX_K = 1000
 
@@ -38,23 +38,27 @@ def _working_options(function: Function) -> Function:
             "--model", help="Name or folder of the model.  [default: the gallery's, or the only one there is]"
         ),
         click.option(
-            "--provider", default="auto", help="Execution provider: auto, cpu, cuda, tensorrt, ... (see `doctor`)."
+            "--provider",
+            default=AddSettings.provider,
+            help="Execution provider: auto, cpu, cuda, tensorrt, ... (see `doctor`).",
         ),
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help="Processes that decode images.  [default: as many as there are cores]",
+            default=AddSettings.workers,
+            show_default="as many as there are cores",
+            help="Processes that decode images.",
         ),
         click.option(
             "--batch",
-            type=click.IntRange(1, 256),
-            default=DEFAULT_BATCH,
+            type=click.IntRange(1, MAX_BATCH),
+            default=AddSettings.batch,
             help="Images that are embedded and made durable together.",
         ),
         click.option(
             "--max-bad",
             type=click.FloatRange(0, 1),
-            default=0.05,
+            default=MAX_BAD,
             help="Share of the images that may be rejected before the command ends with code 3.",
         ),
         click.option("--retry", is_flag=True, help="Look again at files that were rejected and have not changed."),
@@ -89,7 +93,7 @@ def add(
     bundle = _bundle(line, found, model)
     expect_images(folder)
     with found or Gallery.create(place, bundle) as opened, stop_request() as stop:
-        summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **_given(settings))
+        summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
     judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)
 
@@ -110,7 +114,7 @@ def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry
             _show_plan(line, plan)
             return
         bundle = _bundle(line, opened, model)
-        summary = scan_roots(opened, bundle, reporter=line.reporter, stop=stop, **_given(settings))
+        summary = scan_roots(opened, bundle, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
     judge(summary, what=f"the gallery {gallery}", max_bad=max_bad)
 
@@ -265,10 +269,6 @@ def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> 
     )
 
 
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
-
-
 def _show_plan(line: CommandLine, plan: "Plan") -> None:
     text = (
         f"Would read {plan.to_read:,} files ({plan.new:,} new, {plan.changed:,} changed), leave {plan.unchanged:,} as "
@@ -297,7 +297,7 @@ def _show_summary(line: CommandLine, summary: "AddSummary", gallery: "Gallery", 
     listed = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
     lines = [
         f"{summary.seen:,} files in {duration(summary.seconds)} ({rate:,.1f} embedded/s): {listed or 'none'}.",
-        f"The gallery {gallery.name} has {gallery.count:,} items (generation {summary.generation}) in {gallery.folder}.",
+        f"Gallery {gallery.name}: {gallery.count:,} items, generation {summary.generation}, in {gallery.folder}.",
     ]
     if summary.rejected_count:
         reasons = ", ".join(f"{number:,} {code}" for code, number in summary.rejected.items())
@@ -341,7 +341,7 @@ def _about(gallery: "Gallery") -> dict[str, Any]:
     }
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[int, ...]) -> str:
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> str:
     """Columns of text, those of numbers to the right."""
     widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
     return "\n".join(
