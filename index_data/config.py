@@ -1,0 +1,27 @@
+"""Settings of a run that adds to a gallery."""
+
+import os
+from dataclasses import dataclass
+
+from train.errors import SettingsError
+
+MAX_BATCH = 256  # images: the most work that a kill may cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddSettings:
+    """How a run works; what it finds does not depend on it."""
+
+    provider: str = "auto"  # execution provider that is asked for
+    workers: int = len(os.sched_getaffinity(0))  # processes that decode
+    batch: int = 128  # images that are embedded and committed together
+    retry: bool = False  # look again at files that were rejected before and have not changed
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise SettingsError(f"the batch is {self.batch}, but it must be from 1 to {MAX_BATCH} images.")
+        if self.workers < 1:
+            raise SettingsError(f"there are to be {self.workers} workers, but it takes at least 1.")
+
+
+MAX_BAD = 0.05  # share of the images that may be rejected before a command says that something is wrong
