@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
+
+from export.bundle import Bundle, ModelFacts, probe_pixels, write_bundle
+from export.sessions import Encoder
+from train.images import Preprocessing
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -71,3 +77,68 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         else:
             draw_picture(number).save(place / f"picture-{number:02}.jpg", quality=95)
     yield folder
+
+
+AVERAGED_SIZE = 32  # pixels of the bundle that averages colours
+AVERAGED_GRID = 8  # its latent: the mean colour of each of 8 x 8 cells
+
+
+def averaging_graphs() -> tuple[bytes, bytes]:
+    """Encoder and decoder of a model without training: 8 x 8 mean colours, around middle grey."""
+    cell, dims = AVERAGED_SIZE // AVERAGED_GRID, AVERAGED_GRID**2 * 3
+    size, grid = AVERAGED_SIZE, AVERAGED_GRID
+    encoder = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["means"], kernel_shape=[cell, cell], strides=[cell, cell]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("Div", ["flat", "white"], ["shares"]),
+        helper.make_node("Sub", ["shares", "grey"], ["latent"]),
+        helper.make_node("LpNormalization", ["latent"], ["embedding"], axis=1, p=2),
+    ]
+    decoder = [
+        helper.make_node("Add", ["latent", "grey"], ["shares"]),
+        helper.make_node("Clip", ["shares", "zero", "one"], ["clipped"]),
+        helper.make_node("Mul", ["clipped", "white"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "grid"], ["means"]),
+        helper.make_node("Resize", ["means", "", "scales"], ["planes"], mode="nearest"),
+        helper.make_node("Transpose", ["planes"], ["float"], perm=[0, 2, 3, 1]),
+        helper.make_node("Round", ["float"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["pixels"], to=TensorProto.UINT8),
+    ]
+    constants = {
+        "white": np.float32(255),
+        "grey": np.float32(0.5),
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "grid": np.array([-1, 3, grid, grid], np.int64),
+        "scales": np.array([1, 1, cell, cell], np.float32),
+    }
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", size, size, 3])
+    latent = helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["n", dims])
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", dims])
+    return (
+        _onnx_file(encoder, [pixels], [latent, embedding], constants),
+        _onnx_file(decoder, [latent], [pixels], constants),
+    )
+
+
+def _onnx_file(nodes: list, inputs: list, outputs: list, constants: dict[str, np.ndarray]) -> bytes:
+    used = {name for node in nodes for name in node.input}
+    initializers = [numpy_helper.from_array(np.asarray(c), name) for name, c in constants.items() if name in used]
+    graph = helper.make_graph(nodes, "averaging", inputs, outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A real bundle, with decoder, whose model averages colours. Read only."""
+    encoder, decoder = averaging_graphs()
+    graphs = {("encoder", "fp32"): encoder, ("decoder", "fp32"): decoder}
+    facts = ModelFacts(preprocessing=Preprocessing(AVERAGED_SIZE), dims=AVERAGED_GRID**2 * 3, source="mean colours")
+    folder = tmp_path_factory.mktemp("models") / "averaging"
+    without_probes = write_bundle(folder, graphs, facts, None)
+    probes = Encoder.open(without_probes, provider="cpu").encode(probe_pixels(AVERAGED_SIZE)).embeddings
+    return write_bundle(folder, graphs, facts, probes)
