@@ -1,0 +1,241 @@
+"""The training images, decoded once: a uint8 memory map and a journal that says which file each row came from.
+
+    images/pixels.bin      rows of size * size * 3 bytes, in the order of the journal's stored files
+    images/journal.jsonl   one line for each file that was looked at: stored, duplicate, rejected or other
+    images/COMPLETE        every file of the folder has been looked at
+
+Pixels are durable before the journal names them, so that a kill loses at most the files since the last commit: what the
+journal does not name is cut off and decoded again.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from train.decoding import DecodePool
+from train.errors import ImageError
+from train.files import disk_errors, sync_folder, write_file
+from train.images import (
+    FOLDER_LIMITS,
+    FoundFile,
+    OtherFileError,
+    Pixels,
+    Preprocessing,
+    Rejected,
+    find_files,
+    looks_like_image,
+    read_file,
+)
+from train.interruption import StopRequest
+from train.progress import Reporter
+
+COMMIT_FILES = 256  # looked at between two commits: at most these are decoded again after a kill
+
+Record = dict[str, Any]  # one line of the journal
+
+
+@dataclass(frozen=True)
+class CacheSummary:
+    """What became of the files of a folder."""
+
+    stored: int  # images that can be trained on
+    duplicate: int  # files with the same bytes as one of them
+    rejected: dict[str, int]  # images that cannot be used, by code
+    other: int  # files that are not meant to be images
+
+    @property
+    def rejected_count(self) -> int:
+        """Images that cannot be used."""
+        return sum(self.rejected.values())
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of the images that cannot be used."""
+        return self.rejected_count / max(self.stored + self.duplicate + self.rejected_count, 1)
+
+
+class ImageCache:
+    """The cache inside a run folder: filled once, then only read."""
+
+    def __init__(self, folder: Path, preprocessing: Preprocessing) -> None:
+        self.folder = folder
+        self.size = preprocessing.size
+        self.preprocessing = preprocessing
+        self._pixels = folder / "pixels.bin"
+        self._journal = folder / "journal.jsonl"
+        self._complete = folder / "COMPLETE"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file of the folder was looked at."""
+        return self._complete.exists()
+
+    def records(self) -> list[Record]:
+        """What the journal says of each file, in order; a torn last line is left out."""
+        if not self._journal.exists():
+            return []
+        lines = self._journal.read_bytes().split(b"\n")
+        # Without a line feed at its end the last line is torn, whether or not it parses.
+        return [json.loads(line) for line in lines[:-1]]
+
+    def pixels(self) -> Pixels:
+        """All rows, (n, size, size, 3), as a read-only memory map."""
+        rows = len(self.hashes())
+        return np.memmap(self._pixels, np.uint8, "r", shape=(rows, self.size, self.size, 3))
+
+    def hashes(self) -> list[str]:
+        """SHA-256 of the file behind each row, in hexadecimal."""
+        return [record["sha256"] for record in self.records() if record["fate"] == "stored"]
+
+    def failures(self) -> list[Record]:
+        """Path, code and detail of the files that could not be used."""
+        return [record for record in self.records() if record["fate"] in ("rejected", "other")]
+
+    def summary(self) -> CacheSummary:
+        """Count what the journal says."""
+        records = self.records()
+        fates = Counter(record["fate"] for record in records)
+        rejected = Counter(record["code"] for record in records if record["fate"] == "rejected")
+        return CacheSummary(fates["stored"], fates["duplicate"], dict(sorted(rejected.items())), fates["other"])
+
+    def fill(self, source: Path, *, workers: int, reporter: Reporter, stop: StopRequest) -> CacheSummary:
+        """Look at every file below a folder that the journal does not name yet, by rising path.
+
+        Raises:
+            Interrupted: The user asked to stop; what was decoded is kept.
+            NothingFoundError: `source` is not a folder.
+            DiskError: The disk is full.
+        """
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            known = self._recover()
+            seen = {os.fsencode(record["path"]) for record in known}
+            found = sorted(find_files(source), key=lambda file: file.path)
+            left = [file for file in found if file.path not in seen]
+            with reporter.task("reading images", len(found), "files") as task:
+                task.resume_at(len(found) - len(left))
+                with _Writer(self._pixels, self._journal, known) as writer:
+                    for record, pixels in _decoded(source, left, self.preprocessing, workers):
+                        fate = writer.add(record, pixels)
+                        task.advance(**({fate: 1} if fate != "stored" else {}))
+                        if stop:
+                            writer.commit()
+                            stop.raise_if_set("what was read so far is kept: the same command goes on from there.")
+            write_file(self._complete, b"")
+        return self.summary()
+
+    def _recover(self) -> list[Record]:
+        """Cut journal and pixels back to what both have, and return the journal's records."""
+        records = self.records()
+        row_bytes = self.size * self.size * 3
+        rows = self._pixels.stat().st_size // row_bytes if self._pixels.exists() else 0
+        whole: list[Record] = []
+        stored = 0
+        for record in records:
+            if record["fate"] == "stored":
+                if stored == rows:
+                    break
+                stored += 1
+            whole.append(record)
+        write_file(self._journal, b"".join(_line(record) for record in whole))
+        with self._pixels.open("ab") as file:
+            file.truncate(stored * row_bytes)
+        sync_folder(self.folder)
+        return whole
+
+
+class _Writer:
+    """Appends rows and journal lines, pixels first."""
+
+    def __init__(self, pixels: Path, journal: Path, known: list[Record]) -> None:
+        self._pixels: BinaryIO = pixels.open("ab")
+        self._journal: BinaryIO = journal.open("ab")
+        self._hashes = {record["sha256"] for record in known if record["fate"] == "stored"}
+        self._pending: list[Record] = []
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self._pixels.close()
+            self._journal.close()
+
+    def add(self, record: Record, pixels: Pixels | None) -> str:
+        """Take one file's record and, if it is an image, its pixels; return its fate."""
+        if pixels is not None:
+            if record["sha256"] in self._hashes:
+                record = {**record, "fate": "duplicate"}
+            else:
+                self._hashes.add(record["sha256"])
+                self._pixels.write(pixels.tobytes())
+        self._pending.append(record)
+        if len(self._pending) >= COMMIT_FILES:
+            self.commit()
+        fate: str = record["fate"]
+        return fate
+
+    def commit(self) -> None:
+        """Make the pixels durable, then name them."""
+        self._pixels.flush()
+        os.fsync(self._pixels.fileno())
+        self._journal.write(b"".join(_line(record) for record in self._pending))
+        self._journal.flush()
+        os.fsync(self._journal.fileno())
+        self._pending = []
+
+
+def _decoded(
+    source: Path, files: list[FoundFile | Rejected], preprocessing: Preprocessing, workers: int
+) -> Iterator[tuple[Record, Pixels | None]]:
+    """The record of each file, in order, and the pixels of those that are images."""
+    with DecodePool(workers, FOLDER_LIMITS) as pool:
+
+        def decode(file: FoundFile | Rejected) -> tuple[str, Pixels]:
+            if isinstance(file, Rejected):
+                raise ImageError(file.detail, code=file.code)
+            content = read_file(source, file.path, FOLDER_LIMITS)
+            return content.sha256.hex(), pool.fit(content.data, preprocessing).pixels
+
+        for file, outcome in pool.map(decode, files):
+            record: Record = {"path": os.fsdecode(file.path)}
+            if isinstance(outcome, ImageError):
+                fate = "other" if _is_other(file, outcome) else "rejected"
+                yield {**record, "fate": fate, "code": outcome.problem.code, "detail": outcome.detail}, None
+            else:
+                sha256, pixels = outcome
+                yield {**record, "fate": "stored", "sha256": sha256}, pixels
+
+
+def _is_other(file: FoundFile | Rejected, outcome: ImageError) -> bool:
+    """Whether nobody would miss the file among the images."""
+    if isinstance(file, Rejected):
+        return not looks_like_image(file.path, b"")
+    return isinstance(outcome, OtherFileError)
+
+
+def split(hashes: list[str], validation_share: float, test_share: float) -> tuple[list[int], list[int], list[int]]:
+    """Divide rows into training, validation and test rows, by a hash of each image's content.
+
+    So an image stays on its side when files are renamed or moved, and none of the three is empty from three images on.
+    """
+    order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(hashes[row].encode()).digest())
+    validation = max(1, round(validation_share * len(order)))
+    test = max(1, round(test_share * len(order)))
+    held_out = validation + test
+    return sorted(order[held_out:]), sorted(order[:validation]), sorted(order[validation:held_out])
+
+
+def _line(record: Record) -> bytes:
+    # ASCII: names that are not text pass as escaped surrogates.
+    return json.dumps(record).encode("ascii") + b"\n"

@@ -1,0 +1,272 @@
+"""The autoencoder: principal components as a linear skip, and two small convolutional branches that start at zero.
+
+With untrained branches `decode(encode(x))` is exactly the reconstruction by PCA, so that training can only improve on
+it. The latent is half-whitened: component i of the images, whose standard deviation is s_i, is divided by
+`s_i ** WHITENING` (and by one common constant that gives the latent a mean square of 1); the decoder multiplies by it
+again. Halfway between PCA and whitened PCA neighbours are best on photos (docs/training.md has the table).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from train.pca import PrincipalComponents
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+WHITENING = 0.5  # power of the standard deviation that divides a component
+PATCH = 4  # px; side of the patches that the branches read and paint: their finest grid
+STRIDE = 16  # px of the image to one cell of their coarsest grid
+LINEAR_SIZE = 64  # px; larger images meet the linear path as a thumbnail of at most this side
+SMALLEST_LENGTH = 1e-6  # a shorter vector has no direction
+EPSILON = 1e-4  # under roots and in denominators; large enough to survive fp16
+
+
+def thumbnail_factor(image_size: int) -> int:
+    """How many times larger the image is than the thumbnail that the linear path sees: 1, 2, 4, ..."""
+    factor = 1
+    while image_size // factor > LINEAR_SIZE:
+        factor *= 2
+    return factor
+
+
+class GlobalResponseNorm(nn.Module):
+    """Lets channels compete by their energy over the whole image; the identity at initialisation.
+
+    Source: ConvNeXt V2, arXiv 2301.00808, with the mean square in place of the sum, which fp16 can hold.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (n, channels, h, w) to the same shape."""
+        energy = torch.sqrt((x * x).mean(dim=(2, 3), keepdim=True) + EPSILON)
+        share = energy / energy.mean(dim=1, keepdim=True)
+        # One multiplication and one addition at full resolution, in the precision of x.
+        return torch.addcmul(self.bias.to(x.dtype), x, (1 + self.weight * share).to(x.dtype))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ELU(norm(conv(x)))), the identity at initialisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = GlobalResponseNorm(channels)
+        self.second = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine (n, channels, h, w) in place of its shape."""
+        change: Tensor = self.second(F.elu(self.norm(self.first(x))))
+        return x + change
+
+
+class Encoder(nn.Module):
+    """Images to latents: the linear skip plus a convolutional branch whose last layer starts at zero."""
+
+    def __init__(self, image_size: int, widths: Sequence[int], semantic_dims: int, pixel_dims: int) -> None:
+        super().__init__()
+        self.factor = thumbnail_factor(image_size)
+        side = image_size // self.factor
+        grid = image_size // STRIDE
+        self.linear = nn.Linear(3 * side * side, pixel_dims)
+        stages: list[nn.Module] = [nn.Conv2d(3, widths[0], PATCH, stride=PATCH), nn.ELU(), ResidualBlock(widths[0])]
+        for fine, coarse in pairwise(widths):
+            stages += [nn.Conv2d(fine, coarse, 3, stride=2, padding=1), nn.ELU(), ResidualBlock(coarse)]
+        self.trunk = nn.Sequential(*stages)
+        self.semantic = nn.Linear(widths[-1], semantic_dims) if semantic_dims else None
+        self.pixel = zeroed(nn.Linear(widths[-1] * grid * grid, pixel_dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode images (n, 3, h, w) in [0, 1] as latents (n, semantic + pixel dims)."""
+        features = self.trunk(x - 0.5)
+        pixel: Tensor = self.project(x) + self.pixel(features.flatten(1)).float()
+        if self.semantic is None:
+            return pixel
+        return torch.cat([self.semantic(features.mean(dim=(2, 3))).float(), pixel], dim=1)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The linear skip alone, always in fp32: images (n, 3, h, w) to scaled principal components (n, pixel dims)."""
+        thumbnail = F.avg_pool2d(x, self.factor) if self.factor > 1 else x
+        with torch.autocast(x.device.type, enabled=False):
+            projected: Tensor = self.linear(thumbnail.flatten(1))
+        return projected
+
+
+class Decoder(nn.Module):
+    """Latents to images: the inverse of the linear skip plus a convolutional branch that starts at zero."""
+
+    def __init__(self, image_size: int, widths: Sequence[int], semantic_dims: int, pixel_dims: int) -> None:
+        super().__init__()
+        self.factor = thumbnail_factor(image_size)
+        self.side = image_size // self.factor
+        self.grid = image_size // STRIDE
+        self.semantic_dims = semantic_dims
+        self.linear = nn.Linear(pixel_dims, 3 * self.side * self.side)
+        coarse_to_fine = tuple(reversed(widths))
+        self.coarsest = coarse_to_fine[0]
+        self.seed = nn.Linear(semantic_dims + pixel_dims, coarse_to_fine[0] * self.grid * self.grid)
+        self.stages = nn.ModuleList(UpStage(wide, narrow, semantic_dims) for wide, narrow in pairwise(coarse_to_fine))
+        # The finest step is a reordering of channels: three colours for each pixel of a patch.
+        self.paint = zeroed(nn.Conv2d(coarse_to_fine[-1], 3 * PATCH**2, 3, padding=1))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Paint latents (n, semantic + pixel dims) as images (n, 3, h, w), not clipped to [0, 1]."""
+        semantic = latent[:, : self.semantic_dims] if self.semantic_dims else None
+        x = F.elu(self.seed(latent)).reshape(-1, self.coarsest, self.grid, self.grid)
+        if not torch.compiler.is_exporting():
+            x = x.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x, semantic)
+        detail = F.pixel_shuffle(self.paint(x), PATCH)
+        return self.unproject(latent[:, self.semantic_dims :]) + detail.float()
+
+    def unproject(self, pixel: Tensor) -> Tensor:
+        """The linear path alone, always in fp32: scaled principal components to images (n, 3, h, w)."""
+        with torch.autocast(pixel.device.type, enabled=False):
+            thumbnail: Tensor = self.linear(pixel).reshape(-1, 3, self.side, self.side)
+        if self.factor == 1:
+            return thumbnail
+        return F.interpolate(thumbnail, scale_factor=self.factor, mode="bilinear", align_corners=False)
+
+
+class UpStage(nn.Module):
+    """Doubles the grid: nearest x2, convolution, norm, FiLM by the semantic half, ELU, one residual block.
+
+    No transposed convolution: its overlapping kernels paint checkerboards.
+    """
+
+    def __init__(self, wide: int, narrow: int, semantic_dims: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(wide, narrow, 3, padding=1)
+        self.film = zeroed(nn.Linear(semantic_dims, 2 * narrow)) if semantic_dims else None
+        self.refine = ResidualBlock(narrow)
+
+    def forward(self, x: Tensor, semantic: Tensor | None) -> Tensor:
+        """Take (n, wide, h, w) and, where there is one, the semantic half (n, S), to (n, narrow, 2h, 2w)."""
+        x = self.convolution(F.interpolate(x, scale_factor=2, mode="nearest"))
+        if self.film is not None and semantic is not None:
+            scale, shift = self.film(semantic).unsqueeze(-1).unsqueeze(-1).chunk(2, dim=1)
+            x = x * (1 + scale) + shift
+        refined: Tensor = self.refine(F.elu(x))
+        return refined
+
+
+class Autoencoder(nn.Module):
+    """One code that is both searchable and decodable.
+
+    Attributes:
+        semantic_dims: S, leading dimensions of the latent that say what is shown; 0 until they are trained.
+        pixel_dims: The others, which say what it looks like.
+        alpha: Weight of the pixel half in the embedding, where there is a semantic one.
+        deviation: Standard deviation of each pixel dimension on the training images, (pixel_dims,).
+        antisymmetric: 1 for pixel dimensions whose sign turns when the image is mirrored, (pixel_dims,). The
+            embedding takes their magnitude, so that a mirrored image is found; all 0 where mirroring matters.
+        centre: Mean of the pixel half of the embedding before it is scaled to unit length, (pixel_dims,).
+    """
+
+    deviation: Tensor
+    antisymmetric: Tensor
+    centre: Tensor
+
+    def __init__(
+        self,
+        image_size: int,
+        widths: Sequence[int],
+        *,
+        pixel_dims: int,
+        semantic_dims: int = 0,
+        alpha: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.widths = list(widths)
+        self.semantic_dims = semantic_dims
+        self.pixel_dims = pixel_dims
+        self.alpha = alpha
+        self.encoder = Encoder(image_size, widths, semantic_dims, pixel_dims)
+        self.decoder = Decoder(image_size, widths, semantic_dims, pixel_dims)
+        self.register_buffer("deviation", torch.ones(pixel_dims))
+        self.register_buffer("antisymmetric", torch.zeros(pixel_dims))
+        self.register_buffer("centre", torch.zeros(pixel_dims))
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments that make a network of the same shape."""
+        return {
+            "image_size": self.image_size,
+            "widths": self.widths,
+            "pixel_dims": self.pixel_dims,
+            "semantic_dims": self.semantic_dims,
+            "alpha": self.alpha,
+        }
+
+    @property
+    def dims(self) -> int:
+        """Length of a latent and of an embedding."""
+        return self.semantic_dims + self.pixel_dims
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Encode images (n, 3, h, w) in [0, 1] as latents (n, dims), norms kept."""
+        latent: Tensor = self.encoder(x)
+        return latent
+
+    def embed(self, latent: Tensor) -> Tensor:
+        """Turn latents (n, dims) into embeddings (n, dims) of length 1, whose inner product is the score."""
+        pixel = latent[:, self.semantic_dims :]
+        pixel = unit(pixel + self.antisymmetric * (pixel.abs() - pixel) - self.centre)
+        if not self.semantic_dims:
+            return pixel
+        semantic = unit(latent[:, : self.semantic_dims])
+        return torch.cat([semantic, self.alpha * pixel], dim=1) * (1 + self.alpha**2) ** -0.5
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Paint latents (n, dims) as images (n, 3, h, w) in [0, 1]."""
+        # Clipped, not squashed: a sigmoid would bend the linear path.
+        return self.paint(latent).clamp(0, 1)
+
+    def paint(self, latent: Tensor) -> Tensor:
+        """Paint without the clip, which would stop the gradient of a pixel that is too bright."""
+        image: Tensor = self.decoder(latent)
+        return image
+
+    def linear_parameters(self) -> list[nn.Parameter]:
+        """Weights of the linear path, which training leaves as they are for its first part."""
+        return [*self.encoder.linear.parameters(), *self.decoder.linear.parameters()]
+
+    @torch.no_grad()
+    def start_from(self, components: "PrincipalComponents") -> None:
+        """Set the linear path to the principal components of the training images (of their thumbnails, if large)."""
+        basis = torch.as_tensor(components.basis)  # (pixel_dims, pixels of the thumbnail)
+        mean = torch.as_tensor(components.mean)
+        deviations = torch.as_tensor(components.deviations)
+        scale = deviations**WHITENING
+        scale = scale * (deviations / scale).square().mean().sqrt()
+        self.encoder.linear.weight.copy_(basis / scale[:, None])
+        self.encoder.linear.bias.copy_(-(basis @ mean) / scale)
+        self.decoder.linear.weight.copy_((basis * scale[:, None]).T)
+        self.decoder.linear.bias.copy_(mean)
+        self.deviation.copy_(deviations / scale)
+        self.antisymmetric.copy_(torch.as_tensor(components.antisymmetric))
+        self.centre.copy_(torch.as_tensor(components.magnitudes) / scale * self.antisymmetric)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Scale rows to length 1. A product with `rsqrt` exports without the shape operations of `F.normalize`."""
+    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + SMALLEST_LENGTH**2)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Give a layer zero weights: the branch that it ends adds nothing until it is trained."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

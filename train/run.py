@@ -1,0 +1,198 @@
+"""The run: the folder that training writes and export reads.
+
+run.json         format, settings, plan, counts, result
+images/          the training images as one memory map (train/image_cache.py)
+checkpoint.pt    the last state: weights, averaged weights, optimiser, step
+best.pt          the averaged weights with the lowest error on the validation images
+metrics.jsonl    one line for each measurement
+failures.jsonl   one line for each file that could not be used
+events/ sheets/ curves.png     for people
+"""
+
+import contextlib
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.config import TrainConfig
+from train.errors import DamagedError, IncompatibleError, NothingFoundError
+from train.files import atomic_file, disk_errors, write_file
+from train.images import Pixels, Preprocessing
+
+if TYPE_CHECKING:
+    from train.network import Autoencoder
+
+FORMAT = 1
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the settings came to on this machine and these images; fixed for the life of a run, so resuming agrees."""
+
+    train: list[int]  # rows of the image cache
+    validation: list[int]
+    test: list[int]
+    dims: int
+    mirror: bool
+    steps: int
+    steps_per_epoch: int
+    batch: int
+    precision: str
+    device: str
+    threads: int
+
+
+class Run:
+    """One training run on disk."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record = record
+
+    @classmethod
+    def create(cls, folder: Path, config: TrainConfig, source: Path) -> "Run":
+        """Begin a run in an empty folder."""
+        run = cls(folder, {"format": FORMAT})
+        preprocessing = Preprocessing(config.image_size).to_json()
+        run.update(source=os.fsdecode(source), config=config.to_json(), preprocessing=preprocessing)
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Open a run, finished or not.
+
+        Raises:
+            NothingFoundError: There is none.
+            DamagedError: run.json is damaged.
+            IncompatibleError: A later version wrote it, or images are prepared in another way today.
+        """
+        path = folder / RUN_FILE
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            run_format = record["format"]
+        except FileNotFoundError as error:
+            raise NothingFoundError(f"{folder} is no training run: it has no {RUN_FILE}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{path} is damaged ({error}): train again with --fresh.") from error
+        if run_format != FORMAT:
+            raise IncompatibleError(
+                f"{folder} has run format {run_format}, but this version reads {FORMAT}: use the version that wrote "
+                "it, or train again with --fresh."
+            )
+        run = cls(folder, record)
+        run.preprocessing  # noqa: B018  (refuses pictures that are prepared in another way)
+        return run
+
+    def update(self, **values: Any) -> None:
+        """Write values into run.json, atomically."""
+        self.record = {**self.record, **values}
+        write_file(self.folder / RUN_FILE, json.dumps(self.record, indent=1).encode())
+
+    @property
+    def name(self) -> str:
+        """Name of the run: its folder's."""
+        return self.folder.resolve().name
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings the run was begun with."""
+        return TrainConfig.from_json(self.record["config"])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become the pixels that the network is trained on."""
+        return Preprocessing.from_json(self.record["preprocessing"])
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the settings came to; None until the images are read."""
+        stored = self.record.get("plan")
+        return Plan(**stored) if stored else None
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """Final figures; None until the run is finished."""
+        return self.record.get("result")
+
+    @property
+    def images(self) -> Pixels:
+        """The images as a memory map, (n, size, size, 3)."""
+        from train.image_cache import ImageCache
+
+        return ImageCache(self.folder / "images", self.preprocessing).pixels()
+
+    def load_network(self) -> "Autoencoder":
+        """The network with the best averaged weights, in evaluation mode, on the CPU.
+
+        Raises:
+            NothingFoundError: Training has not come far enough.
+            DamagedError: best.pt does not hold what it should.
+        """
+        stored = self.load("best.pt")
+        if stored is None:
+            raise NothingFoundError(f"{self.folder} holds no trained network yet: run `lookalike train` again.")
+        return restore_network(stored, self.folder / "best.pt")
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Read a checkpoint of this run; None where there is none yet.
+
+        Raises:
+            DamagedError: It cannot be read.
+        """
+        import torch
+
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise DamagedError(f"{path} is damaged ({error}): train again with --fresh.") from error
+        return stored
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint atomically."""
+        import torch
+
+        with atomic_file(self.folder / name) as file:
+            torch.save(dict(state), file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All whole lines of metrics.jsonl, in order; a line that a kill tore is left out."""
+        return list(_whole_lines(self.folder / "metrics.jsonl"))
+
+    def add_metrics(self, record: Mapping[str, Any]) -> None:
+        """Append one measurement."""
+        path = self.folder / "metrics.jsonl"
+        with disk_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget measurements after a step: the run goes on from there."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        write_file(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+
+def restore_network(stored: Mapping[str, Any], path: Path) -> "Autoencoder":
+    """Make the network that a checkpoint describes, in evaluation mode."""
+    from train.network import Autoencoder
+
+    try:
+        network = Autoencoder(**stored["network"])
+        network.load_state_dict(stored["weights"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise DamagedError(f"{path} does not hold this network ({error}): train again with --fresh.") from error
+    return network.eval()
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
