@@ -11,7 +11,7 @@ from flask_openapi.models import Schema
 
 from index_data.engine import Engine
 from search_server import limits, stopwatch
-from search_server.access import Doorkeeper
+from search_server.access import Doorkeeper, OriginRefusedError
 from search_server.api.answers import PREFIX
 from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS
@@ -19,11 +19,10 @@ from search_server.api.health import health
 from search_server.api.items import items
 from search_server.api.morph import morph
 from search_server.api.queries import queries
-from search_server.api.schemas import ReconstructionOut
 from search_server.api.search import search
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
-from search_server.problems import ProblemDocument, refuse_parameters, register_problems
+from search_server.problems import ProblemDocument, answer_user_error, refuse_parameters, register_problems
 from search_server.service import EXTENSION, open_service
 from search_server.settings import ServerSettings
 
@@ -54,6 +53,7 @@ def create_app(engines: Mapping[str, Engine], settings: ServerSettings | None = 
     settings = settings or ServerSettings()
     app = OpenAPI(
         __name__,
+        static_folder=None,  # the page has its own
         info=Info(title="Lookalike", version=version("lookalike")),
         doc_ui=False,
         validation_error_model=ProblemDocument,
@@ -81,12 +81,17 @@ def _operation_id(*, bp_name: str = "", name: str = "", path: str = "", method: 
 
 def _register_checks(app: Flask, doorkeeper: Doorkeeper) -> None:
     @app.before_request
-    def check() -> None:
+    def check() -> Response | None:
         stopwatch.start()
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        doorkeeper.check(request)
+        try:
+            doorkeeper.check(request)
+        except OriginRefusedError as error:
+            # Answered here: the page's own way of showing errors would tell a stranger what galleries there are.
+            return answer_user_error(error)
         refuse_repeated_parameters()
+        return None
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -104,7 +109,6 @@ def _register_checks(app: Flask, doorkeeper: Doorkeeper) -> None:
 def _register_document(app: OpenAPI) -> None:
     for name, schema in COMPONENTS.items():
         app.components_schemas[name] = Schema(**schema)
-    app.components_schemas[ReconstructionOut.__name__] = Schema(**ReconstructionOut.model_json_schema())
 
     @app.route(f"{PREFIX}/openapi.json")
     def openapi() -> Response:

@@ -100,11 +100,15 @@ def decode_base64(text: str, name: str) -> bytes:
     """
     prefix = _DATA_URI.match(text[:200])
     payload = "".join(text[prefix.end() if prefix else 0 :].split())
-    _check_size(len(payload) * 3 // 4 - payload[-2:].count("="), name)
+    _refuse_large(len(payload) * 3 // 4 - payload[-2:].count("="), name)
     try:
-        return base64.b64decode(payload, validate=True)
+        if len(payload) % 4:
+            raise ValueError(f"its length {len(payload)} is no multiple of 4")  # Python overlooks what is too much
+        data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadRequest(f"{name} is not base64: {error}.", code="bad_base64") from error
+    _refuse_empty(data, name)
+    return data
 
 
 def loads_strictly(data: bytes) -> Any:
@@ -192,15 +196,19 @@ def _refuse_unknown_files(names: Iterable[str], known: tuple[str, ...]) -> None:
 def _bounded(files: dict[str, list[File]]) -> dict[str, list[File]]:
     for name, parts in files.items():
         for part in parts:
-            _check_size(len(part.data), name)
+            _refuse_large(len(part.data), name)
+            _refuse_empty(part.data, name)
     return files
 
 
-def _check_size(size: int, name: str) -> None:
+def _refuse_large(size: int, name: str) -> None:
     if size > limits.IMAGE_BYTES:
         raise ImageError(
             f"{name} has {size:,} bytes: at most {limits.IMAGE_BYTES:,} are allowed. Send a smaller picture.",
             code="body_too_large",
         )
-    if size <= 0:
+
+
+def _refuse_empty(data: bytes, name: str) -> None:
+    if not data:
         raise ImageError(f"{name} is empty: send the bytes of a picture.", code="empty")

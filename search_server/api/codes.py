@@ -31,8 +31,7 @@ from search_server.subjects import Source, find_item, look_at, one_source
 
 codes = APIBlueprint("codes", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="model")])
 
-_PAINTED = pictures("image/webp", "image/png", described="what the decoder paints")
-_PAINTED["content"]["application/json"] = {"schema": {"$ref": "#/components/schemas/ReconstructionOut"}}
+_PAINTED = pictures("image/webp", "image/png", described="what the decoder paints", or_json=ReconstructionOut)
 _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "file_missing", "file_changed")
 
 

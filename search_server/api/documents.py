@@ -22,14 +22,13 @@ def body_of(
         bare: Whether the bytes of one picture may be the whole body.
         several: Whether a field may come more than once.
     """
-    schema = dict(model.model_json_schema(ref_template=_REFERENCE))
-    COMPONENTS.update(schema.pop("$defs", {}))
-    COMPONENTS[model.__name__] = schema
-    texts = {name: value for name, value in schema["properties"].items() if not name.endswith("_base64")}
+    reference = _refer_to(model)
+    properties = COMPONENTS[model.__name__]["properties"]
+    texts = {name: value for name, value in properties.items() if not name.endswith("_base64")}
     picture: dict[str, Any] = {"type": "array", "items": PICTURE} if several else PICTURE
     form = {"type": "object", "properties": {**texts, **dict.fromkeys(files, picture)}, "additionalProperties": False}
     content: dict[str, Any] = {
-        "application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}},
+        "application/json": {"schema": reference},
         "multipart/form-data": {"schema": form},
     }
     if bare:
@@ -37,6 +36,16 @@ def body_of(
     return {"content": content, "required": True}
 
 
-def pictures(*content_types: str, described: str) -> dict[str, Any]:
-    """An answer that is a file."""
-    return {"description": described, "content": {kind: {"schema": PICTURE} for kind in content_types}}
+def pictures(*content_types: str, described: str, or_json: type[BaseModel] | None = None) -> dict[str, Any]:
+    """An answer that is a file, or JSON where the client asks for it."""
+    content: dict[str, Any] = {kind: {"schema": PICTURE} for kind in content_types}
+    if or_json is not None:
+        content["application/json"] = {"schema": _refer_to(or_json)}
+    return {"description": described, "content": content}
+
+
+def _refer_to(model: type[BaseModel]) -> dict[str, str]:
+    schema = dict(model.model_json_schema(ref_template=_REFERENCE))
+    COMPONENTS.update(schema.pop("$defs", {}))
+    COMPONENTS[model.__name__] = schema
+    return {"$ref": _REFERENCE.format(model=model.__name__)}

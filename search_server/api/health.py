@@ -49,7 +49,9 @@ def check_readiness(service: Service) -> Readiness:
         checks[f"model:{served.name}"] = Check(
             ok=True, detail=f"{encoder.asked} was asked for, {encoder.provider} computes"
         )
-        degraded += [f"{served.name}: {reason}" for reason in (encoder.degraded, served.engine.degraded) if reason]
+        parts = (encoder, served.engine.decoder, served.engine)
+        reasons = dict.fromkeys(part.degraded for part in parts if part is not None and part.degraded)
+        degraded += [f"{served.name}: {reason}" for reason in reasons]
     ready = all(check.ok for check in checks.values())
     status: Status = "unavailable" if not ready else "degraded" if degraded else "ready"
     return Readiness(status=status, degraded=degraded, checks=checks)

@@ -63,8 +63,7 @@ _FORMAT_OF_TYPE: dict[str, Format] = {
     "application/json": "json",
 }
 
-_FILES = pictures(*list(_FORMAT_OF_TYPE)[:-1], described="the morph")
-_FILES["content"]["application/json"] = {"schema": {"$ref": "#/components/schemas/MorphOut"}}
+_FILES = pictures(*list(_FORMAT_OF_TYPE)[:-1], described="the morph", or_json=MorphOut)
 _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "file_missing", "file_changed")
 
 
@@ -131,10 +130,9 @@ def morph_frame(path: GalleryPath, query: MorphFrame) -> Response:
     return cached(Response(frame, mimetype="image/webp"), etag, for_ever=False)
 
 
-def _source(file: File | None, named: str | PictureSource | None, name: str) -> Source:
-    if isinstance(named, PictureSource):
-        return one_source(file=file, image_base64=named.image_base64, picture_id=named.id, name=name)
-    return one_source(file=file, image_base64=None, picture_id=named, name=name)
+def _source(file: File | None, named: PictureSource | None, name: str) -> Source:
+    named = named or PictureSource()
+    return one_source(file=file, image_base64=named.image_base64, picture_id=named.id, name=name)
 
 
 def _content(found: Service, served: ServedGallery, reference: str) -> str:

@@ -224,6 +224,28 @@ class PictureSource(Parameters):
     image_base64: str | None = None
 
 
+def _from_reference(value: Any) -> Any:
+    return {"id": value} if isinstance(value, str) else value
+
+
+End = Annotated[
+    PictureSource,
+    BeforeValidator(_from_reference),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": REFERENCE},
+                {
+                    "type": "object",
+                    "properties": {"id": {"type": "string", "pattern": REFERENCE}, "image_base64": {"type": "string"}},
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
 class MorphOptions(Parameters):
     """How one picture turns into another."""
 
@@ -251,8 +273,8 @@ class MorphBody(MorphOptions):
     """A morph between two pictures, each an item, a stored query or a picture as base64."""
 
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
-    a: Reference | PictureSource | None = None
-    b: Reference | PictureSource | None = None
+    a: End | None = None
+    b: End | None = None
 
 
 class MorphAddress(GalleryChoice, MorphOptions):
