@@ -7,6 +7,7 @@ memory ends this process and no other.
 A frame, either way: lengths of the header and of the data (two little-endian uint32), the header as JSON, the data.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.abc
@@ -102,6 +103,8 @@ def _confine(address_space: int, parent: int) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option})")
     if os.getppid() != parent:
         os._exit(0)  # it died before it could be watched
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("1000")  # where memory runs out, this process is the one to go
     limits = {
         resource.RLIMIT_AS: address_space,
         resource.RLIMIT_FSIZE: 0,
@@ -160,11 +163,12 @@ def frame(header: Header, data: bytes) -> Iterator[memoryview]:
         yield memoryview(data)[USUAL_BYTES:]
 
 
-def read_frame(read: Callable[[int], bytes]) -> tuple[bytes, bytes] | None:
+def read_frame(read: Callable[[int], bytes], most: int | None = None) -> tuple[bytes, bytes] | None:
     """Read one frame: the two sides take turns, so no other can follow it yet.
 
     Args:
         read: Gives some bytes, at most as many as asked for; none where the other side has closed its end.
+        most: Bytes; where more are announced, nothing is read.
 
     Returns:
         The header as JSON and the data, or None at the end.
@@ -176,6 +180,8 @@ def read_frame(read: Callable[[int], bytes]) -> tuple[bytes, bytes] | None:
             return None
         missing = LENGTHS.size - len(parts[0])
     header_length, data_length = LENGTHS.unpack_from(parts[0])
+    if most is not None and header_length + data_length > most:
+        return None
     missing = LENGTHS.size + header_length + data_length - len(parts[0])
     while missing > 0:
         parts.append(part := read(min(missing, LARGEST_READ)))
@@ -411,7 +417,8 @@ def _draft(image: "Image.Image", reduction: float) -> int:
 
 
 _BYTES_PER_PIXEL = {"PNG": 8, "TIFF": 8, "GIF": 8, "BMP": 8, "AVIF": 10, "WEBP": 17}
-_BYTES_PER_PIXEL_WITH_ALPHA = 17
+_BYTES_PER_PIXEL_WITH_ALPHA = 20
+_BYTES_PER_PIXEL_OF_NUMBERS = 13  # of 32 bits
 _BYTES_PER_COEFFICIENT_PIXEL = 6  # a JPEG of several scans is held whole: 3 channels of 16 bits
 
 
@@ -420,7 +427,12 @@ def _estimated_bytes(image: "Image.Image", image_format: str, stored: tuple[int,
     if image_format == "JPEG":
         coefficients = 0 if single_pass else _BYTES_PER_COEFFICIENT_PIXEL * stored[0] * stored[1]
         return coefficients + 8 * image.width * image.height
-    a_pixel = _BYTES_PER_PIXEL_WITH_ALPHA if image.has_transparency_data else _BYTES_PER_PIXEL[image_format]
+    if image.has_transparency_data:
+        a_pixel = _BYTES_PER_PIXEL_WITH_ALPHA
+    elif image.mode in {"I", "F"}:
+        a_pixel = _BYTES_PER_PIXEL_OF_NUMBERS
+    else:
+        a_pixel = _BYTES_PER_PIXEL[image_format]
     return a_pixel * stored[0] * stored[1]
 
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import itertools
 import json
 import logging
 import os
@@ -45,9 +46,18 @@ logger = logging.getLogger(__name__)
 WORKER_SCRIPT = Path(__file__).with_name("decode_worker.py")
 DECODE_MEMORY = 1 << 30  # bytes
 WORKER_BASE_MEMORY = 1 << 30  # of address space: the interpreter, the file, its copies
-WORST_BYTES_PER_PIXEL = 20  # of address space: a picture with alpha has 17 in memory at once
+WORST_BYTES_PER_PIXEL = 20  # of address space: what a picture with alpha takes
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc would learn to keep what large pictures took (200 MB after one of 50 megapixels): give that back at once.
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+}
+PASSED_ON = ("LD_LIBRARY_PATH",)  # nothing else of the environment, which may hold secrets
 START_SECONDS = 30.0  # a start takes 0.1 s; a machine that swaps takes longer
 PIPE_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 1 << 30  # 200 megapixels as PNG at its worst are 800 MB
 MAX_DETAIL = 300  # characters of what a decoder says about a file
 IN_ADVANCE = 128  # images that `map` works ahead of its reader
 
@@ -122,11 +132,13 @@ class DecodePool:
         """End all workers at once; calls that wait for them raise `BusyError`."""
         with self._changed:
             self._closed = True
-            workers = list(self._alive)
-            self._idle.clear()
+            idle, borrowed = self._idle, self._alive.difference(self._idle)
+            self._idle = []
             self._changed.notify_all()
-        for worker in workers:
-            worker.kill()
+        for worker in borrowed:
+            worker.kill()  # who has it sees its end and discards it
+        for worker in idle:
+            self._discard(worker)
         self._starter.shutdown()
 
     def fit(
@@ -153,14 +165,14 @@ class DecodePool:
             "thumbnail": thumbnail,
             "crop": _checked(crop or WHOLE),
         }
-        reply, parts, image_format = self._decode(request, data)
+        answer = self._decode(request, data)
         shape = (preprocessing.size, preprocessing.size, 3)
         return Decoded(
-            pixels=np.frombuffer(parts[0], np.uint8).reshape(shape),
-            width=reply["width"],
-            height=reply["height"],
-            format=image_format,
-            thumbnail=bytes(parts[1]) if thumbnail is not None else None,
+            pixels=np.frombuffer(answer.parts[0], np.uint8).reshape(shape).copy(),
+            width=answer.width,
+            height=answer.height,
+            format=answer.format,
+            thumbnail=answer.parts[1] if thumbnail is not None else None,
         )
 
     def render(self, data: bytes, longest_side: int | None = None, encode_as: str = "WEBP") -> Rendered:
@@ -177,8 +189,8 @@ class DecodePool:
         """
         request = {"task": "render", "longest_side": longest_side, "encode_as": encode_as}
         content_type = CONTENT_TYPES[encode_as]
-        reply, parts, _ = self._decode(request, data)
-        return Rendered(bytes(parts[0]), reply["width"], reply["height"], content_type)
+        answer = self._decode(request, data)
+        return Rendered(answer.parts[0], answer.width, answer.height, content_type)
 
     def map(
         self, function: Callable[[T], R], items: Iterable[T], *, in_advance: int = IN_ADVANCE
@@ -227,13 +239,14 @@ class DecodePool:
         for (item, _), outcome in self.map(fit, sources, in_advance=in_advance):
             yield item, outcome
 
-    def _decode(self, request: Header, data: bytes) -> tuple[Header, list[memoryview], str]:
+    def _decode(self, request: Header, data: bytes) -> "_Answer":
         expect_bytes(len(data), self.limits)
         image_format = expect_format(data[:HEAD_BYTES])
         request["format"] = image_format
         with self._worker() as worker:
             try:
                 reply, payload = self._exchange(worker, request, data)
+                answer = None if "code" in reply else _Answer.read(reply, payload, image_format)
             except _EndedError as ended:
                 self._raise_if_closed()
                 logger.warning("The decoder ended (%s) on the image with sha256 %s", ended, _digest(data))
@@ -242,11 +255,12 @@ class DecodePool:
                 logger.warning("The decoder was stopped on the image with sha256 %s: %s", _digest(data), late)
                 detail = f"It was not decoded within {self.limits.seconds:g} s."
                 raise ImageError(detail, code="decode_timeout") from late
-        if reply.get("code") == BusyError.code:
-            raise BusyError(reply["detail"])
-        if "code" in reply:
-            raise ImageError(_one_line(reply["detail"]), code=_known(reply["code"]))
-        return reply, _split(payload, reply["lengths"]), image_format
+        if answer is not None:
+            return answer
+        detail, code = _one_line(str(reply.get("detail"))), reply["code"]
+        if code == BusyError.code:
+            raise BusyError(detail)
+        raise ImageError(detail, code=code if code in PROBLEMS else None)
 
     def _exchange(self, worker: "_Worker", request: Header, data: bytes) -> tuple[Header, bytes]:
         deadline = time.monotonic() + self.limits.seconds
@@ -297,34 +311,58 @@ class DecodePool:
         worker = self._starter.submit(_Worker, self._script, self.limits).result()
         with self._changed:
             self._alive.add(worker)
-            closed = self._closed
-        if closed:
-            worker.kill()
-        self._raise_if_closed()
         try:
+            self._raise_if_closed()
             worker.wait_until_ready()
         except BaseException:
             self._discard(worker)
+            self._raise_if_closed()
             raise
         return worker
 
     def _give_back(self, worker: "_Worker", usable: bool) -> None:
-        if not usable:
-            self._discard(worker)
         with self._changed:
-            if usable and not self._closed:
+            keep = usable and not self._closed
+            if keep:
                 self._idle.append(worker)
             self._borrowed -= 1
             self._changed.notify()
+        if not keep:
+            self._discard(worker)
 
     def _discard(self, worker: "_Worker") -> None:
         worker.kill()
+        worker.close()
         with self._changed:
             self._alive.discard(worker)
 
     def _raise_if_closed(self) -> None:
         if self._closed:
             raise BusyError("The decoders have been shut down.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    width: int
+    height: int
+    format: str
+    parts: list[bytes]
+
+    @classmethod
+    def read(cls, reply: Header, payload: bytes, image_format: str) -> "_Answer":
+        with _expecting_sense():
+            ends = list(itertools.accumulate(reply["lengths"], initial=0))
+            parts = [payload[start:end] for start, end in itertools.pairwise(ends)]
+            return cls(int(reply["width"]), int(reply["height"]), image_format, parts)
+
+
+@contextlib.contextmanager
+def _expecting_sense() -> Iterator[None]:
+    """A decoder that was taken over by a picture may say anything."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise _EndedError("its answer makes no sense") from error
 
 
 class _EndedError(Exception):
@@ -358,7 +396,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=WORKER_ENVIRONMENT | {name: os.environ[name] for name in PASSED_ON if name in os.environ},
         )
         assert self._process.stdin and self._process.stdout  # noqa: S101 (for the type checker)
         self._requests, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -369,7 +407,6 @@ class _Worker:
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(self._answers, select.POLLIN)
         self._writable.register(self._requests, select.POLLOUT)
-        self._killed = threading.Lock()
         self.retired = False
 
     @property
@@ -400,15 +437,11 @@ class _Worker:
             self._wait(self._readable, deadline)
             return os.read(self._answers, size)
 
-        answer = read_frame(read)
+        answer = read_frame(read, MAX_ANSWER_BYTES)
         if answer is None:
             raise self._end("no answer")
-        try:
-            header = json.loads(answer[0])
-        except ValueError as error:
-            raise _EndedError("its answer makes no sense") from error
-        if not isinstance(header, dict):
-            raise _EndedError("its answer makes no sense")
+        with _expecting_sense():
+            header: Header = dict(json.loads(answer[0]))
         self.retired = bool(header.get("retire"))
         return header, answer[1]
 
@@ -425,14 +458,15 @@ class _Worker:
         return _EndedError(otherwise)
 
     def kill(self) -> None:
-        """End the process, whatever it does; another thread that waits for it sees its end."""
-        with self._killed:
-            if self._process.returncode is None:
-                self._process.kill()
-                self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        """End the process, whatever it does; a thread that waits for its answer sees its end."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Close the pipes: only for the thread that uses them, as their numbers are given to other files next."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 class _Memory:
@@ -472,18 +506,6 @@ def _checked(crop: Crop) -> Crop:
             f"The crop is {crop}, but left, top, width and height must be shares from 0 to 1 of the picture."
         )
     return crop
-
-
-def _split(payload: bytes, lengths: list[int]) -> list[memoryview]:
-    view, parts = memoryview(payload), []
-    for length in lengths:
-        parts.append(view[:length])
-        view = view[length:]
-    return parts
-
-
-def _known(code: str) -> str:
-    return code if code in PROBLEMS else ImageError.code
 
 
 def _one_line(text: str) -> str:

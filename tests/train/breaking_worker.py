@@ -23,6 +23,8 @@ def say_what_is_allowed():
     kinds = ("AS", "FSIZE", "CORE", "NOFILE")
     facts = {kind: resource.getrlimit(getattr(resource, f"RLIMIT_{kind}"))[0] for kind in kinds}
     facts["nice"] = os.nice(0)
+    facts["oom"] = Path("/proc/self/oom_score_adj").read_text().strip()
+    facts["environment"] = sorted(os.environ)
     facts["numpy"] = "numpy" in sys.modules
     facts["privileges"] = "NoNewPrivs:\t1" in Path("/proc/self/status").read_text()
     raise decode_worker.Refused("corrupt", json.dumps(facts))
@@ -41,6 +43,9 @@ BREAKDOWNS = {
     b"MEMORY": lambda: bytearray(1 << 40),
     b"RECURSION": lambda: json.loads("[" * 100_000),
     b"RUBBISH": answer_with_rubbish,
+    b"ENDLESS": lambda: os.write(4, decode_worker.LENGTHS.pack(9, 4_294_967_295)),
+    b"LIST": lambda: os.write(4, decode_worker.LENGTHS.pack(3, 0) + b"[7]"),
+    b"NO SIZE": lambda: os.write(4, decode_worker.LENGTHS.pack(2, 0) + b"{}"),
     b"LOADED": say_what_is_loaded,
     b"ALLOWED": say_what_is_allowed,
 }

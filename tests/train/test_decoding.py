@@ -554,6 +554,9 @@ GOOD = encoded(quadrants(), "JPEG")
         (b"KILLED", "decode_crashed", "SIGKILL"),
         (b"EXIT", "decode_crashed", "exit code 3"),
         (b"RUBBISH", "decode_crashed", "makes no sense"),
+        (b"LIST", "decode_crashed", "makes no sense"),
+        (b"NO SIZE", "decode_crashed", "makes no sense"),
+        (b"ENDLESS", "decode_crashed", "no answer"),
         (b"SLEEP", "decode_timeout", "within 1 s"),
         (b"SPIN", "decode_timeout", "within 1 s"),
         (b"MEMORY", "too_many_pixels", "more memory"),
@@ -621,12 +624,15 @@ def test_workers_leave_signals_to_their_parent(breaking_pool):
     assert os.getpgid(pid) != os.getpgid(0)  # the terminal's Ctrl-C does not even reach them
 
 
-def test_a_worker_may_do_nothing_but_decode(breaking_pool):
+def test_a_worker_may_do_nothing_but_decode(breaking_pool, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_SERVE_TOKEN", "secret")
     facts = json.loads(refusal(breaking_pool, GOOD + b"ALLOWED").detail.split("ValueError: ")[-1])
     assert facts["FSIZE"] == facts["CORE"] == 0
     assert facts["NOFILE"] == 32
     assert 1 << 30 <= facts["AS"] <= 2 << 30
     assert facts["privileges"]
+    assert facts["oom"] == "1000"
+    assert not [name for name in facts["environment"] if "LOOKALIKE" in name]
     assert facts["nice"] >= 5
     assert not facts["numpy"]
 
