@@ -155,7 +155,7 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
         if opened is not None:
             with opened:
                 records.append(_about(opened))
-    rows = [(each["name"], f"{each['items']:,}", f"{each['rejected']:,}", each["model"]) for each in records]
+    rows = [(each["name"], f"{each['items']:,}", f"{each['rejected']:,}", Path(each["model_folder"]).name) for each in records]
     none = f"There is no gallery in {line.workspace.home}: make one with `lookalike index add NAME FOLDER`."
     text = _table(("gallery", "items", "rejected", "model"), rows, right=(1, 2)) if rows else none
     line.result({"galleries": records}, text)
@@ -313,7 +313,8 @@ def _list_one(line: CommandLine, gallery: str) -> None:
     with _existing(line, gallery) as opened:
         record = _about(opened)
     lines = [
-        f"{record['name']}: {record['items']:,} items, model {record['model']}, generation {record['generation']}",
+        f"{record['name']}: {record['items']:,} items, generation {record['generation']}",
+        f"  model {record['model_folder']} ({record['model']})",
         *(f"  {root}" for root in record["roots"]),
         *(f"  rejected: {number:,} {code}" for code, number in record["rejected_by_code"].items()),
     ]
