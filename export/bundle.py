@@ -57,7 +57,9 @@ class Bundle:
     model_id: str
     facts: ModelFacts
     files: Mapping[str, Mapping[str, Any]]  # name -> {"sha256": hex, "bytes": int}
-    probes: Floats | None = field(compare=False)  # (PROBES, dims) embeddings of `probe_pixels`, as the writer computed them
+    probes: Floats | None = field(
+        compare=False
+    )  # (PROBES, dims) embeddings of `probe_pixels`, as the writer computed them
 
     @classmethod
     def open(cls, folder: Path) -> "Bundle":

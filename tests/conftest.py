@@ -79,6 +79,12 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
+@pytest.fixture(scope="session")
+def drawn_pixels() -> np.ndarray:
+    """24 drawn pictures as the averaging bundle takes them, (24, 32, 32, 3) uint8."""
+    return np.stack([np.asarray(draw_picture(number, 32, 32)) for number in range(24)])
+
+
 AVERAGED_SIZE = 32  # pixels of the bundle that averages colours
 AVERAGED_GRID = 8  # its latent: the mean colour of each of 8 x 8 cells
 

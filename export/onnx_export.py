@@ -1,0 +1,177 @@
+"""A trained network as ONNX graphs: uint8 pixels in and out, all arithmetic inside, so that it cannot drift."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import torch
+from onnxruntime.transformers import float16
+from torch import Tensor, nn
+
+from export.bundle import Bundle, ModelFacts, Part, Variant, probe_pixels, write_bundle
+from export.parity import expect_parity, measure_parity
+from export.sessions import PROVIDERS, open_session
+from train.progress import Reporter
+
+if TYPE_CHECKING:
+    from train.network import Autoencoder
+    from train.run import Run
+
+OPSET = 20  # of ONNX 1.15: read by every ONNX Runtime since 1.17
+PARITY_IMAGES = 64
+# A sum of squares over hundreds of dimensions leaves the range of fp16: unit length is made in fp32.
+_ALWAYS_FP32 = ["ReduceSum", "Sqrt", "Reciprocal"]
+
+
+class EncoderGraph(nn.Module):
+    """uint8 pixels (n, h, w, 3) to latent and embedding."""
+
+    def __init__(self, network: "Autoencoder") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode as the network does, from bytes."""
+        latent = self.network.encode(pixels.permute(0, 3, 1, 2).float() / 255)
+        return latent, self.network.embed(latent)
+
+
+class DecoderGraph(nn.Module):
+    """Latent (n, dims) to uint8 pixels (n, h, w, 3)."""
+
+    def __init__(self, network: "Autoencoder") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Decode as the network does, to bytes."""
+        return (self.network.decode(latent) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) -> Bundle:
+    """Freeze a run's best network as a bundle; nothing is published before parity is proved.
+
+    Args:
+        run: Its images prove the parity, its figures become the bundle's quality.
+        folder: Place of the bundle.
+        licence: Of the training images; may be empty.
+        reporter: Told each step.
+
+    Raises:
+        NothingFoundError: The run holds no trained network yet.
+        IncompatibleError: The graphs do not compute what the network computes.
+        DiskError: The bundle cannot be written.
+    """
+    network = run.load_network()
+    reporter.say("Writing the ONNX graphs ...")
+    encoder, decoder = to_onnx(network)
+    models = {
+        ("encoder", "fp32"): encoder,
+        ("decoder", "fp32"): decoder,
+        ("encoder", "fp16"): to_fp16(encoder),
+        ("decoder", "fp16"): to_fp16(decoder),
+    }
+    graphs: dict[tuple[Part, Variant], bytes] = {key: model.SerializeToString() for key, model in models.items()}  # type: ignore[misc]
+    images = run.images
+    images = images[:: max(1, len(images) // PARITY_IMAGES)][:PARITY_IMAGES]
+    parity = {}
+    for variant in ("fp32", "fp16"):
+        reporter.say(f"Comparing the {variant} graphs with PyTorch on {len(images)} pictures ...")
+        measured = measure_parity(network, graphs["encoder", variant], graphs["decoder", variant], images)
+        expect_parity(variant, measured)
+        parity[variant] = measured.to_json()
+    facts = ModelFacts(
+        preprocessing=run.preprocessing,
+        dims=network.dims,
+        semantic_dims=network.semantic_dims,
+        alpha=network.alpha,
+        source=f"run {run.name}",
+        licence=licence,
+        quality=run.result or {},
+        parity=parity,
+        versions=_versions(),
+    )
+    session = open_session(graphs["encoder", "fp32"], PROVIDERS["cpu"], None)
+    (probes,) = session.run(["embedding"], {"pixels": probe_pixels(run.preprocessing.size)})
+    return write_bundle(folder, graphs, facts, probes)
+
+
+def to_onnx(network: "Autoencoder") -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Export encoder and decoder in fp32, for any number of pictures at once."""
+    # Example inputs of 2: the exporter would take a batch of 1 for a constant.
+    pixels = torch.zeros(2, network.image_size, network.image_size, 3, dtype=torch.uint8)
+    latent = torch.zeros(2, network.dims)
+    return (
+        _export(EncoderGraph(network), pixels, "pixels", ["latent", "embedding"]),
+        _export(DecoderGraph(network), latent, "latent", ["pixels"]),
+    )
+
+
+def _export(module: nn.Module, example: Tensor, takes: str, gives: list[str]) -> onnx.ModelProto:
+    with _quiet():
+        program: Any = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+            input_names=[takes],
+            output_names=gives,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    model: onnx.ModelProto = program.model_proto
+    _drop_developers_notes(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _drop_developers_notes(model: onnx.ModelProto) -> None:
+    """Leave out the exporter's stack traces: they name files of this machine, and change the digest."""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Halve the weights and compute in fp16, but for the unit length; inputs and outputs keep their types."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    half: onnx.ModelProto = float16.convert_float_to_float16(
+        copy, keep_io_types=True, op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32]
+    )
+    # The converter writes the same cast twice where two nodes share an input.
+    first = {node.output[0]: node for node in reversed(half.graph.node)}
+    nodes = [node for node in half.graph.node if first[node.output[0]] is node]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    return half
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes to its own developers off the user's screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _versions() -> dict[str, str]:
+    import onnxruntime
+
+    return {"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}

@@ -1,0 +1,125 @@
+"""A bundle comes back as it was written, and is refused when it is not what was written."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from export.bundle import Bundle, ModelFacts, model_id_of, probe_pixels, write_bundle
+from export.sessions import Encoder
+from train.errors import DamagedError, IncompatibleError, NothingFoundError
+from train.images import Preprocessing
+
+
+@pytest.fixture
+def copied(bundle, tmp_path):
+    """A bundle that a test may damage."""
+    shutil.copytree(bundle.folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change(folder, **values):
+    path = folder / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_bundle_comes_back_as_it_was_written(bundle):
+    again = Bundle.open(bundle.folder)
+    assert again == bundle
+    assert np.array_equal(again.probes, bundle.probes)
+    assert (again.dims, again.preprocessing.size, again.has_decoder, again.variants) == (192, 32, True, ("fp32",))
+    json.dumps(again.info())
+
+
+def test_the_model_id_is_of_the_encoder_and_how_pictures_are_prepared(bundle):
+    encoder = bundle.graph("encoder")
+    assert bundle.model_id == model_id_of(encoder, Preprocessing(32))
+    assert model_id_of(encoder, Preprocessing(48)) != bundle.model_id
+    assert model_id_of(encoder + b"\0", Preprocessing(32)) != bundle.model_id
+
+
+def test_a_folder_without_a_bundle_says_how_to_make_one(tmp_path):
+    with pytest.raises(NothingFoundError, match="lookalike export"):
+        Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "bundle.json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "empty"])
+def test_a_damaged_file_is_named(copied, name, damage):
+    file = copied / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "flipped":
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 0x15]) + content[middle + 1 :])
+    else:
+        file.write_bytes(content[: len(content) // 3] if damage == "truncated" else b"")
+    part = name.split(".")[0]
+    if name == "bundle.json" and damage == "missing":
+        expected, names = NothingFoundError, "no model"
+    elif name == "bundle.json" and damage == "flipped":
+        pytest.skip("one flipped bit in a text may leave a valid text; the digests are what counts")
+    else:
+        expected, names = DamagedError, name
+    with pytest.raises(expected, match=names):
+        Bundle.open(copied).graph("encoder" if part == "bundle" else part)
+
+
+def test_a_newer_format_is_refused(copied):
+    change(copied, format=99)
+    with pytest.raises(IncompatibleError, match="update Lookalike"):
+        Bundle.open(copied)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"dims": "many"},
+        {"files": {}},
+        {"files": {"../encoder.onnx": {"sha256": "", "bytes": 1}}},
+        {"files": {"encoder.onnx": {"sha256": "00", "bytes": 10**12}}},
+        {"probes": [[0.0, 1.0]]},
+        {"format": "1"},
+        {"preprocessing": []},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_damaged(copied, values):
+    change(copied, **values)
+    with pytest.raises((DamagedError, IncompatibleError)):
+        Bundle.open(copied)
+
+
+def test_pictures_that_are_prepared_otherwise_are_refused(copied, bundle):
+    change(copied, preprocessing=bundle.preprocessing.to_json() | {"resample": "NEAREST"})
+    with pytest.raises(IncompatibleError, match="resample"):
+        Bundle.open(copied)
+
+
+def test_a_bundle_takes_the_place_of_another_whole(bundle, tmp_path):
+    graphs = {("encoder", "fp32"): bundle.graph("encoder")}
+    facts = ModelFacts(preprocessing=Preprocessing(32), dims=192, licence="CC BY 4.0")
+    shutil.copytree(bundle.folder, tmp_path / "model")
+    replaced = write_bundle(tmp_path / "model", graphs, facts, None)
+    assert not replaced.has_decoder
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == ["bundle.json", "encoder.onnx"]
+    assert replaced.info()["licence"] == "CC BY 4.0"
+    with pytest.raises(NothingFoundError) as error:
+        replaced.graph("decoder")
+    assert error.value.problem.code == "no_decoder"
+
+
+def test_probes_notice_a_machine_that_computes_otherwise(bundle, copied, caplog):
+    assert Encoder.open(bundle, provider="cpu").degraded is None
+    change(copied, probes=np.roll(bundle.probes, 7, axis=1).tolist())
+    drifted = Encoder.open(Bundle.open(copied), provider="cpu")
+    assert "other embeddings" in (drifted.degraded or "")
+
+
+def test_probe_pictures_are_drawn_alike_everywhere():
+    pixels = probe_pixels(64)
+    assert pixels.shape == (4, 64, 64, 3)
+    assert pixels.dtype == np.uint8
+    assert len({picture.tobytes() for picture in pixels}) == 4
+    assert np.array_equal(pixels, probe_pixels(64))
