@@ -115,7 +115,7 @@ def add_folder(
     expect_folder(folder)
     with locked(gallery.folder, "index add"):
         gallery.accept_model(bundle)
-        run = _Run(gallery, bundle, settings, reporter, stop or StopRequest())
+        run = _Run(gallery, bundle, settings, reporter, stop)
         return run.update([claim(gallery, folder)])
 
 
@@ -148,7 +148,7 @@ def scan_roots(
             raise NothingFoundError(
                 f"no folder of the gallery {gallery.name} is there ({folders}): mount the disk and scan again."
             )
-        run = _Run(gallery, bundle, settings, reporter, stop or StopRequest())
+        run = _Run(gallery, bundle, settings, reporter, stop)
         return run.update(there, remove_missing=True)
 
 
@@ -189,13 +189,13 @@ class _Run:
     """One run over some places, from the first look to the published generation."""
 
     def __init__(
-        self, gallery: Gallery, bundle: Bundle, settings: AddSettings, reporter: Reporter, stop: StopRequest
+        self, gallery: Gallery, bundle: Bundle, settings: AddSettings, reporter: Reporter, stop: StopRequest | None
     ) -> None:
         self._gallery = gallery
         self._bundle = bundle
         self._settings = settings
         self._reporter = reporter
-        self._stop = stop
+        self._stop = StopRequest() if stop is None else stop  # not `or`: one that is not set is false
         self._roots = gallery.roots()
         self._published_seq = published_seq(gallery)
         self._counts: Counter[str] = Counter()

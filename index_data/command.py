@@ -155,7 +155,10 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
         if opened is not None:
             with opened:
                 records.append(_about(opened))
-    rows = [(each["name"], f"{each['items']:,}", f"{each['rejected']:,}", Path(each["model_folder"]).name) for each in records]
+    rows = [
+        (each["name"], f"{each['items']:,}", f"{each['rejected']:,}", Path(each["model_folder"]).name)
+        for each in records
+    ]
     none = f"There is no gallery in {line.workspace.home}: make one with `lookalike index add NAME FOLDER`."
     text = _table(("gallery", "items", "rejected", "model"), rows, right=(1, 2)) if rows else none
     line.result({"galleries": records}, text)

@@ -157,8 +157,7 @@ def missing_items(gallery: Gallery, place: Place) -> Iterator[int]:
 def settled_failures(gallery: Gallery, place: Place) -> Iterator[int]:
     """Ids of the failures of a place's root that hold no longer: the file is gone, the folder may be read now."""
     for failure_id, path in gallery.paths("failures", place.root_id):
-        whole = place.root / os.fsdecode(path)
-        if is_gone(place.root, path) or (whole.is_dir() and os.access(whole, os.R_OK | os.X_OK)):
+        if is_gone(place.root, path) or _is_readable_folder(place.root / os.fsdecode(path)):
             yield failure_id
 
 
@@ -182,6 +181,10 @@ def _is_meant_as_image(folder: Path, path: bytes) -> bool:
     except ImageError:
         pass
     return True
+
+
+def _is_readable_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and os.access(path, os.R_OK | os.X_OK)
 
 
 def _is_there(gallery: Gallery, place: Place) -> bool:

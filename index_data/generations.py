@@ -240,7 +240,10 @@ def _exact_scores(gallery: Gallery, queries: Vectors, k: int) -> Vectors:
 
 def _point_at(gallery: Gallery, name: str, manifest: bytes) -> None:
     pointer = {"generation": name, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
-    write_file(pointer_path(gallery), json.dumps(pointer).encode())
+    place = pointer_path(gallery)
+    if place.is_dir():
+        shutil.rmtree(place)  # nobody's: a rename cannot replace a folder
+    write_file(place, json.dumps(pointer).encode())
 
 
 def _remove_old(gallery: Gallery) -> None:
