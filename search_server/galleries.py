@@ -3,16 +3,27 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 
-from index_data.engine import Engine
-from index_data.gallery import Gallery
+from index_data.engine import Engine, Hit
+from index_data.gallery import Gallery, Item, Vectors
 from search_server.scores import NeighbourScores, sample_size
+from search_server.stopwatch import stage
 from train.errors import UserError
 
 REFRESH_SECONDS = 1.0  # between two looks at the disk
 _SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An item, and how near it is."""
+
+    item: Item
+    score: float  # cosine
 
 
 class NoSuchGalleryError(UserError):
@@ -46,6 +57,24 @@ class ServedGallery:
             self._looked = self._clock()
         finally:
             self._looking.release()
+
+    def neighbours(self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset()) -> list[list[Neighbour]]:
+        """The k nearest items of each query, best first; see `Engine.search`."""
+        found, items = self._search(embeddings, k, exclude)
+        if any(hit.id not in items for hits in found for hit in hits):
+            # An item was removed since we last looked, and another one has its place.
+            self.engine.refresh()
+            found, items = self._search(embeddings, k, exclude)
+        return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
+
+    def _search(
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int]
+    ) -> tuple[list[list[Hit]], dict[int, Item]]:
+        with stage("search"):
+            found = self.engine.search(embeddings, k, exclude)
+        with stage("fetch"):
+            items = self.gallery.items_by_id(list({hit.id for hits in found for hit in hits}))
+        return found, {item.id: item for item in items}
 
     def neighbour_scores(self) -> NeighbourScores:
         """How near this gallery's pictures are to each other; sampled once for each state of the index."""

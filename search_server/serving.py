@@ -105,6 +105,8 @@ class Server:
     """Waitress around an application, in threads of its own."""
 
     def __init__(self, app: Flask, listener: socket.socket, threads: int) -> None:
+        # With all threads at work a request waits its turn; that is worth a metric, not a line of log each time.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server: Any = create_server(
             app,
             sockets=[listener],

@@ -6,7 +6,6 @@ from urllib.parse import quote
 from flask import Response
 from pydantic import BaseModel
 
-from index_data.engine import Hit
 from index_data.gallery import Item
 from search_server import limits
 from search_server.api.schemas import (
@@ -20,7 +19,7 @@ from search_server.api.schemas import (
     QueryWarning,
     StoredQueryOut,
 )
-from search_server.galleries import ServedGallery
+from search_server.galleries import Neighbour, ServedGallery
 from search_server.scores import NeighbourScores, label_of
 from search_server.service import StoredQuery
 from search_server.subjects import Subject
@@ -97,18 +96,16 @@ def describe_item(served: ServedGallery, item: Item) -> ItemOut:
     )
 
 
-def describe_hits(
-    served: ServedGallery, hits: list[Hit], scores: NeighbourScores, *, first_rank: int = 1
-) -> list[HitOut]:
-    """Neighbours with what their scores mean; one that was removed a moment ago is left out."""
-    items = {item.id: item for item in served.gallery.items_by_id([hit.id for hit in hits])}
+def describe_hits(served: ServedGallery, neighbours: list[Neighbour], *, first_rank: int = 1) -> list[HitOut]:
+    """Neighbours with what their scores mean."""
+    scores = served.neighbour_scores()
     return [
-        _describe_hit(served.name, items[hit.id], rank, hit.score, scores)
-        for rank, hit in enumerate((hit for hit in hits if hit.id in items), first_rank)
+        _describe_hit(served.name, neighbour, rank, scores) for rank, neighbour in enumerate(neighbours, first_rank)
     ]
 
 
-def _describe_hit(gallery: str, item: Item, rank: int, score: float, scores: NeighbourScores) -> HitOut:
+def _describe_hit(gallery: str, neighbour: Neighbour, rank: int, scores: NeighbourScores) -> HitOut:
+    item, score = neighbour.item, neighbour.score
     address = _item_address(gallery, item)
     return HitOut(
         id=str(item.id),

@@ -230,8 +230,4 @@ def _nearest(served: ServedGallery, frames: Pixels, k: int) -> list[list[HitOut]
         return [[] for _ in frames]
     with stage("embed"):
         embeddings = served.engine.embed(frames).embeddings
-    with stage("search"):
-        found = served.engine.search(embeddings, k)
-        scores = served.neighbour_scores()
-    with stage("fetch"):
-        return [describe_hits(served, hits, scores) for hits in found]
+    return [describe_hits(served, neighbours) for neighbours in served.neighbours(embeddings, k)]

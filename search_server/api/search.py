@@ -29,7 +29,7 @@ from search_server.morphing import encode
 from search_server.painting import reconstruct
 from search_server.problems import DECODING, UPLOADING, responses
 from search_server.service import Service, service
-from search_server.stopwatch import stage, took_ms
+from search_server.stopwatch import took_ms
 from search_server.subjects import Subject, find_item, look_at, one_source
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
@@ -81,12 +81,10 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
-    with stage("search"):
-        hits = served.engine.search(subject.embedding[None], asked.offset + asked.k, exclude=itself)[0]
-        scores = served.neighbour_scores()
-    wanted = [hit for hit in hits[asked.offset :] if asked.min_score is None or hit.score >= asked.min_score]
-    with stage("fetch"):
-        described = describe_hits(served, wanted, scores, first_rank=asked.offset + 1)
+    found_near = served.neighbours(subject.embedding[None], asked.offset + asked.k, exclude=itself)[0]
+    least = -1.0 if asked.min_score is None else asked.min_score
+    wanted = [neighbour for neighbour in found_near[asked.offset :] if neighbour.score >= least]
+    described = describe_hits(served, wanted, first_rank=asked.offset + 1)
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and (not described or described[0].label == "weak"):
         query.warning = "nothing-close"
