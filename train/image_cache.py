@@ -8,7 +8,6 @@ Pixels are durable before the journal names them, so that a kill loses at most t
 journal does not name is cut off and decoded again.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -124,7 +123,7 @@ class ImageCache:
                 with _Writer(self._pixels, self._journal, known) as writer:
                     for record, pixels in _decoded(source, left, self.preprocessing, workers):
                         fate = writer.add(record, pixels)
-                        task.advance(**({fate: 1} if fate != "stored" else {}))
+                        task.advance(1, note=None, **_counts(fate))
                         if stop:
                             writer.commit()
                             stop.raise_if_set("what was read so far is kept: the same command goes on from there.")
@@ -217,6 +216,11 @@ def _decoded(
                 yield {**record, "fate": "stored", "sha256": sha256}, pixels
 
 
+def _counts(fate: str) -> dict[str, int]:
+    """What the progress bar counts apart."""
+    return {} if fate == "stored" else {fate: 1}
+
+
 def _is_other(file: FoundFile | Rejected, outcome: ImageError) -> bool:
     """Whether nobody would miss the file among the images."""
     if isinstance(file, Rejected):
@@ -225,11 +229,11 @@ def _is_other(file: FoundFile | Rejected, outcome: ImageError) -> bool:
 
 
 def split(hashes: list[str], validation_share: float, test_share: float) -> tuple[list[int], list[int], list[int]]:
-    """Divide rows into training, validation and test rows, by a hash of each image's content.
+    """Divide rows into training, validation and test rows, by the hash of each image's content.
 
     So an image stays on its side when files are renamed or moved, and none of the three is empty from three images on.
     """
-    order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(hashes[row].encode()).digest())
+    order = sorted(range(len(hashes)), key=hashes.__getitem__)
     validation = max(1, round(validation_share * len(order)))
     test = max(1, round(test_share * len(order)))
     held_out = validation + test

@@ -221,12 +221,13 @@ class Autoencoder(nn.Module):
 
     def embed(self, latent: Tensor) -> Tensor:
         """Turn latents (n, dims) into embeddings (n, dims) of length 1, whose inner product is the score."""
-        pixel = latent[:, self.semantic_dims :]
-        pixel = unit(pixel + self.antisymmetric * (pixel.abs() - pixel) - self.centre)
+        signed = latent[:, self.semantic_dims :]
+        pixel = unit(signed + self.antisymmetric * (signed.abs() - signed) - self.centre)
         if not self.semantic_dims:
             return pixel
         semantic = unit(latent[:, : self.semantic_dims])
-        return torch.cat([semantic, self.alpha * pixel], dim=1) * (1 + self.alpha**2) ** -0.5
+        both = torch.cat([semantic, self.alpha * pixel], dim=1)
+        return both * float((1 + self.alpha**2) ** -0.5)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Paint latents (n, dims) as images (n, 3, h, w) in [0, 1]."""

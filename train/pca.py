@@ -5,7 +5,6 @@ antisymmetric under mirroring, so that the two kinds can be found apart, each on
 antisymmetric coordinate says which way round an image is.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ class PrincipalComponents:
 
 def principal_components(
     images: "Pixels",
-    rows: Sequence[int] | NDArray[np.int64],
+    rows: NDArray[np.int64],
     dims: int,
     *,
     mirror: bool,
@@ -63,7 +62,6 @@ def principal_components(
     """
     import torch
 
-    rows = np.asarray(rows)
     if len(rows) > MAX_IMAGES:
         rows = rows[np.linspace(0, len(rows) - 1, MAX_IMAGES).astype(np.int64)]
     x = _as_floats(images, rows, factor)
@@ -102,7 +100,7 @@ def principal_components(
 
 
 def reconstruction_error(
-    components: PrincipalComponents, images: "Pixels", rows: Sequence[int], factor: int = 1
+    components: PrincipalComponents, images: "Pixels", rows: NDArray[np.int64], factor: int = 1
 ) -> float:
     """Mean squared error per pixel and channel, in [0, 1] units, of images that are rebuilt from their coordinates.
 
@@ -113,7 +111,7 @@ def reconstruction_error(
     basis, mean = torch.from_numpy(components.basis), torch.from_numpy(components.mean)
     total = 0.0
     for start in range(0, len(rows), 256):
-        x = _as_floats(images, np.asarray(rows[start : start + 256]), factor).flatten(1)
+        x = _as_floats(images, rows[start : start + 256], factor).flatten(1)
         rebuilt = torch.addmm(mean, (x - mean) @ basis.T, basis).clamp_(0, 1)
         total += float((rebuilt - x).square().mean(1).double().sum())
     return total / len(rows)

@@ -13,38 +13,54 @@ import contextlib
 import json
 import os
 import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train.config import TrainConfig
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
 from train.files import atomic_file, disk_errors, write_file
-from train.images import Pixels, Preprocessing
+from train.image_cache import ImageCache
+from train.images import Pixels, Preprocessing, printable_name
 
 if TYPE_CHECKING:
     from train.network import Autoencoder
 
 FORMAT = 1
 RUN_FILE = "run.json"
+_CONTENT = (
+    "images",
+    "checkpoint.pt",
+    "best.pt",
+    "metrics.jsonl",
+    "failures.jsonl",
+    "events",
+    "sheets",
+    "curves.png",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What the settings came to on this machine and these images; fixed for the life of a run, so resuming agrees."""
 
-    train: list[int]  # rows of the image cache
-    validation: list[int]
-    test: list[int]
     dims: int
     mirror: bool
+    batch: int
     steps: int
     steps_per_epoch: int
-    batch: int
-    precision: str
+    precision: str  # fp32 or bf16
     device: str
     threads: int
+    pca_validation_mse: float  # of PCA with as many dimensions, not mirrored: the number to beat
+    pca_test_mse: float
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training images."""
+        return self.steps / self.steps_per_epoch
 
 
 class Run:
@@ -59,7 +75,7 @@ class Run:
         """Begin a run in an empty folder."""
         run = cls(folder, {"format": FORMAT})
         preprocessing = Preprocessing(config.image_size).to_json()
-        run.update(source=os.fsdecode(source), config=config.to_json(), preprocessing=preprocessing)
+        run.update(source=os.fsdecode(source.resolve()), config=config.to_json(), preprocessing=preprocessing)
         return run
 
     @classmethod
@@ -87,6 +103,21 @@ class Run:
         run = cls(folder, record)
         run.preprocessing  # noqa: B018  (refuses pictures that are prepared in another way)
         return run
+
+    @staticmethod
+    def clear(folder: Path) -> None:
+        """Remove what a run consists of from a folder; run.json goes first, so that no half of it is left behind."""
+        (folder / RUN_FILE).unlink(missing_ok=True)
+        for name in _CONTENT:
+            path = folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Path of one of the run's files or folders."""
+        return self.folder / name
 
     def update(self, **values: Any) -> None:
         """Write values into run.json, atomically."""
@@ -122,9 +153,12 @@ class Run:
     @property
     def images(self) -> Pixels:
         """The images as a memory map, (n, size, size, 3)."""
-        from train.image_cache import ImageCache
+        return self.cache.pixels()
 
-        return ImageCache(self.folder / "images", self.preprocessing).pixels()
+    @property
+    def cache(self) -> ImageCache:
+        """The images with the files that they came from."""
+        return ImageCache(self.folder / "images", self.preprocessing)
 
     def load_network(self) -> "Autoencoder":
         """The network with the best averaged weights, in evaluation mode, on the CPU.
@@ -161,6 +195,15 @@ class Run:
 
         with atomic_file(self.folder / name) as file:
             torch.save(dict(state), file)
+
+    def write_failures(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """List the files that could not be used: path, code, detail, and whether it was meant to be an image."""
+        lines = [json.dumps({**record, "path": printable_name(os.fsencode(record["path"]))}) for record in records]
+        write_file(self.folder / "failures.jsonl", "".join(line + "\n" for line in lines).encode())
+
+    def set_plan(self, plan: Plan) -> None:
+        """Fix the plan for the life of the run."""
+        self.update(plan=asdict(plan))
 
     def metrics(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl, in order; a line that a kill tore is left out."""

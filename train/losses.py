@@ -1,0 +1,62 @@
+"""What training minimises: squared error, structure (MS-SSIM) and edges (Laplacian pyramid)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW = 7  # px; side of the square window of SSIM
+SMALLEST_SCALE = 16  # px; a scale needs a few windows side by side
+_C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for values in [0, 1]
+
+
+def clip_straight_through(image: Tensor) -> Tensor:
+    """Clip to [0, 1] as `decode` does, while the gradient passes as if nothing had been clipped.
+
+    A pixel beyond white that should be white then costs nothing, and one that should be grey is still pulled back.
+    Without it the branches learn next to nothing on drawn pictures: their squared error is spent on overshoot that
+    nobody sees (docs/training.md has the figures).
+    """
+    return image + (image.clamp(0, 1) - image).detach()
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Multi-scale structural similarity of images (n, 3, h, w) in [0, 1]: a mean over the images, 1 for equal ones.
+
+    Square windows and equal weights for as many scales as the size holds; a box is far cheaper than a Gaussian.
+    Source: Wang, Simoncelli, Bovik 2003.
+    """
+    scales = 1
+    while a.shape[-1] >> scales >= SMALLEST_SCALE:
+        scales += 1
+    product = torch.ones(len(a), device=a.device)
+    for scale in range(scales):
+        similarity = _similarity(a, b, with_luminance=scale == scales - 1)
+        product = product * similarity.mean(dim=(1, 2, 3)).clamp_min(1e-3) ** (1 / scales)
+        if scale < scales - 1:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return product.mean()
+
+
+def _similarity(a: Tensor, b: Tensor, *, with_luminance: bool) -> Tensor:
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, WINDOW, stride=1)
+
+    mean_a, mean_b = mean(a), mean(b)
+    covariance = mean(a * b) - mean_a * mean_b
+    variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
+    structure = (2 * covariance + _C2) / (variances + _C2)
+    if not with_luminance:
+        return structure
+    return structure * (2 * mean_a * mean_b + _C1) / (mean_a * mean_a + mean_b * mean_b + _C1)
+
+
+def laplacian_distance(a: Tensor, b: Tensor) -> Tensor:
+    """L1 distance of the Laplacian pyramids of images (n, 3, h, w), averaged over pixels, summed over 4 levels."""
+    # The pyramid is linear: that of the difference is the difference of the pyramids.
+    image = a - b
+    total = torch.zeros((), device=a.device)
+    for _ in range(3):
+        coarse = F.avg_pool2d(image, 2)
+        total = total + (image - F.interpolate(coarse, scale_factor=2, mode="nearest")).abs().mean()
+        image = coarse
+    return total + image.abs().mean()
