@@ -47,13 +47,7 @@ WORKER_SCRIPT = Path(__file__).with_name("decode_worker.py")
 DECODE_MEMORY = 1 << 30  # bytes
 WORKER_BASE_MEMORY = 1 << 30  # of address space: the interpreter, the file, its copies
 WORST_BYTES_PER_PIXEL = 20  # of address space: what a picture with alpha takes
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # glibc would learn to keep what large pictures took (200 MB after one of 50 megapixels): give that back at once.
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
-}
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PASSED_ON = ("LD_LIBRARY_PATH",)  # nothing else of the environment, which may hold secrets
 START_SECONDS = 30.0  # a start takes 0.1 s; a machine that swaps takes longer
 PIPE_BYTES = 1 << 20
