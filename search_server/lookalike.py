@@ -78,3 +78,7 @@ def lookalike() -> None:
 def main() -> NoReturn:
     """Run the command line and end the process."""
     run(lookalike, ())
+
+
+if __name__ == "__main__":
+    main()
