@@ -46,9 +46,8 @@ def main() -> None:
             f"{chosen.items:,} items, {bundle.dims} dimensions, {bundle.preprocessing.size} px, {os.cpu_count()} cores"
         )
         measured = [start(gallery, folder / "log") for _ in range(chosen.starts)]
-    for what, values in zip(
-        ("seconds to readyz", "MB at ready", "MB after 200 searches", "processes"), zip(*measured), strict=True
-    ):
+    for position, what in enumerate(("seconds to readyz", "MB at ready", "MB after 200 searches", "processes")):
+        values = [one[position] for one in measured]
         print(f"{what}: median {statistics.median(values):.2f}, worst {max(values):.2f}")
 
 
