@@ -302,7 +302,11 @@ class DecodePool:
             raise
 
     def _start(self) -> "_Worker":
-        worker = self._starter.submit(_Worker, self._script, self.limits).result()
+        try:
+            worker = self._starter.submit(_Worker, self._script, self.limits).result()
+        except RuntimeError:
+            self._raise_if_closed()  # in the meantime
+            raise
         with self._changed:
             self._alive.add(worker)
         try:

@@ -569,7 +569,7 @@ def test_a_breakdown_costs_one_picture(breaking_pool, breakdown, code, said, cap
     error = refusal(breaking_pool, GOOD + breakdown)
     assert error.problem.code == code
     assert said in error.detail
-    assert time.monotonic() - started < HASTY.seconds + 1
+    assert time.monotonic() - started < HASTY.seconds + 1.5  # alone, 0.1
     assert_quadrants(breaking_pool.fit(GOOD, FIT).pixels)
     if code in {"decode_crashed", "decode_timeout"}:
         assert "sha256" in caplog.text
@@ -743,7 +743,7 @@ def test_the_work_goes_on_while_the_caller_is_busy_but_not_without_bound(pool):
 
 def test_leaving_early_drops_what_is_not_begun():
     started = []
-    with DecodePool(2, HASTY, script=BREAKING_WORKER) as pool:
+    with DecodePool(2, replace(HASTY, seconds=60.0), script=BREAKING_WORKER) as pool:
 
         def work(data):
             started.append(data)
@@ -752,35 +752,41 @@ def test_leaving_early_drops_what_is_not_begun():
         begun = time.monotonic()
         for _ in pool.map(work, [GOOD, *[GOOD + b"SLEEP"] * 100]):
             break
-        assert time.monotonic() - begun < 0.9  # nobody waited for the sleepers
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10  # nobody waited for the sleepers
     assert len(started) <= 5
 
 
-def test_closing_ends_what_runs(breaking_pool):
-    with ThreadPoolExecutor(2) as threads:
-        futures = [threads.submit(breaking_pool.fit, GOOD + b"SLEEP", FIT) for _ in range(2)]
+def test_closing_ends_what_runs():
+    with (
+        DecodePool(2, replace(HASTY, seconds=60.0), script=BREAKING_WORKER) as pool,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        futures = [threads.submit(pool.fit, GOOD + b"SLEEP", FIT) for _ in range(2)]
         time.sleep(0.4)
         started = time.monotonic()
-        breaking_pool.close()
+        pool.close()
         for future in futures:
             with pytest.raises(BusyError, match="shut down"):
                 future.result()
-        assert time.monotonic() - started < 0.5
-    with pytest.raises(BusyError, match="shut down"):
-        breaking_pool.fit(GOOD, FIT)
+        assert time.monotonic() - started < 10
+        with pytest.raises(BusyError, match="shut down"):
+            pool.fit(GOOD, FIT)
+
+
+def test_closing_twice_or_unused_is_fine():
+    pool = DecodePool(2, HTTP_LIMITS)
+    pool.close()
+    pool.close()
 
 
 def test_who_waits_too_long_for_a_worker_is_told_to_come_again():
-    with (
-        DecodePool(1, replace(HASTY, wait_seconds=0.2), script=BREAKING_WORKER) as pool,
-        ThreadPoolExecutor(1) as threads,
-    ):
+    limits = replace(HASTY, seconds=3.0, wait_seconds=0.2)
+    with DecodePool(1, limits, script=BREAKING_WORKER) as pool, ThreadPoolExecutor(1) as threads:
         pool.fit(GOOD, FIT)
         sleeper = threads.submit(pool.fit, GOOD + b"SLEEP", FIT)
-        time.sleep(0.2)
         with pytest.raises(BusyError) as busy:
-            pool.fit(GOOD, FIT)
+            while not sleeper.done():
+                pool.fit(GOOD, FIT)
         assert busy.value.problem.code == "busy"
         assert sleeper.exception().problem.code == "decode_timeout"
         pool.fit(GOOD, FIT)
