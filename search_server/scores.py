@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 Label = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
 
-# Cosines, best first. Measured on the Corel-1000 photos with half-whitened PCA codes: docs/api.md.
+# Cosines, best first; docs/api.md has the measurements on photos that they come from.
 LABELS: tuple[tuple[float, Label], ...] = (
-    (0.9995, "identical"),
-    (0.97, "near-duplicate"),
-    (0.90, "very similar"),
-    (0.75, "similar"),
+    (0.9999, "identical"),
+    (0.95, "near-duplicate"),
+    (0.70, "very similar"),
+    (0.50, "similar"),
 )
 
 SAMPLES_MAX, SAMPLES_MIN = 256, 32

@@ -10,9 +10,9 @@ from search_server.scores import LABELS, NeighbourScores, label_of, sample_size
     ("score", "label"),
     [
         (1.0, "identical"),
-        (0.98, "near-duplicate"),
-        (0.92, "very similar"),
-        (0.8, "similar"),
+        (0.96, "near-duplicate"),
+        (0.8, "very similar"),
+        (0.6, "similar"),
         (0.2, "weak"),
         (-1, "weak"),
     ],
