@@ -81,6 +81,7 @@ def add(
     line: CommandLine, gallery: str, folder: Path, model: str | None, max_bad: float, dry_run: bool, **settings: Any
 ) -> None:
     """Make the images of a folder items of a gallery, which is made if it is not there."""
+    from export.sessions import Encoder
     from index_data.adding import add_folder, judge
     from index_data.folders import expect_images, plan_folder
     from index_data.gallery import Gallery
@@ -92,6 +93,8 @@ def add(
         return
     bundle = _bundle(line, found, model)
     expect_images(folder)
+    if found is None and settings["provider"] != AddSettings.provider:
+        Encoder.open(bundle, provider=settings["provider"])  # refused, if it must be, before anything is made
     with found or Gallery.create(place, bundle) as opened, stop_request() as stop:
         summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
