@@ -1,21 +1,39 @@
 """`lookalike index ...` and `lookalike search` as they are typed."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+import search_server.lookalike
 from index_data.gallery import Gallery
 from tests.conftest import draw_picture
+from train.command_line import exit_code
 
 
-def lookalike(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "search_server.lookalike", *map(str, arguments)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def lookalike(*arguments: object, **environment: str) -> Ended:
+    """Type a command. All but the process is real: Python's start would take most of the time."""
+    output, complaints = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(complaints), patch.dict(os.environ, environment):
+        code = exit_code(search_server.lookalike.lookalike, (), [str(argument) for argument in arguments])
+    return Ended(code, output.getvalue(), complaints.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +49,13 @@ def home(bundle, drawn_folder, tmp_path_factory):
     assert "48 embedded" in ended.stdout
     assert f"Next: lookalike serve drawn --home {home}" in ended.stdout
     return home
+
+
+def test_each_stage_is_a_program_of_its_own(home):
+    words = [sys.executable, "-m", "index_data", "list", "drawn", "--home", home]
+    ended = subprocess.run(words, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("drawn: 48 items, generation 000001\n")
 
 
 def test_adding_again_says_as_json_that_nothing_was_embedded(home, drawn_folder):
