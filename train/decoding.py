@@ -262,8 +262,10 @@ class DecodePool:
         reply, payload = worker.receive(deadline)
         if "needs" not in reply:
             return reply, payload
+        with _expecting_sense():
+            needed = max(int(reply["needs"]), 0)
         # The time limit is for decoding, not for waiting.
-        with self._memory.reserved(reply["needs"], self.limits.wait_seconds) as admitted:
+        with self._memory.reserved(needed, self.limits.wait_seconds) as admitted:
             deadline = time.monotonic() + self.limits.seconds
             worker.send({"admitted": admitted}, b"", deadline)
             return worker.receive(deadline)
