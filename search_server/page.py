@@ -135,7 +135,7 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
         gallery=gallery,
         galleries=[_link(other) for other in service().galleries],
         root=url_for("page.start", gallery=served.name),
-        attribution=served.engine.bundle.info().get("licence"),
+        attribution=served.engine.bundle.facts.licence,
         version=version("lookalike"),
         modules=_modules(),
         data={
@@ -187,8 +187,9 @@ def _checked(model: type[Any], **given: Any) -> Any:
 
 @page.app_template_filter("score")
 def score_words(score: float) -> str:
-    """A cosine with two digits; what is only nearly the same never reads 1.00."""
-    return f"{1 if score > 0.99995 else min(score, 0.9949):.2f}".replace("-", "−")
+    """A cosine with two digits: what is only nearly the same never reads 1.00, and nothing reads -0.00."""
+    shown = 1.0 if score > 0.99995 else min(score, 0.9949)
+    return f"{round(shown, 2) + 0.0:.2f}".replace("-", "−")
 
 
 @page.app_template_filter("warning")

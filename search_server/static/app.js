@@ -116,7 +116,13 @@ export class Page {
     const picture = tile?.querySelector("img");
     if (!picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");
-    document.startViewTransition(go);
+    const transition = document.startViewTransition(() => {
+      go();
+      this.main.querySelector(".query-picture img")?.classList.add("travelling");
+    });
+    const arrive = () => document.querySelectorAll(".travelling").forEach((one) => one.classList.remove("travelling"));
+    transition.ready.catch(() => {}); // a reader who goes on at once skips it: nothing is lost
+    transition.finished.then(arrive, arrive);
   }
 
   /** Whatever was dropped, pasted or picked. */

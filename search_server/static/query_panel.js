@@ -45,11 +45,10 @@ function framed(source, { width, height }, alt) {
 
 function showAnswer({ query, index, took_ms: took, provider }, gallery, { element, facts, seen }) {
   facts.removeAttribute("aria-busy");
-  facts.replaceChildren(
-    size(query),
-    took.embed !== undefined && h("span", {}, `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`),
-    h("span", {}, `Searched ${count(index.count)} in ${milliseconds(took.search)}`),
-  );
+  const embedded = took.embed === undefined ? null : `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`;
+  const searched = `Searched ${count(index.count)} in ${milliseconds(took.search)}`;
+  const lines = [`${count(query.width)} × ${count(query.height)} pixels`, embedded, searched];
+  facts.replaceChildren(...lines.filter(Boolean).map((line) => h("span", {}, line)));
   if (query.reconstruction_url) {
     seen.replaceChildren(
       framed(query.reconstruction_url, { width: 1, height: 1 }, "The query as the model paints it from its code"),
@@ -59,8 +58,4 @@ function showAnswer({ query, index, took_ms: took, provider }, gallery, { elemen
   if (query.warning) {
     element.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, WARNINGS[query.warning] ?? query.warning)));
   }
-}
-
-function size({ width, height }) {
-  return width ? h("span", {}, `${count(width)} × ${count(height)} pixels`) : null;
 }

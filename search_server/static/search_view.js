@@ -125,13 +125,15 @@ class Results {
 
   view() {
     this.preview = this.asked.file ? URL.createObjectURL(this.asked.file) : null;
-    const remembered = this.page.remembered();
-    if (remembered) this.#show(remembered);
-    else if (this.page.initial?.hits) this.#show(asAnswer(this.page.initial, this.page.limits));
-    else this.#ask();
+    const { initial } = this.page;
+    const answer = this.page.remembered() ?? (initial?.hits ? asAnswer(initial, this.page.limits) : null);
+    if (answer) {
+      this.page.remember(answer);
+      this.#show(answer);
+    } else this.#ask();
     return {
       element: this.element,
-      title: this.asked.item?.name ?? "Results",
+      title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
       close: () => this.#close(),
       grid: this.grid,
       field: () => this.element.querySelector("#picture-file"),

@@ -66,7 +66,7 @@ export function state({ iconName, title, text, detail = null, kind = "quiet", ac
 
 /** The problem of a file that need not be sent to be refused. */
 export function tooLarge(file, limit) {
-  const detail = `${file.name || "It"} has ${megabytes(file.size)}; at most ${megabytes(limit)} are accepted. Scale it down, then try again.`;
+  const detail = `It has ${megabytes(file.size)}; at most ${megabytes(limit)} are accepted. Scale it down, then try again.`;
   return { code: "body_too_large", title: "", detail };
 }
 

@@ -13,10 +13,10 @@ export function labelWords(label) {
   return LABELS[label] ?? label;
 }
 
-/** A cosine with two digits. A picture that only nearly is the same never reads 1.00. */
+/** A cosine with two digits. What is only nearly the same never reads 1.00, and nothing reads −0.00. */
 export function scoreWords(score) {
-  const shown = score < 1 ? Math.min(score, 0.9949) : 1;
-  return (score > 0.99995 ? 1 : shown).toFixed(2).replace("-", "−");
+  const shown = score > 0.99995 ? 1 : Math.min(score, 0.9949);
+  return (Math.round(shown * 100) / 100 + 0).toFixed(2).replace("-", "−");
 }
 
 export function count(number) {
