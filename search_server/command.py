@@ -1,6 +1,7 @@
 """`lookalike serve`: galleries as a web page and a REST API."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,11 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
             f"--host {settings.host} would let other machines in, and there is no token to keep them out: use "
             "127.0.0.1 (and, for example, an SSH tunnel), or say --insecure on a network that you trust."
         )
+    if settings.insecure and not is_loopback(settings.host):
+        line.reporter.say(
+            f"Listening on {settings.host} without a token: anybody who reaches it can search these galleries. Put a "
+            "reverse proxy with TLS and a password in front of it where the network is not your own."
+        )
     folders = _folders(line, names)
     # One thread for each request, many requests at a time: set before FAISS and ONNX Runtime are loaded, because
     # OpenMP's own call does not reach other threads.
@@ -77,8 +83,7 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
                 line.reporter.say(f"{name} stays as it was: {error.detail}")
         line.reporter.say(f"Opened again: {', '.join(folders)}.")
 
-    host, port = listener.getsockname()[:2]
-    url = f"http://{'localhost' if is_loopback(host) else f'[{host}]' if ':' in host else host}:{port}/"
+    url = _url(*listener.getsockname()[:2])
     server = Server(app, listener, settings.threads)
     readiness = check_readiness(service)  # which also starts a decode worker
     for sentence in readiness.degraded:
@@ -117,9 +122,16 @@ def _folders(line: CommandLine, names: tuple[str, ...]) -> dict[str, Path]:
     return folders
 
 
+def _url(host: str, port: int) -> str:
+    """Where the page is, seen from this machine."""
+    if host in ("127.0.0.1", "::1", "0.0.0.0", "::"):  # noqa: S104  (compared with, not listened on)
+        host = "localhost"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
 def _open_browser(url: str) -> None:
     import webbrowser
 
     # Without a display a text browser would take over the terminal.
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(url)

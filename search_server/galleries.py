@@ -1,5 +1,6 @@
 """The galleries that are served: each by its name, fresh within a second of a change on disk."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,8 @@ from index_data.gallery import Gallery, Item, Vectors
 from search_server.scores import NeighbourScores, sample_size
 from search_server.stopwatch import stage
 from train.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0  # between two looks at the disk
 _SAMPLE_SEED = 0
@@ -41,6 +44,7 @@ class ServedGallery:
         self._clock = clock
         self._looked = clock()
         self._looking = threading.Lock()
+        self.trouble: str | None = None  # why it is not up to date
         self._scores: tuple[object, NeighbourScores] | None = None
 
     @property
@@ -54,8 +58,13 @@ class ServedGallery:
             return
         try:
             self.engine.refresh()
-            self._looked = self._clock()
+            self.trouble = None
+        except UserError as error:
+            # What is open can still be searched.
+            logger.warning("gallery %s: its changes cannot be read: %s", self.name, error.detail)
+            self.trouble = f"its changes cannot be read: {error.problem.title}"
         finally:
+            self._looked = self._clock()
             self._looking.release()
 
     def neighbours(self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset()) -> list[list[Neighbour]]:

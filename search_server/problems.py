@@ -121,7 +121,7 @@ UPLOADING = ("bad_base64", "body_too_large", "bad_embedding")
 _OURS = {"locked", "damaged", "disk_full", "fingerprint_mismatch", "too_many_rejected", "unreadable", "not_a_file"}
 
 # Ends of pydantic's error types that mean: this is no number, no list, no text.
-_MALFORMED = ("_parsing", "_parsing_size", "_type", "finite_number")
+_MALFORMED = ("_parsing", "_parsing_size", "_type", "_unicode", "finite_number")
 
 # What Flask and Werkzeug refuse before a route is asked.
 _CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_format"}

@@ -51,6 +51,8 @@ def check_readiness(service: Service) -> Readiness:
         )
         parts = (encoder, served.engine.decoder, served.engine)
         reasons = dict.fromkeys(part.degraded for part in parts if part is not None and part.degraded)
+        if served.trouble:
+            reasons[served.trouble] = None
         degraded += [f"{served.name}: {reason}" for reason in reasons]
     ready = all(check.ok for check in checks.values())
     status: Status = "unavailable" if not ready else "degraded" if degraded else "ready"

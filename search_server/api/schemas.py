@@ -129,7 +129,7 @@ Crop = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "description": "x,y,w,h"},
+                {"type": "string", "pattern": r"^[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+$", "description": "x,y,w,h"},
                 {
                     "type": "object",
                     "properties": dict.fromkeys("xywh", _SHARE),

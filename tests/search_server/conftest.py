@@ -102,15 +102,13 @@ class Server(Client):
 
 
 @contextmanager
-def serving(
-    *galleries: Path, log: Path, options: tuple[str, ...] = (), shown_host: str = "localhost"
-) -> Iterator[Server]:
+def serving(*galleries: Path, log: Path, options: tuple[str, ...] = ()) -> Iterator[Server]:
     """Start `python -m search_server` on a free port; end it with SIGTERM, which has to succeed."""
     command = [sys.executable, "-m", "search_server", *map(str, galleries), "--port", "0", "--no-browser", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent)
     try:
-        port = _port(process, log, shown_host)
+        port = _port(process, log)
         yield Server(port, process=process, log=log, galleries=[folder.name for folder in galleries])
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -121,10 +119,10 @@ def serving(
             process.wait()
 
 
-def _port(process: "subprocess.Popen[bytes]", log: Path, shown_host: str) -> int:
+def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = re.search(rf"http://{shown_host}:(\d+)/", log.read_text())
+        found = re.search(r"http://localhost:(\d+)/", log.read_text())
         if found:
             return int(found[1])
         assert process.poll() is None, log.read_text()

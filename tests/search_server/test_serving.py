@@ -71,7 +71,8 @@ def test_an_address_beyond_this_machine_needs_to_be_asked_for(drawn_gallery, tmp
 
 def test_an_insecure_server_listens_beyond_this_machine_and_knows_its_names(drawn_gallery, tmp_path):
     options = ("--host", "0.0.0.0", "--insecure", "--allow-host", "pictures.example")
-    with serving(drawn_gallery, log=tmp_path / "log", options=options, shown_host="0.0.0.0") as server:
+    with serving(drawn_gallery, log=tmp_path / "log", options=options) as server:
+        assert "anybody who reaches it" in server.logged()
         assert server.get("/healthz").status == 200
         assert server.get("/healthz", headers={"Host": "192.0.2.7:8000"}).status == 200
         assert server.get("/healthz", headers={"Host": "pictures.example"}).status == 200
