@@ -44,6 +44,7 @@ class ServedGallery:
         self._clock = clock
         self._looked = clock()
         self._looking = threading.Lock()
+        self._sampling = threading.Lock()
         self.trouble: str | None = None  # why it is not up to date
         self._scores: tuple[object, NeighbourScores] | None = None
 
@@ -86,11 +87,22 @@ class ServedGallery:
         return found, {item.id: item for item in items}
 
     def neighbour_scores(self) -> NeighbourScores:
-        """How near this gallery's pictures are to each other; sampled once for each state of the index."""
+        """How near this gallery's pictures are to each other; sampled once for each state of the index.
+
+        While one thread samples, the others take the scores of the state before, where there are some.
+        """
         state = (self.engine.generation, self.engine.count)
-        if self._scores is None or self._scores[0] != state:
-            self._scores = (state, self._sample())
-        return self._scores[1]
+        known = self._scores
+        if known is not None and (known[0] == state or not self._sampling.acquire(blocking=False)):
+            return known[1]
+        if known is None:
+            self._sampling.acquire()
+        try:
+            if self._scores is None or self._scores[0] != state:
+                self._scores = (state, self._sample())
+            return self._scores[1]
+        finally:
+            self._sampling.release()
 
     def _sample(self) -> NeighbourScores:
         ids = self.engine.ids

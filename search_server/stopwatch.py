@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import g
+from flask import g, has_request_context
 
 
 def start() -> None:
@@ -15,7 +15,10 @@ def start() -> None:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Add the time of the block to a stage."""
+    """Add the time of the block to a stage of the request at hand, where there is one."""
+    if not has_request_context():
+        yield
+        return
     begin = time.perf_counter()
     try:
         yield

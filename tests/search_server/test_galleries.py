@@ -1,0 +1,84 @@
+"""A served gallery keeps up with its folder without looking at it all the time."""
+
+import shutil
+
+import pytest
+
+from index_data.engine import Engine
+from index_data.gallery import Gallery
+from index_data.generations import build_generation
+from search_server.galleries import REFRESH_SECONDS, Galleries, NoSuchGalleryError, ServedGallery
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def folder(drawn_gallery, tmp_path):
+    return shutil.copytree(drawn_gallery, tmp_path / "drawn")
+
+
+@pytest.fixture
+def engine(folder):
+    with Engine.open(folder, provider="cpu", threads=1) as engine:
+        yield engine
+
+
+def remove(folder, *ids):
+    with Gallery.open(folder) as gallery, gallery.changes() as changes:
+        changes.remove_items(ids)
+
+
+def test_a_change_is_seen_when_it_is_time_to_look_and_not_before(folder, engine):
+    clock = Clock()
+    served = ServedGallery("drawn", engine, clock)
+    remove(folder, 1)
+    clock.now = REFRESH_SECONDS / 2
+    served.look_for_changes()
+    assert engine.count == 50
+    clock.now = REFRESH_SECONDS
+    served.look_for_changes()
+    assert engine.count == 49
+
+
+def test_a_gallery_whose_changes_cannot_be_read_is_served_as_it_was(folder, engine):
+    clock = Clock()
+    served = ServedGallery("drawn", engine, clock)
+    engine.gallery.close()
+    (folder / "gallery.db").unlink()
+    clock.now = REFRESH_SECONDS
+    served.look_for_changes()
+    assert "cannot be read" in served.trouble
+    assert engine.count == 50
+
+
+def test_an_item_that_was_just_removed_leaves_its_place_to_the_next(folder, engine):
+    served = ServedGallery("drawn", engine)
+    query = engine.gallery.embeddings([1])
+    before = [neighbour.item.id for neighbour in served.neighbours(query, 6)[0]]
+    remove(folder, *before[:2])
+    assert [neighbour.item.id for neighbour in served.neighbours(query, 4)[0]] == before[2:]
+
+
+def test_the_scores_of_a_gallery_are_sampled_once_for_each_state_of_the_index(folder, engine):
+    served = ServedGallery("drawn", engine)
+    scores = served.neighbour_scores()
+    assert served.neighbour_scores() is scores
+    # Two pictures have the same bytes, so at most 48 in 50 have a nearest neighbour below 1.
+    assert scores.percentile(1.0) <= 96
+    remove(folder, 1, 2, 3)
+    with Gallery.open(folder) as gallery:
+        build_generation(gallery)
+    engine.refresh()
+    assert served.neighbour_scores() is not scores
+
+
+def test_a_name_that_is_not_served_is_refused_with_those_that_are(engine):
+    galleries = Galleries({"drawn": engine})
+    assert galleries.get("drawn").engine is engine
+    with pytest.raises(NoSuchGalleryError, match="there are drawn"):
+        galleries.get("others")
