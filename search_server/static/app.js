@@ -192,6 +192,11 @@ export class Page {
   }
 
   #followLink(event) {
+    if (event.target.closest?.(".skip")) {
+      event.preventDefault(); // a fragment would be an entry of the history that shows nothing new
+      this.main.focus();
+      return;
+    }
     const link = event.target.closest?.("a[data-view]");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();

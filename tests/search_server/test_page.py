@@ -352,6 +352,8 @@ def test_everything_can_be_done_with_the_keyboard(visit: Callable[..., Visit]):
     page = visit().open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the pictures")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
     page.keyboard.press("/")
     expect(page.locator("#picture-file")).to_be_focused()
     tiles(page).first.locator("a").focus()
@@ -500,6 +502,7 @@ VIEWS = {
     "browse": "browse",
     "morph": "morph?a=1&b=2",
     "empty morph": "morph",
+    "problem": "search?id=999999",
     "lightbox": "search?id=1",
     "keyboard": "",
 }
@@ -522,6 +525,7 @@ def test_every_view_is_accessible_and_never_wider_than_the_window(
 ):
     # The policy would keep the test's own script out as well; all other tests run under it.
     reader = visit(size, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
+    reader.expected = "status of 404"
     for view, address in VIEWS.items():
         page = reader.open(address)
         _show(page, view)
