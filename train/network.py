@@ -8,14 +8,13 @@ again. Halfway between PCA and whitened PCA neighbours are best on photos (docs/
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from train.pca import PrincipalComponents
+from train.pca import PrincipalComponents
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -244,7 +243,7 @@ class Autoencoder(nn.Module):
         return [*self.encoder.linear.parameters(), *self.decoder.linear.parameters()]
 
     @torch.no_grad()
-    def start_from(self, components: "PrincipalComponents") -> None:
+    def start_from(self, components: PrincipalComponents) -> None:
         """Set the linear path to the principal components of the training images (of their thumbnails, if large)."""
         basis = torch.as_tensor(components.basis)  # (pixel_dims, pixels of the thumbnail)
         mean = torch.as_tensor(components.mean)

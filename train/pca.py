@@ -6,15 +6,15 @@ antisymmetric coordinate says which way round an image is.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import torch
-
-    from train.images import Pixels
+from train.images import Pixels
 
 Floats = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class PrincipalComponents:
 
 
 def principal_components(
-    images: "Pixels",
+    images: Pixels,
     rows: NDArray[np.int64],
     dims: int,
     *,
@@ -60,54 +60,29 @@ def principal_components(
         factor: The images are averaged down by this factor first.
         seed: Of the randomised method.
     """
-    import torch
-
     if len(rows) > MAX_IMAGES:
         rows = rows[np.linspace(0, len(rows) - 1, MAX_IMAGES).astype(np.int64)]
     x = _as_floats(images, rows, factor)
-    size = (x.shape[2], x.shape[3])
-    if not mirror:
-        flat = x.flatten(1)
-        mean = flat.mean(0)
-        parts = [_part(flat.sub_(mean), dims, seed, antisymmetric=False)]
-    else:
-        half = size[1] // 2  # the width is even: image sizes are multiples of 16
-        turned = x.flip(3)
-        # The left half says it all; sqrt(2) keeps lengths.
-        symmetric = ((x + turned)[..., :half] / 2**0.5).flatten(1)
-        antisymmetric = x.sub_(turned)[..., :half].flatten(1).div_(2**0.5)
-        del turned
-        mean_half = symmetric.mean(0)
-        mean = _unfold(mean_half[None], size, sign=1)[0]
-        parts = [
-            _part(symmetric.sub_(mean_half), dims, seed, antisymmetric=False),
-            _part(antisymmetric, dims, seed, antisymmetric=True),
-        ]
-        parts = [
-            (_unfold(basis, size, sign=-1 if odd[0] else 1), deviations, magnitudes, odd)
-            for basis, deviations, magnitudes, odd in parts
-        ]
-    basis, deviations, magnitudes, odd = (torch.cat(each) for each in zip(*parts, strict=True))
-    order = torch.argsort(deviations, descending=True, stable=True)[: min(dims, len(rows) - 1)]
-    order = order[deviations[order] > NEGLIGIBLE * deviations.max()]
+    mean, parts = _mirrored_parts(x, dims, seed) if mirror else _plain_parts(x, dims, seed)
+    found = _Part(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    order = torch.argsort(found.deviations, descending=True, stable=True)[: min(dims, len(rows) - 1)]
+    order = order[found.deviations[order] > NEGLIGIBLE * found.deviations[order[:1]]]
     return PrincipalComponents(
         mean=mean.numpy(),
-        basis=basis[order].numpy(),
-        deviations=deviations[order].numpy(),
-        magnitudes=magnitudes[order].numpy(),
-        antisymmetric=odd[order].numpy(),
+        basis=found.basis[order].numpy(),
+        deviations=found.deviations[order].numpy(),
+        magnitudes=found.magnitudes[order].numpy(),
+        antisymmetric=found.antisymmetric[order].numpy(),
     )
 
 
 def reconstruction_error(
-    components: PrincipalComponents, images: "Pixels", rows: NDArray[np.int64], factor: int = 1
+    components: PrincipalComponents, images: Pixels, rows: NDArray[np.int64], factor: int = 1
 ) -> float:
     """Mean squared error per pixel and channel, in [0, 1] units, of images that are rebuilt from their coordinates.
 
     Clipped to [0, 1], like the network's reconstruction: the stricter number to beat.
     """
-    import torch
-
     basis, mean = torch.from_numpy(components.basis), torch.from_numpy(components.mean)
     total = 0.0
     for start in range(0, len(rows), 256):
@@ -117,11 +92,8 @@ def reconstruction_error(
     return total / len(rows)
 
 
-def _as_floats(images: "Pixels", rows: NDArray[np.int64], factor: int) -> "torch.Tensor":
+def _as_floats(images: Pixels, rows: NDArray[np.int64], factor: int) -> Tensor:
     """Rows of an image array as (n, 3, h, w) in [0, 1], averaged down; a batch at a time, to bound the memory."""
-    import torch
-    import torch.nn.functional as F
-
     height, width = images.shape[1] // factor, images.shape[2] // factor
     x = torch.empty(len(rows), 3, height, width)
     for start in range(0, len(rows), 512):
@@ -130,45 +102,64 @@ def _as_floats(images: "Pixels", rows: NDArray[np.int64], factor: int) -> "torch
     return x
 
 
-Part = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor", "torch.Tensor"]
+class _Part(NamedTuple):
+    """Components of one kind: `PrincipalComponents` before they are sorted."""
+
+    basis: Tensor
+    deviations: Tensor
+    magnitudes: Tensor
+    antisymmetric: Tensor
 
 
-def _part(x: "torch.Tensor", dims: int, seed: int, *, antisymmetric: bool) -> Part:
-    """Basis (k, pixels), deviations, mean magnitudes and kind (k,) of centred rows x (n, pixels)."""
-    import torch
+def _plain_parts(x: Tensor, dims: int, seed: int) -> tuple[Tensor, list[_Part]]:
+    """Mean and components of images (n, 3, h, w), which are overwritten."""
+    flat = x.flatten(1)
+    mean = flat.mean(0)
+    return mean, [_part(flat.sub_(mean), dims, seed, antisymmetric=False)]
 
+
+def _mirrored_parts(x: Tensor, dims: int, seed: int) -> tuple[Tensor, list[_Part]]:
+    """The same for the images together with their mirror images."""
+    height, width = x.shape[2:]  # the width is even: sizes are multiples of 16
+    turned = x.flip(3)
+    # The left half says it all; the square root keeps lengths.
+    symmetric = ((x + turned)[..., : width // 2] / 2**0.5).flatten(1)
+    antisymmetric = x.sub_(turned)[..., : width // 2].flatten(1).div_(2**0.5)
+    mean = symmetric.mean(0)
+    even = _part(symmetric.sub_(mean), dims, seed, antisymmetric=False)
+    odd = _part(antisymmetric, dims, seed, antisymmetric=True)
+
+    def whole(half: Tensor, sign: int) -> Tensor:
+        left = half.reshape(-1, 3, height, width // 2) / 2**0.5
+        return torch.cat([left, sign * left.flip(3)], dim=3).flatten(1)
+
+    parts = [even._replace(basis=whole(even.basis, 1)), odd._replace(basis=whole(odd.basis, -1))]
+    return whole(mean, 1)[0], parts
+
+
+def _part(x: Tensor, dims: int, seed: int, *, antisymmetric: bool) -> _Part:
+    """Components of centred rows x (n, pixels)."""
     basis = _eigenvectors(x, dims, seed)
     coordinates = x @ basis.T
     deviations = coordinates.square().mean(0).sqrt()
     kind = torch.full_like(deviations, float(antisymmetric))
-    return basis, deviations, coordinates.abs().mean(0), kind
+    return _Part(basis, deviations, coordinates.abs().mean(0), kind)
 
 
-def _eigenvectors(x: "torch.Tensor", dims: int, seed: int) -> "torch.Tensor":
+def _eigenvectors(x: Tensor, dims: int, seed: int) -> Tensor:
     """Directions of greatest variance (k, pixels), k <= dims: exact by the smaller side, or randomised."""
-    import torch
-
     images, pixels = x.shape
     dims = min(dims, images, pixels)
     if pixels <= min(images, EXACT_SIDE):
-        found: torch.Tensor = torch.linalg.eigh((x.T @ x).double())[1].flip(1)[:, :dims].T.float().contiguous()
+        found: Tensor = torch.linalg.eigh((x.T @ x).double())[1].flip(1)[:, :dims].T.float().contiguous()
         return found
     if images <= EXACT_SIDE:
         # The Gram trick: eigenvectors u of x x^T give the directions x^T u.
         values, vectors = torch.linalg.eigh((x @ x.T).double())
         values, vectors = values.flip(0)[:dims], vectors.flip(1)[:, :dims]
         kept = values > values[0].clamp_min(1e-30) * NEGLIGIBLE**2
-        directions: torch.Tensor = vectors[:, kept].T.float() @ x
+        directions: Tensor = vectors[:, kept].T.float() @ x
         return directions.div_(directions.norm(dim=1, keepdim=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return torch.svd_lowrank(x, q=dims + OVERSAMPLING, niter=POWER_ITERATIONS)[2][:, :dims].T.contiguous()
-
-
-def _unfold(half: "torch.Tensor", size: tuple[int, int], *, sign: int) -> "torch.Tensor":
-    """Complete left halves (k, pixels of the half), scaled by sqrt(2), with their mirror image, as (k, pixels)."""
-    import torch
-
-    height, width = size
-    left = half.reshape(len(half), 3, height, width // 2) / 2**0.5
-    return torch.cat([left, sign * left.flip(3)], dim=3).flatten(1)

@@ -36,9 +36,10 @@ MIN_IMAGES = 8  # a few to learn from, one to choose by and one to measure on
 EVALUATION_IMAGES = 1000  # of the validation images, at most, at each evaluation
 TEST_IMAGES = 5000  # of the test images, at most
 EVALUATIONS = 50  # in a run, at most
+EVALUATION_SPACING = 10  # images learnt from for each one evaluated: evaluation then takes about 5 % of the time
 STEPS_BETWEEN_LINES = 20  # of metrics.jsonl
 MIRROR_TOLERANCE = 1.02  # mirrored components may rebuild held-out images this much worse: they search better
-CALIBRATION_STEPS = 4  # timed, after one that warms up
+CALIBRATION_STEPS = 6  # timed, after one that warms up
 CALIBRATION_SHARE = 0.9  # of the measured rate is promised: evaluations, sheets and checkpoints take the rest
 
 Rows = NDArray[np.int64]
@@ -197,8 +198,9 @@ class Learner:
 
     @property
     def steps_between_evaluations(self) -> int:
-        """Whole epochs, at most `EVALUATIONS` times in a run; parts of an epoch where it is long."""
-        spacing = max(1, self.plan.steps // EVALUATIONS)
+        """Whole epochs, or parts of one where it is long; at most `EVALUATIONS` in a run, and few beside the steps."""
+        images = min(len(self.data.validation), EVALUATION_IMAGES)
+        spacing = max(1, self.plan.steps // EVALUATIONS, math.ceil(EVALUATION_SPACING * images / self.plan.batch))
         epoch = self.plan.steps_per_epoch
         return math.ceil(spacing / epoch) * epoch if epoch < 4 * spacing else spacing
 
@@ -431,6 +433,8 @@ def _make_plan(
         pca.reconstruction_error(plain, data.images, rows) for rows in (validation, _evenly(data.test, TEST_IMAGES))
     ]
     components, mirror = _choose_mirror(data, config, validation)
+    if components.dims == 0:
+        raise NothingFoundError("all training images look the same, so there is nothing to learn: give other images.")
     dims = components.dims + config.semantic_dims
     if dims < config.dims:
         reporter.say(
@@ -470,11 +474,10 @@ def _with_budget(plan: Plan, config: TrainConfig, data: Data, reporter: Reporter
     epochs = config.epochs or DEFAULT_EPOCHS
     if len(precisions) == 1 and config.minutes is None:
         return replace(plan, steps=epochs * plan.steps_per_epoch)
-    seconds = {
-        precision: _seconds_per_step(replace(plan, precision=precision), config, data) for precision in precisions
-    }
-    precision = min(precisions, key=lambda name: seconds[name])
-    step = seconds[precision] / CALIBRATION_SHARE
+    times = {name: _step_times(replace(plan, precision=name), config, data) for name in precisions}
+    # The fastest step says what a precision can do, the median what the machine gives beside its other work.
+    precision = min(precisions, key=lambda name: min(times[name]))
+    step = float(np.median(times[precision])) / CALIBRATION_SHARE
     steps = epochs * plan.steps_per_epoch if config.minutes is None else max(1, int(config.minutes * 60 / step))
     plan = replace(plan, precision=precision, steps=steps)
     reporter.say(
@@ -484,15 +487,17 @@ def _with_budget(plan: Plan, config: TrainConfig, data: Data, reporter: Reporter
     return plan
 
 
-def _seconds_per_step(plan: Plan, config: TrainConfig, data: Data) -> float:
-    """Time a few steps with every loss and all weights moving, on a network that is then thrown away."""
+def _step_times(plan: Plan, config: TrainConfig, data: Data) -> list[float]:
+    """Seconds of a few steps with every loss and all weights moving, on a network that is then thrown away."""
     learner = Learner(config, replace(plan, steps=1000), data, _new_network(config, plan.dims))
     learner.step = int(1000 * max(config.linear_frozen, 1 / 2))
     learner.take_step()
-    start = time.perf_counter()
+    times = []
     for _ in range(CALIBRATION_STEPS):
+        start = time.perf_counter()
         learner.take_step()
-    return (time.perf_counter() - start) / CALIBRATION_STEPS
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def _device(config: TrainConfig) -> str:
