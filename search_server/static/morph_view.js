@@ -22,6 +22,7 @@ export function morphView(page) {
 function noDecoder(page) {
   return state({
     iconName: "morph",
+    heading: "h1",
     title: "This gallery's model cannot paint",
     text: "Morphing needs a decoder. This model came from elsewhere and has only an encoder: it can search, but not paint. Train one on your pictures with lookalike train.",
     actions: [button("search", "Search instead", () => page.go(""), { class: "button primary" })],

@@ -183,6 +183,7 @@ class Results {
     this.main.removeAttribute("aria-labelledby");
     this.main.replaceChildren(
       problemState(problem, {
+        heading: "h1",
         subject: this.asked.file?.name,
         retry: () => this.#askAgain(),
         others: [other, button("search", "Start over", () => this.page.go(""))],

@@ -35,9 +35,10 @@ const WORTH_ASKING_AGAIN = new Set(["server_gone", "busy", "loading", "unknown"]
  * A problem, in the place where the answer would have been.
  *
  * @param {import("./api.js").Problem} problem
- * @param {{subject?: string, retry?: () => void, others?: HTMLElement[]}} ways What it is about, and what can be done.
+ * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: string}} ways What it is about, what
+ *   can be done, and "h1" where it is the whole view.
  */
-export function problemState(problem, { subject, retry, others = [] }) {
+export function problemState(problem, { subject, retry, others = [], heading }) {
   const again = retry && WORTH_ASKING_AGAIN.has(problem.code);
   const words = sentence(problem.detail ?? "");
   const remedy = REMEDIES[problem.code];
@@ -47,17 +48,18 @@ export function problemState(problem, { subject, retry, others = [] }) {
     text: remedy ?? words,
     detail: subject ?? (remedy ? words : null),
     kind: "trouble",
+    heading,
     actions: again ? [button("loop", "Try again", retry, { class: "button primary" })] : others,
   });
 }
 
 /** A quiet word with a drawing: an empty list, a first step. */
-export function state({ iconName, title, text, detail = null, kind = "quiet", actions = [] }) {
+export function state({ iconName, title, text, detail = null, kind = "quiet", heading = "h2", actions = [] }) {
   return h(
     "section",
     { class: `state ${kind}`, role: kind === "trouble" ? "alert" : null },
     h("div", { class: "state-icon" }, icon(iconName)),
-    h("h2", {}, title),
+    h(heading, {}, title),
     text && h("p", {}, text),
     detail && h("p", { class: "state-detail" }, detail),
     h("div", { class: "actions" }, actions),
