@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from train import pca
 from train.config import TrainConfig
@@ -12,10 +15,11 @@ WIDTHS = (16, 16, 16)
 
 @pytest.fixture(scope="module")
 def images(drawn_folder) -> np.ndarray:
-    from PIL import Image
+    def read(file: Path) -> np.ndarray:
+        with Image.open(file) as picture:
+            return np.asarray(picture.convert("RGB").resize((32, 32)))
 
-    files = sorted(drawn_folder.rglob("*.*g"))
-    return np.stack([np.asarray(Image.open(file).convert("RGB").resize((32, 32))) for file in files])
+    return np.stack([read(file) for file in sorted(drawn_folder.rglob("*.*g"))])
 
 
 def as_tensor(images: np.ndarray) -> torch.Tensor:
