@@ -9,7 +9,7 @@ Label = Literal["identical", "near-duplicate", "very similar", "similar", "weak"
 
 # Cosines, best first; docs/api.md has the measurements on photos that they come from.
 LABELS: tuple[tuple[float, Label], ...] = (
-    (0.9999, "identical"),
+    (0.9995, "identical"),  # the same picture, perhaps saved again smaller
     (0.95, "near-duplicate"),
     (0.70, "very similar"),
     (0.50, "similar"),
