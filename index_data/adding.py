@@ -44,7 +44,7 @@ OUTCOMES_A_COMMIT = 4  # times the batch: files that need no embedding do not wa
 MAX_BAD_EMBEDDINGS = 0.01  # share; beyond it the model is broken, not the pictures
 BAD_EMBEDDINGS_ALLOWED = 10  # before that share counts
 LENGTH_TOLERANCE = 1e-3  # of an embedding, whose length is 1; what fp16 graphs round is half of that
-SAME_BYTES_LOOKED_AT = 64  # files, to see whether one of them has moved: copies of a blank page may be many
+SAME_BYTES_LOOKED_AT = 8  # files, to see whether one of them has moved: copies of a blank page may be thousands
 REMOVED_AT_ONCE = 1000  # items in one transaction
 FAILURES_FILE = "failures.jsonl"
 
