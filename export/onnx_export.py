@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 OPSET = 20  # of ONNX 1.15: read by every ONNX Runtime since 1.17
 PARITY_IMAGES = 64
-# A sum of squares over hundreds of dimensions leaves the range of fp16: unit length is made in fp32.
-_ALWAYS_FP32 = ["ReduceSum", "Sqrt", "Reciprocal"]
+# Bytes become centred pixels in fp32: the difference of two numbers near 1 would keep two digits of fp16.
+_ALWAYS_FP32 = ["Div", "Sub"]
 
 
 class EncoderGraph(nn.Module):
@@ -143,18 +143,48 @@ def _drop_developers_notes(model: onnx.ModelProto) -> None:
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Halve the weights and compute in fp16, but for the unit length; inputs and outputs keep their types."""
+    """Halve the weights and compute in fp16; bytes are centred, and the embedding made from the latent, in fp32.
+
+    Inputs and outputs keep their types.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     half: onnx.ModelProto = float16.convert_float_to_float16(
-        copy, keep_io_types=True, op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32]
+        copy,
+        keep_io_types=True,
+        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32],
+        node_block_list=_nodes_after_output(model, "latent"),
     )
     # The converter writes the same cast twice where two nodes share an input.
     first = {node.output[0]: node for node in reversed(half.graph.node)}
     nodes = [node for node in half.graph.node if first[node.output[0]] is node]
     del half.graph.node[:]
     half.graph.node.extend(nodes)
+    _drop_round_trips(half)
     return half
+
+
+def _drop_round_trips(model: onnx.ModelProto) -> None:
+    """Where a value goes to fp16 and back, between two nodes that both compute in fp32, hand it on as it was."""
+    halved = {node.output[0]: node.input[0] for node in model.graph.node if _casts_to(node, onnx.TensorProto.FLOAT16)}
+    for node in model.graph.node:
+        if _casts_to(node, onnx.TensorProto.FLOAT) and node.input[0] in halved:
+            node.input[0] = halved[node.input[0]]
+
+
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and int(node.attribute[0].i) == kind
+
+
+def _nodes_after_output(model: onnx.ModelProto, name: str) -> list[str]:
+    """Names of the nodes that compute on from one of the model's outputs."""
+    reached = {name} & {value.name for value in model.graph.output}
+    names = []
+    for node in model.graph.node:  # in the order of computation
+        if reached.intersection(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
 
 
 @contextmanager

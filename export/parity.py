@@ -47,7 +47,7 @@ def measure_parity(network: "Autoencoder", encoder: bytes, decoder: bytes, image
     batches = tuple(sorted({min(batch, len(images)) for batch in BATCHES}))
     with torch.inference_mode():
         for batch in batches:
-            pixels = np.ascontiguousarray(images[:batch])
+            pixels = np.array(images[:batch])  # a copy: PyTorch warns of a read-only map
             latent = network.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
             expected = network.embed(latent).numpy()
             painted = (network.decode(latent) * 255).round().byte().permute(0, 2, 3, 1).numpy()

@@ -71,11 +71,15 @@ class ResidualBlock(nn.Module):
 class Encoder(nn.Module):
     """Images to latents: the linear skip plus a convolutional branch whose last layer starts at zero."""
 
+    mean: Tensor  # of the training images (or their thumbnails), (1, 3, h, w)
+
     def __init__(self, image_size: int, widths: Sequence[int], semantic_dims: int, pixel_dims: int) -> None:
         super().__init__()
         self.factor = thumbnail_factor(image_size)
         side = image_size // self.factor
         grid = image_size // STRIDE
+        # Taken off the pixels, not folded into a bias: small differences of large sums would not survive fp16.
+        self.register_buffer("mean", torch.zeros(1, 3, side, side))
         self.linear = nn.Linear(3 * side * side, pixel_dims)
         stages: list[nn.Module] = [nn.Conv2d(3, widths[0], PATCH, stride=PATCH), nn.ELU(), ResidualBlock(widths[0])]
         for fine, coarse in pairwise(widths):
@@ -96,7 +100,7 @@ class Encoder(nn.Module):
         """The linear skip alone, always in fp32: images (n, 3, h, w) to scaled principal components (n, pixel dims)."""
         thumbnail = F.avg_pool2d(x, self.factor) if self.factor > 1 else x
         with torch.autocast(x.device.type, enabled=False):
-            projected: Tensor = self.linear(thumbnail.flatten(1))
+            projected: Tensor = self.linear((thumbnail - self.mean).flatten(1))
         return projected
 
 
@@ -251,7 +255,8 @@ class Autoencoder(nn.Module):
         scale = deviations**WHITENING
         scale = scale * (deviations / scale).square().mean().sqrt()
         self.encoder.linear.weight.copy_(basis / scale[:, None])
-        self.encoder.linear.bias.copy_(-(basis @ mean) / scale)
+        self.encoder.linear.bias.zero_()
+        self.encoder.mean.copy_(mean.reshape(self.encoder.mean.shape))
         self.decoder.linear.weight.copy_((basis * scale[:, None]).T)
         self.decoder.linear.bias.copy_(mean)
         self.deviation.copy_(deviations / scale)
