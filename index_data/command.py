@@ -95,7 +95,7 @@ def add(
     expect_images(folder)
     if found is None and settings["provider"] != AddSettings.provider:
         Encoder.open(bundle, provider=settings["provider"])  # refused, if it must be, before anything is made
-    with found or Gallery.create(place, bundle) as opened, stop_request() as stop:
+    with found or Gallery.open_or_create(place, bundle) as opened, stop_request() as stop:
         summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
     judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)

@@ -11,12 +11,12 @@ An item is a file: a root folder and a path of bytes below it. Items with the sa
 latent, one embedding and one thumbnail. Ids are never used again.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -377,6 +377,16 @@ class Gallery:
         gallery._read_identity()
         return gallery
 
+    @classmethod
+    def open_or_create(cls, folder: Path, bundle: "Bundle") -> "Gallery":
+        """Open a gallery; make it for a model where there is none. Raises like `open` and `create`."""
+        with contextlib.suppress(NothingFoundError):
+            return cls.open(folder)
+        with contextlib.suppress(SettingsError):
+            return cls.create(folder, bundle)
+        # Another process was quicker.
+        return cls.open(folder)
+
     model_id: str
     dims: int  # of latents and embeddings
     preprocessing: Preprocessing
@@ -550,7 +560,7 @@ class Gallery:
         """Ids of the items that were removed after a change."""
         return frozenset(number for (number,) in self._all("SELECT item_id FROM removals WHERE seq > ?", (seq,)))
 
-    @contextmanager
+    @contextlib.contextmanager
     def embeddings_in_order(self, slice_length: int = 4096) -> Iterator["Snapshot"]:
         """All ids and embeddings of one moment, in the order of the ids; changes meanwhile are not seen."""
         with self._reading() as connection:
@@ -618,7 +628,7 @@ class Gallery:
 
     # --- Writing ---
 
-    @contextmanager
+    @contextlib.contextmanager
     def changes(self) -> Iterator[Changes]:
         """Change the gallery in one transaction: all of it, durably, when the block ends without an error.
 
@@ -655,7 +665,7 @@ class Gallery:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Borrow a connection; there are as many as threads read at once."""
         with database_errors(self.database):
@@ -671,7 +681,7 @@ class Gallery:
                 else:
                     self._idle.append(connection)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -722,7 +732,7 @@ class Snapshot:
     slices: Iterator[tuple[NDArray[np.int64], Vectors]]  # ids (n,), embeddings (n, dims)
 
 
-@contextmanager
+@contextlib.contextmanager
 def database_errors(database: Path) -> Iterator[None]:
     """Turn SQLite's errors that the user can put right into ours; all else is a bug and passes."""
     try:

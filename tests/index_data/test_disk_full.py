@@ -15,7 +15,7 @@ from index_data.gallery import Gallery
 from index_data.generations import build_generation, current, current_name
 from index_data.verification import verify
 from tests.index_data.conftest import items_of
-from train.errors import DiskError, NothingFoundError
+from train.errors import DiskError
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_disk_that_fills_up_anywhere_in_a_run_loses_nothing(small_disk, bundle
     for kilobytes in range(64, 4000, 64):
         resize(small_disk, kilobytes)
         try:
-            gallery = open_or_create(place, bundle)
+            gallery = Gallery.open_or_create(place, bundle)
         except DiskError:
             refusals += 1
             continue
@@ -69,13 +69,6 @@ def test_a_disk_that_fills_up_anywhere_in_a_run_loses_nothing(small_disk, bundle
         assert [(item.id, item.path, item.sha256) for item in items_of(gallery)] == [
             (item.id, item.path, item.sha256) for item in items_of(reference)
         ]
-
-
-def open_or_create(place: Path, bundle) -> Gallery:
-    try:
-        return Gallery.open(place)
-    except NothingFoundError:
-        return Gallery.create(place, bundle)
 
 
 def test_an_index_is_never_published_short(small_disk, filled):
