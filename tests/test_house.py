@@ -16,7 +16,7 @@ def modules() -> set[str]:
         str(file.relative_to(ROOT))
         for stage in STAGES
         for file in (ROOT / stage).rglob("*.py")
-        if file.name not in ("__init__.py", "__main__.py")
+        if file.name not in ("__init__.py", "__main__.py", "command.py")
     }
 
 
