@@ -102,20 +102,32 @@ def test_two_at_once_are_kept_apart(drawn_folder, tmp_path):
     assert f"process {os.getpid()}" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_same_command_goes_on(undisturbed, drawn_folder, tmp_path, number, code):
-    words = (drawn_folder, "--home", tmp_path, "--name", "stopped", *SETTINGS, *LONG)
+def test_ctrl_c_saves_and_ends_with_130(drawn_folder, tmp_path):
+    code, said = stop_in_training(signal.SIGINT, drawn_folder, tmp_path)
+    assert code == 130
+    assert "the same command goes on from there" in said
+    assert Run.open(tmp_path / "runs" / "stopped").load("checkpoint.pt")["step"] > 0
+
+
+def test_after_sigterm_the_same_command_goes_on_to_the_same_weights(undisturbed, drawn_folder, tmp_path):
+    code, _ = stop_in_training(signal.SIGTERM, drawn_folder, tmp_path)
+    assert code == 143
+    done = run_command(drawn_folder, "--home", tmp_path, "--name", "stopped", *SETTINGS, *LONG)
+    assert done.returncode == 0, done.stderr
+    assert torch.allclose(averaged(tmp_path / "runs" / "stopped"), averaged(undisturbed[0]))
+
+
+def stop_in_training(number: signal.Signals, source: Path, home: Path) -> tuple[int, str]:
+    """Start a run, send it a signal once it learns, and return its exit code and what it said."""
+    words = (source, "--home", home, "--name", "stopped", *SETTINGS, *LONG)
     child = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
-    metrics = tmp_path / "runs" / "stopped" / "metrics.jsonl"
+    metrics = home / "runs" / "stopped" / "metrics.jsonl"
     while not metrics.exists() or '"train"' not in metrics.read_text():
         assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(number)
     _, said = child.communicate()
-    assert child.returncode == code
-    assert "the same command goes on from there" in said
-    assert run_command(*words).returncode == 0
-    assert torch.allclose(averaged(tmp_path / "runs" / "stopped"), averaged(undisturbed[0]))
+    return child.returncode, said
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
