@@ -32,12 +32,12 @@ from index_data.folders import (
 )
 from index_data.gallery import Changes, Content, FileState, Gallery
 from index_data.generations import build_generation, current_name, published_seq
-from train.command_line import printable
 from train.decoding import Decoded, DecodePool
 from train.errors import ImageError, NothingFoundError, TooManyRejectedError, UserError
 from train.files import locked, write_file
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError, read_file
 from train.interruption import StopRequest
+from train.printable import printable
 from train.progress import SILENT, Reporter, Task
 
 OUTCOMES_A_COMMIT = 4  # times the batch: files that need no embedding do not wait for a full one

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from index_data.config import MAX_BAD, MAX_BATCH, AddSettings
-from train.command_line import Command, CommandLine, Group, common_options, printable
+from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
 from train.interruption import stop_request
+from train.printable import printable
 
 if TYPE_CHECKING:
     from export.bundle import Bundle

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from index_data.gallery import FileState, Gallery
-from train.command_line import printable
 from train.errors import ImageError, NothingFoundError
 from train.images import (
     FOLDER_LIMITS,
@@ -18,6 +17,7 @@ from train.images import (
     looks_like_image,
     read_file,
 )
+from train.printable import printable
 
 _NOTHING_READ = replace(FOLDER_LIMITS, bytes=0)
 

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from train.command_line import printable
 from train.errors import (
     DamagedError,
     DiskError,
@@ -38,6 +37,7 @@ from train.errors import (
 )
 from train.files import disk_errors, write_file
 from train.images import FOLDER_LIMITS, Preprocessing, read_file
+from train.printable import printable
 
 if TYPE_CHECKING:
     from export.bundle import Bundle

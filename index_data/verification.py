@@ -15,11 +15,11 @@ from index_data.generations import (
     remove_generation,
     stored_names,
 )
-from train.command_line import printable
 from train.decoding import DecodePool
 from train.errors import ImageError, UserError
 from train.files import locked, remove_leftovers
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE
+from train.printable import printable
 from train.progress import SILENT, Reporter
 
 

@@ -12,10 +12,10 @@ from search_server.incoming import File, decode_base64
 from search_server.problems import InvalidRequest
 from search_server.service import Service, StoredQuery
 from search_server.stopwatch import stage
-from train.command_line import printable
 from train.decoding import Decoded, DecodePool
 from train.errors import ImageError, UserError
 from train.images import Pixels
+from train.printable import printable
 
 Crop = tuple[float, float, float, float]  # x, y, width, height as shares of the upright picture
 Vector = NDArray[np.float32]  # (dims,)

@@ -20,6 +20,7 @@ import click.shell_completion
 
 from train.errors import BUG_EXIT_CODE, OUT_OF_MEMORY_EXIT_CODE, UserError
 from train.interruption import Interrupted
+from train.printable import printable
 from train.progress import Reporter
 from train.workspace import SETTINGS_FILE, Workspace, refuse_unknown_keys
 
@@ -156,16 +157,6 @@ def set_up_logging(*, verbose: bool = False, log_format: str = "text") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
-def printable(text: str | bytes) -> str:
-    """Text that is safe on any terminal and in any log: control characters and undecodable bytes as escapes."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "backslashreplace")
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for character in text
-    )
 
 
 def run(command: click.Command, path: Sequence[str], arguments: Sequence[str] | None = None) -> NoReturn:

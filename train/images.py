@@ -188,12 +188,6 @@ def looks_like_image(path: bytes, head: bytes) -> bool:
     )
 
 
-def printable_name(path: bytes) -> str:
-    """A path for people and logs: one line, whatever bytes it has."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 # --- Finding files ------------------------------------------------------------------------------------------------
 
 

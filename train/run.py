@@ -23,7 +23,8 @@ from train.config import TrainConfig
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
 from train.files import atomic_file, disk_errors, write_file
 from train.image_cache import ImageCache
-from train.images import Pixels, Preprocessing, printable_name
+from train.images import Pixels, Preprocessing
+from train.printable import printable
 
 if TYPE_CHECKING:
     from train.network import Autoencoder
@@ -198,7 +199,7 @@ class Run:
 
     def write_failures(self, records: Sequence[Mapping[str, Any]]) -> None:
         """List the files that could not be used: path, code, detail, and whether it was meant to be an image."""
-        lines = [json.dumps({**record, "path": printable_name(os.fsencode(record["path"]))}) for record in records]
+        lines = [json.dumps({**record, "path": printable(os.fsencode(record["path"]))}) for record in records]
         write_file(self.folder / "failures.jsonl", "".join(line + "\n" for line in lines).encode())
 
     def set_plan(self, plan: Plan) -> None:

@@ -23,7 +23,7 @@ from search_server.galleries import Neighbour, ServedGallery
 from search_server.scores import NeighbourScores, label_of
 from search_server.service import StoredQuery
 from search_server.subjects import Subject
-from train.command_line import printable
+from train.printable import printable
 
 PREFIX = "/api/v1"
 LONGEST_SIDE = {"thumb": limits.THUMB_SIDE, "preview": limits.PREVIEW_SIDE, "full": limits.WEBP_SIDE}  # pixels

@@ -22,10 +22,10 @@ from train.images import (
     Rejected,
     find_files,
     looks_like_image,
-    printable_name,
     read_file,
     sniff,
 )
+from train.printable import printable
 
 # Names that have broken programs before: each is a regular file, and each must come out, byte for byte.
 ODD_NAMES = {
@@ -103,7 +103,7 @@ def test_a_file_is_found_and_read_under_any_name(tree, kind):
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
 def test_a_name_is_shown_in_one_printable_line(name):
-    assert printable_name(name).isprintable()
+    assert printable(name).isprintable()
 
 
 def test_names_are_found_in_folders_of_any_name_and_depth(tmp_path):
