@@ -20,7 +20,8 @@ from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 GALLERY = "openmoji"
-QUERY, OTHER = "fox-face_1F98A.png", "panda-face_1F43C.png"
+QUERY = "grinning-cat-face-with-smiling-eyes_1F638.png"
+ENDS = "fox-face_1F98A.png", "panda-face_1F43C.png"
 DESKTOP, PHONE = (1280, 860), (390, 844)
 QUALITY = 88  # of the WebP files: each well below 400 kB
 
@@ -38,11 +39,11 @@ class Scene:
 
 def main(origin: str, folder: Path) -> None:
     ids = ids_by_name(origin)
-    query, other = ids[QUERY], ids[OTHER]
+    query, a, b = (ids[name] for name in (QUERY, *ENDS))
     scenes = [
         Scene("start", "", DESKTOP, "light", settled),
         Scene("results", f"search?id={query}", DESKTOP, "light", point_at_a_tile),
-        Scene("morph", f"morph?a={query}&b={other}&t=0.5", DESKTOP, "dark", morphed),
+        Scene("morph", f"morph?a={a}&b={b}&t=0.5", DESKTOP, "dark", morphed),
         Scene("phone", f"search?id={query}", PHONE, "dark", settled),
     ]
     folder.mkdir(parents=True, exist_ok=True)
