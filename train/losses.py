@@ -1,4 +1,8 @@
-"""What training minimises: squared error, structure (MS-SSIM) and edges (Laplacian pyramid)."""
+"""What training minimises: squared error, structure (MS-SSIM) and edges (Laplacian pyramid).
+
+Structure and edges are judged on luminance, as SSIM was defined: colour is left to the squared error, and it takes a
+third of the time, which on a CPU is a fifth of all training.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +23,14 @@ def clip_straight_through(image: Tensor) -> Tensor:
     return image + (image.clamp(0, 1) - image).detach()
 
 
+def luminance(image: Tensor) -> Tensor:
+    """Images (n, 3, h, w) as shades of grey (n, 1, h, w), by the weights of ITU-R BT.601."""
+    red, green, blue = image.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+
+
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Multi-scale structural similarity of images (n, 3, h, w) in [0, 1]: a mean over the images, 1 for equal ones.
+    """Multi-scale structural similarity of images (n, c, h, w) in [0, 1]: a mean over the images, 1 for equal ones.
 
     Square windows and equal weights for as many scales as the size holds; a box is far cheaper than a Gaussian.
     Source: Wang, Simoncelli, Bovik 2003.
@@ -51,7 +61,7 @@ def _similarity(a: Tensor, b: Tensor, *, with_luminance: bool) -> Tensor:
 
 
 def laplacian_distance(a: Tensor, b: Tensor) -> Tensor:
-    """L1 distance of the Laplacian pyramids of images (n, 3, h, w), averaged over pixels, summed over 4 levels."""
+    """L1 distance of the Laplacian pyramids of images (n, c, h, w), averaged over pixels, summed over 4 levels."""
     # The pyramid is linear: that of the difference is the difference of the pyramids.
     image = a - b
     total = torch.zeros((), device=a.device)

@@ -27,7 +27,7 @@ from train.files import locked, remove_leftovers
 from train.image_cache import CacheSummary, ImageCache, split
 from train.images import Pixels
 from train.interruption import StopRequest
-from train.losses import clip_straight_through, laplacian_distance, ms_ssim
+from train.losses import clip_straight_through, laplacian_distance, luminance, ms_ssim
 from train.network import Autoencoder, thumbnail_factor
 from train.progress import Reporter, duration
 from train.run import Plan, Run
@@ -166,8 +166,9 @@ class Learner:
         mse = F.mse_loss(painted, x)
         loss = mse
         if not final:
-            loss = loss + self.config.structure_weight * (1 - ms_ssim(painted, x))
-            loss = loss + self.config.edge_weight * laplacian_distance(painted, x)
+            grey, grey_target = luminance(painted), luminance(x)
+            loss = loss + self.config.structure_weight * (1 - ms_ssim(grey, grey_target))
+            loss = loss + self.config.edge_weight * laplacian_distance(grey, grey_target)
         return loss / max(self.plan.pca_validation_mse, 1e-6), mse.detach()
 
     def _code_noise(self, latent: Tensor, random: torch.Generator) -> Tensor:
