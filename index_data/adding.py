@@ -47,6 +47,7 @@ LENGTH_TOLERANCE = 1e-3  # of an embedding, whose length is 1; what fp16 graphs 
 SAME_BYTES_LOOKED_AT = 8  # files, to see whether one of them has moved: copies of a blank page may be thousands
 REMOVED_AT_ONCE = 1000  # items in one transaction
 FAILURES_FILE = "failures.jsonl"
+COUNTED = ("seen", "embedded", "duplicate", "moved", "unchanged", "resumed", "other", "removed")
 
 # The cause may pass without any change of the file: every run looks at these again.
 PASSING = frozenset({"file_missing", "file_changed", "unreadable", "busy"})
@@ -196,7 +197,7 @@ class _Run:
         self._settings = settings
         self._reporter = reporter
         self._stop = StopRequest() if stop is None else stop  # not `or`: one that is not set is false
-        self._roots = gallery.roots()
+        self._roots: dict[int, Path] = {}
         self._published_seq = published_seq(gallery)
         self._counts: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
@@ -217,7 +218,7 @@ class _Run:
         generation = self._publish()
         write_failures(self._gallery)
         return AddSummary(
-            **{name: self._counts[name] for name in _COUNTED},
+            **{name: self._counts[name] for name in COUNTED},
             rejected=dict(self._rejected.most_common()),
             seconds=round(time.monotonic() - started, 3),
             generation=generation,
@@ -329,7 +330,8 @@ class _Run:
     def _embed(self, pictures: Mapping[bytes, Decoded]) -> dict[bytes, Content | ImageError]:
         """What the model makes of some pictures, by the digest of their bytes."""
         if self._encoder is None:
-            self._encoder = open_encoder(self._bundle, self._settings.provider, self._reporter)
+            self._encoder = Encoder.open(self._bundle, provider=self._settings.provider)
+            self._reporter.say(provider_sentence(self._encoder))
         codes = self._encoder.encode(np.stack([picture.pixels for picture in pictures.values()]))
         lengths = np.linalg.norm(codes.embeddings, axis=1)
         usable = np.isfinite(codes.latents).all(axis=1) & (np.abs(lengths - 1) <= LENGTH_TOLERANCE)
@@ -419,16 +421,10 @@ class _Run:
         return name
 
 
-_COUNTED = ("seen", "embedded", "duplicate", "moved", "unchanged", "resumed", "other", "removed")
-
-
-def open_encoder(bundle: Bundle, provider: str, reporter: Reporter) -> Encoder:
-    """Open the encoder, and say which execution provider was asked for and which was really taken."""
-    encoder = Encoder.open(bundle, provider=provider)
-    reporter.say(f"Execution provider: {encoder.provider} (asked for: {encoder.asked}).")
-    if encoder.degraded:
-        reporter.say(encoder.degraded)
-    return encoder
+def provider_sentence(encoder: Encoder) -> str:
+    """Which execution provider was asked for, which was really taken, and what is wrong with it."""
+    taken = f"Execution provider: {encoder.provider} (asked for: {encoder.asked})."
+    return f"{taken} {encoder.degraded}" if encoder.degraded else taken
 
 
 def write_failures(gallery: Gallery) -> None:

@@ -176,6 +176,7 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
 @common_options
 def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, provider: str) -> None:
     """Find the nearest neighbours of images in a gallery."""
+    from index_data.adding import provider_sentence
     from index_data.engine import Engine
     from train.decoding import DecodePool
     from train.images import FOLDER_LIMITS
@@ -186,8 +187,9 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, pr
         Engine.open(folder, provider=provider, decoder=False) as engine,
         DecodePool(min(len(images), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
     ):
-        if engine.encoder.degraded or engine.degraded:
-            line.reporter.say(" ".join(filter(None, (engine.encoder.degraded, engine.degraded))))
+        line.reporter.say(provider_sentence(engine.encoder))
+        if engine.degraded:
+            line.reporter.say(engine.degraded)
         pixels = pool.map(lambda image: _pixels(pool, engine, image), images)
         for image, seen in pixels:
             name = printable(os.fsencode(image))
