@@ -292,7 +292,7 @@ def test_a_file_that_becomes_unusable_is_an_item_no_more(gallery, add, pictures)
     assert verify(gallery) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("permissions_count")
 def test_a_folder_without_permission_is_listed_until_it_may_be_read(gallery, add, pictures):
     (pictures / "square").chmod(0)
     try:

@@ -251,11 +251,25 @@ def test_a_flipped_bit_in_a_stored_vector_is_noticed(copied):
         assert gallery.damaged_items() == [7]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.usefixtures("permissions_count")
 def test_a_folder_that_may_not_be_written_is_refused(bundle, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(DiskError):
-        Gallery.create(tmp_path / "photos", bundle)
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(DiskError, match="permissions"):
+        Gallery.create(folder / "photos", bundle)
+
+
+@pytest.mark.usefixtures("permissions_count")
+def test_a_gallery_that_may_only_be_read_says_so_in_one_sentence(copied, add, drawn_folder, bundle):
+    for path in (*copied.rglob("*"), copied):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    try:
+        with pytest.raises(DiskError, match="permissions"), Gallery.open(copied) as gallery:
+            gallery.count  # noqa: B018  (reads)
+            with gallery.changes():
+                pass
+    finally:
+        copied.chmod(0o700)
 
 
 # --- Originals and thumbnails ---
