@@ -1,6 +1,7 @@
 """Bad input on the command line: one clear line with the remedy, the right exit code, nothing lost."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,6 +52,14 @@ def test_a_folder_without_images(command, home, tmp_path):
     ended = lookalike(command, tmp_path / "texts", "--home", home)
     assert ended.returncode == 4
     assert "no images" in complaint(ended)
+
+
+def test_a_folder_that_had_too_few_images_is_read_anew_when_it_has_more(home, tmp_path, drawn_folder):
+    (tmp_path / "few").mkdir()
+    settings = ("--image-size", "16", "--dims", "8", "--epochs", "1", "--threads", "1", "--home", home)
+    assert "no images" in complaint(lookalike("train", tmp_path / "few", *settings))
+    shutil.copytree(drawn_folder, tmp_path / "few", dirs_exist_ok=True)
+    assert lookalike("train", tmp_path / "few", *settings).returncode == 0
 
 
 def test_a_folder_of_nothing_but_damaged_images(home, tmp_path, bundle_folder):

@@ -130,6 +130,11 @@ class ImageCache:
             write_file(self._complete, b"")
         return self.summary()
 
+    def forget(self) -> None:
+        """Remove everything: the next start looks at all files again."""
+        for file in (self._complete, self._journal, self._pixels):
+            file.unlink(missing_ok=True)
+
     def _recover(self) -> list[Record]:
         """Cut journal and pixels back to what both have, and return the journal's records."""
         records = self.records()

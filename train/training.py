@@ -60,17 +60,8 @@ class Data:
 
     @classmethod
     def of(cls, cache: ImageCache, config: TrainConfig) -> "Data":
-        """Divide the images of a cache.
-
-        Raises:
-            NothingFoundError: There are too few.
-        """
+        """Divide the images of a cache."""
         hashes = cache.hashes()
-        if len(hashes) < MIN_IMAGES:
-            raise NothingFoundError(
-                f"only {len(hashes)} usable images were found; training needs at least {MIN_IMAGES}: give a folder "
-                "with more (see failures.jsonl in the run for files that could not be used)."
-            )
         train, validation, test = (np.array(rows) for rows in split(hashes, config.validation_share, config.test_share))
         return cls(cache.pixels(), train, validation, test)
 
@@ -357,12 +348,25 @@ def _read_images(run: Run, source: Path, threads: int, reporter: Reporter, stop:
         return cache.summary()
     summary = cache.fill(source, workers=threads, reporter=reporter, stop=stop)
     run.write_failures(cache.failures())
+    if summary.stored < MIN_IMAGES:
+        cache.forget()  # the folder is read anew when it has more
+        raise NothingFoundError(_too_few(source, summary, run))
     counts = [f"{summary.stored:,} images"]
     counts += [f"{summary.duplicate:,} duplicates"] if summary.duplicate else []
     counts += [f"{summary.rejected_count:,} rejected ({run.path('failures.jsonl')})"] if summary.rejected_count else []
     counts += [f"{summary.other:,} other files"] if summary.other else []
     reporter.say(f"Read {', '.join(counts)}.")
     return summary
+
+
+def _too_few(source: Path, summary: CacheSummary, run: Run) -> str:
+    found = f"only {summary.stored} usable images" if summary.stored else "no images that can be used"
+    if summary.rejected_count:
+        found += f" and {summary.rejected_count} that were rejected ({run.path('failures.jsonl')} says why)"
+    return (
+        f"{source} has {found}; training needs at least {MIN_IMAGES}: give a folder with more JPEG, PNG, WebP, GIF, "
+        "BMP, TIFF or AVIF files."
+    )
 
 
 def _train(run: Run, config: TrainConfig, threads: int, reporter: Reporter, stop: StopRequest) -> None:

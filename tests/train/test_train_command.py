@@ -90,7 +90,7 @@ def test_a_folder_that_is_not_there_or_has_no_images_ends_with_4(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run_command(tmp_path / "empty", "--home", tmp_path, "--quiet")
     assert done.returncode == 4
-    assert "only 0 usable images" in done.stderr
+    assert "no images that can be used" in done.stderr
 
 
 def test_two_at_once_are_kept_apart(drawn_folder, tmp_path):

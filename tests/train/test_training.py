@@ -182,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_best(drawn_folder, tmp_pat
 
 def test_too_few_images_are_refused_with_their_number(tmp_path):
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(NothingFoundError, match="only 0 usable images"):
+    with pytest.raises(NothingFoundError, match="no images that can be used"):
         train(tmp_path / "pictures", tmp_path / "run")
 
 
