@@ -43,7 +43,6 @@ from train.progress import SILENT, Reporter, Task
 OUTCOMES_A_COMMIT = 4  # times the batch: files that need no embedding do not wait for a full one
 MAX_BAD_EMBEDDINGS = 0.01  # share; beyond it the model is broken, not the pictures
 BAD_EMBEDDINGS_ALLOWED = 10  # before that share counts
-LENGTH_TOLERANCE = 1e-3  # of an embedding, whose length is 1; what fp16 graphs round is half of that
 SAME_BYTES_LOOKED_AT = 8  # files, to see whether one of them has moved: copies of a blank page may be thousands
 REMOVED_AT_ONCE = 1000  # items in one transaction
 FAILURES_FILE = "failures.jsonl"
@@ -333,8 +332,7 @@ class _Run:
             self._encoder = Encoder.open(self._bundle, provider=self._settings.provider)
             self._reporter.say(provider_sentence(self._encoder))
         codes = self._encoder.encode(np.stack([picture.pixels for picture in pictures.values()]))
-        lengths = np.linalg.norm(codes.embeddings, axis=1)
-        usable = np.isfinite(codes.latents).all(axis=1) & (np.abs(lengths - 1) <= LENGTH_TOLERANCE)
+        usable = codes.usable
         self._expect_good_model(len(usable), int(np.count_nonzero(~usable)))
         outcomes: dict[bytes, Content | ImageError] = {}
         for row, (sha256, picture) in enumerate(pictures.items()):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
-
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, current, load_faiss, pointer_path
 from train.errors import UserError

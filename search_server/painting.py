@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from export.sessions import Decoder
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.sessions import Decoder
 from search_server.galleries import ServedGallery
 from search_server.morphing import scale, side_by_side
 from search_server.service import Service

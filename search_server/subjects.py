@@ -203,10 +203,9 @@ def _see(pool: DecodePool, served: ServedGallery, data: bytes, crop: Crop | None
         decoded = pool.fit(data, served.gallery.preprocessing, crop=crop)
     with stage("embed"):
         codes = served.engine.embed(decoded.pixels[None])
-    latent, embedding = codes.latents[0], codes.embeddings[0]
-    if not np.isfinite(embedding).all() or not np.isclose(np.linalg.norm(embedding), 1, atol=1e-2):
+    if not codes.usable[0]:
         raise ImageError("the model gave no usable embedding for this picture: try a crop.", code="bad_embedding")
-    return decoded, latent, embedding
+    return decoded, codes.latents[0], codes.embeddings[0]
 
 
 def _is_id(text: str) -> bool:

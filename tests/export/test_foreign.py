@@ -99,7 +99,7 @@ def test_one_of_several_outputs_is_chosen_by_name(tmp_path):
     [
         ({}, {"size": 48}, SettingsError, "takes 32 x 32"),
         ({"batch": 1, "reshape": True}, {}, IncompatibleError, "dynamic batch"),
-        ({"domain": "com.example"}, {}, IncompatibleError, "Relu"),
+        ({"domain": "com.example"}, {}, IncompatibleError, "com.example"),
         ({"opset": 9}, {}, IncompatibleError, "opset 9"),
         ({}, {"std": (0.0, 1.0, 1.0)}, SettingsError, "standard deviation above 0"),
         ({"kind": TensorProto.DOUBLE}, {}, IncompatibleError, "must be floats"),
