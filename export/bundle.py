@@ -7,7 +7,7 @@
         encoder.fp16.onnx, decoder.fp16.onnx
 
 Reading needs neither PyTorch nor the package onnx. A graph is handed to ONNX Runtime as the very bytes whose digest was
-compared, and a graph in memory cannot name files beside it.
+compared, after a look at what it asks for: a bundle may come from somebody else.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from export.onnx_file import UnsafeModelError, expect_self_contained
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
 from train.files import atomic_folder
 from train.images import Pixels, Preprocessing
@@ -27,6 +28,7 @@ from train.images import Pixels, Preprocessing
 FORMAT_VERSION = 1
 DESCRIPTION = "bundle.json"
 MAX_GRAPH_BYTES = 500 << 20
+MAX_DESCRIPTION_BYTES = 16 << 20  # far more than the probes of any encoder take
 PROBES = 4
 
 Variant = Literal["fp32", "fp16", "int8"]
@@ -57,9 +59,8 @@ class Bundle:
     model_id: str
     facts: ModelFacts
     files: Mapping[str, Mapping[str, Any]]  # name -> {"sha256": hex, "bytes": int}
-    probes: Floats | None = field(
-        compare=False
-    )  # (PROBES, dims) embeddings of `probe_pixels`, as the writer computed them
+    # (PROBES, dims): embeddings of `probe_pixels`, as the writer computed them
+    probes: Floats | None = field(compare=False)
 
     @classmethod
     def open(cls, folder: Path) -> "Bundle":
@@ -72,13 +73,15 @@ class Bundle:
         """
         path = folder / DESCRIPTION
         try:
+            if path.stat().st_size > MAX_DESCRIPTION_BYTES:
+                raise _damaged(path, f"it has more than {MAX_DESCRIPTION_BYTES >> 20} MB")
             stored = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NothingFoundError(
                 f"there is no model in {folder}: make one with `lookalike train` and `lookalike export`, "
                 "or name another folder."
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, str(error)) from error
         bundle = _read_description(folder, stored)
         for name, facts in bundle.files.items():
@@ -130,6 +133,7 @@ class Bundle:
         Raises:
             NothingFoundError: The bundle has no such graph.
             DamagedError: The file is not what was written.
+            IncompatibleError: It asks for files or operators from outside.
         """
         name = graph_name(part, variant)
         if name not in self.files:
@@ -141,11 +145,17 @@ class Bundle:
             raise _damaged(self.folder / name, str(error)) from error
         if hashlib.sha256(content).hexdigest() != self.files[name]["sha256"]:
             raise _damaged(self.folder / name, "its digest is not that of what was written")
+        try:
+            expect_self_contained(content)
+        except UnsafeModelError as error:
+            raise IncompatibleError(
+                f"{self.folder / name} is refused: {error}. Use a model that `lookalike export` wrote."
+            ) from error
         return content
 
     def info(self) -> dict[str, Any]:
         """Everything that can be told of the model, ready for JSON."""
-        return _describe(self.model_id, self.facts, self.files, self.probes) | {"variants": list(self.variants)}
+        return _describe(self.model_id, self.facts, self.files) | {"variants": list(self.variants)}
 
 
 def graph_name(part: str, variant: str) -> str:
@@ -185,7 +195,8 @@ def write_bundle(
     with atomic_folder(folder) as aside:
         for name, content in named.items():
             (aside / name).write_bytes(content)
-        text = json.dumps(_describe(model_id, facts, files, probes), indent=2, sort_keys=True)
+        description = _describe(model_id, facts, files) | {"probes": _rounded(probes)}
+        text = json.dumps(description, indent=2, sort_keys=True)
         (aside / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     return Bundle.open(folder)
 
@@ -208,9 +219,7 @@ def probe_pixels(size: int) -> Pixels:
     return (np.stack(pictures) * 255).round().astype(np.uint8)
 
 
-def _describe(
-    model_id: str, facts: ModelFacts, files: Mapping[str, Mapping[str, Any]], probes: Floats | None
-) -> dict[str, Any]:
+def _describe(model_id: str, facts: ModelFacts, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
         "model_id": model_id,
@@ -224,8 +233,11 @@ def _describe(
         "parity": dict(facts.parity),
         "versions": dict(facts.versions),
         "files": {name: dict(each) for name, each in files.items()},
-        "probes": None if probes is None else [[round(float(value), 6) for value in row] for row in probes],
     }
+
+
+def _rounded(probes: Floats | None) -> list[list[float]] | None:
+    return None if probes is None else [[round(float(value), 6) for value in row] for row in probes]
 
 
 def _read_description(folder: Path, stored: Any) -> Bundle:
@@ -254,7 +266,7 @@ def _read_description(folder: Path, stored: Any) -> Bundle:
             str(name): {"sha256": str(f["sha256"]), "bytes": int(f["bytes"])} for name, f in stored["files"].items()
         }
         model_id = str(stored["model_id"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _damaged(path, f"it lacks or garbles {error}") from error
     if graph_name("encoder", "fp32") not in files or any(Path(name).name != name for name in files):
         raise _damaged(path, "it names no encoder, or a file outside the folder")

@@ -76,10 +76,14 @@ def export(
         bundle = _export_run(line, run_name, name, licence)
     else:
         assert from_onnx is not None  # noqa: S101  (for the type checker: just compared)
-        from export.foreign import ForeignEncoder, export_foreign
-
         if size is None:
             raise SettingsError("--from-onnx needs --size: the side of the encoder's input in pixels.")
+        try:
+            from export.foreign import ForeignEncoder, export_foreign
+        except ImportError as error:
+            raise SettingsError(
+                f"wrapping an encoder needs the package onnx ({error}): pip install onnx, or 'lookalike[train]'."
+            ) from error
         foreign = ForeignEncoder(
             file=from_onnx,
             size=size,
@@ -119,7 +123,14 @@ def _summary(bundle: "Bundle") -> str:
     lines += [
         f"  {variant}: embedding differs by at most {parity['embedding_difference']:.1e} from PyTorch "
         f"(cosine {parity['embedding_cosine']:.6f}), pixels by {parity['pixel_difference']} of 255."
-        for variant, parity in bundle.facts.parity.items()
+        for variant in bundle.variants
+        if (parity := bundle.facts.parity.get(variant))
     ]
+    quality = bundle.quality
+    if "test_mse" in quality and "pca_test_mse" in quality:
+        lines.append(
+            f"  Unseen pictures come back with a mean squared error of {quality['test_mse']:.5f} "
+            f"(principal components alone: {quality['pca_test_mse']:.5f})."
+        )
     lines.append(f"Next: lookalike index add GALLERY FOLDER --model {bundle.folder.name}")
     return "\n".join(lines)

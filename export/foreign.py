@@ -13,13 +13,13 @@ import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from export.bundle import MAX_GRAPH_BYTES, Bundle, ModelFacts, probe_pixels, write_bundle
+from export.onnx_file import UnsafeModelError, expect_self_contained
 from export.sessions import PROVIDERS, open_session
 from train.errors import DamagedError, IncompatibleError, NothingFoundError, SettingsError
 from train.images import Preprocessing
 from train.progress import Reporter
 
 OLDEST_OPSET = 11
-_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # what ONNX Runtime itself implements
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
 _PREFIX = "foreign/"
 
@@ -63,38 +63,30 @@ def export_foreign(foreign: ForeignEncoder, folder: Path, *, licence: str, repor
 
 
 def _load(file: Path) -> onnx.ModelProto:
+    if not file.is_file():
+        raise NothingFoundError(f"there is no file {file}: give the ONNX file of an encoder.")
     try:
         if file.stat().st_size > MAX_GRAPH_BYTES:
             raise IncompatibleError(f"{file} has more than {MAX_GRAPH_BYTES >> 20} MB: use a smaller encoder.")
-        model = onnx.load_model_from_string(file.read_bytes())
-        if not model.graph.node:
-            raise ValueError("it has no operators")
-    except FileNotFoundError as error:
-        raise NothingFoundError(f"there is no file {file}: give the ONNX file of an encoder.") from error
-    except IncompatibleError:
-        raise
-    # protobuf's, onnx's and the disk's errors have no base in common.
-    except Exception as error:
-        raise DamagedError(f"{file} cannot be read as an ONNX model: {str(error).splitlines()[0][:200]}.") from error
-    _expect_self_contained(model, file)
-    return model
-
-
-def _expect_self_contained(model: onnx.ModelProto, file: Path) -> None:
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise IncompatibleError(
-            f"{file} keeps its weights in files beside it: save it as one file (external_data=False)."
-        )
-    foreign = {node.op_type for node in model.graph.node if node.domain not in _DOMAINS or node.op_type == "EPContext"}
-    if foreign:
-        raise IncompatibleError(f"{file} has operators that ONNX does not define ({', '.join(sorted(foreign))}).")
+        content = file.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{file} cannot be read: {error.strerror}.") from error
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's DecodeError, whose package is none of ours
+        raise DamagedError(f"{file} is no ONNX model, or it is cut short.") from error
+    try:
+        expect_self_contained(content)
+    except UnsafeModelError as error:
+        raise IncompatibleError(f"{file} cannot be used: {error}.") from error
     opset = _opset(model)
     if opset < OLDEST_OPSET:
         raise IncompatibleError(f"{file} has opset {opset}: export it again with {OLDEST_OPSET} or newer.")
+    return model
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return max(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def _wrap(model: onnx.ModelProto, foreign: ForeignEncoder) -> onnx.ModelProto:

@@ -5,7 +5,10 @@ for and does not work, and its GPU build lists CUDA as available on a machine wi
 then asked. `auto` takes the best that works and says so in one line; a provider asked for by name is taken or refused.
 """
 
+import contextlib
 import ctypes
+import functools
+import io
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle, Part, probe_pixels
-from train.errors import DamagedError, SettingsError
+from train.errors import DamagedError, SettingsError, UserError
 from train.images import Pixels
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,9 @@ PROVIDERS = {
 _NAMES = {official: name for name, official in PROVIDERS.items()}
 # Tried by `auto`, best first. TensorRT is not among them: it builds engines for minutes at the first start.
 _AUTO = ("cuda", "migraphx", "rocm", "coreml", "directml", CPU)
+_NVIDIA = {"cuda", "tensorrt"}
 _FATAL_ONLY = 4  # ONNX Runtime's log level: a provider that does not load writes pages; we say it in one line
+LENGTH_TOLERANCE = 1e-3  # of an embedding, whose length is 1; what fp16 graphs round is half of that
 DRIFT_COSINE = 0.999  # below it, the libraries compute something else than those that wrote the bundle
 
 
@@ -47,6 +52,16 @@ class Codes:
 
     latents: Floats  # (n, dims), norms kept: what the decoder takes
     embeddings: Floats  # (n, dims), each of length 1: what the index holds
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which rows may be stored and searched for, (n,): finite, and with a direction.
+
+        A broken model gives NaN; a picture whose latent is zero has no direction. Neither spoils the other rows.
+        """
+        lengths = np.linalg.norm(self.embeddings, axis=1)
+        usable: NDArray[np.bool_] = np.isfinite(self.latents).all(axis=1) & (np.abs(lengths - 1) <= LENGTH_TOLERANCE)
+        return usable
 
 
 class Session(Protocol):
@@ -71,27 +86,52 @@ def open_session(graph: bytes, official_name: str, threads: int | None) -> Sessi
         graph: The ONNX file's bytes.
         official_name: Such as "CUDAExecutionProvider".
         threads: For one call; None lets ONNX Runtime take all cores.
-    """
-    import onnxruntime
 
+    Raises:
+        Exception: ONNX Runtime's, which have no base of their own; or the provider's libraries are missing.
+    """
+    # `session.disable_cpu_ep_fallback` is not set: it would also refuse graphs of which ONNX Runtime deliberately
+    # leaves the arithmetic on shapes to the CPU (onnxruntime issue 17930). Whoever asks looks at `get_providers()`.
+    onnxruntime = _onnxruntime()
+    missing = _load_nvidia_libraries() if _NAMES.get(official_name) in _NVIDIA else ""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
     # Idle threads that spin would take the cores from decoding and from other requests.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session: Session = onnxruntime.InferenceSession(graph, options, providers=[official_name])
+    # Its own fallback would print to stdout and go on with the CPU as if nothing had happened: ours says so.
+    session: Session = onnxruntime.InferenceSession(graph, options, providers=[official_name], enable_fallback=0)
+    if missing and session.get_providers()[0] != official_name:
+        raise ImportError(missing)
     return session
+
+
+def _onnxruntime() -> Any:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    return onnxruntime
+
+
+@functools.cache
+def _load_nvidia_libraries() -> str:
+    """Load CUDA's libraries from the packages of `lookalike[cuda]`, else from the system; say what is missing.
+
+    ONNX Runtime finds those packages only after this. It says what is missing on stdout, where results belong.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        _onnxruntime().preload_dlls()
+    return next(iter(said.getvalue().strip().splitlines()), "")
 
 
 def available_providers() -> list[str]:
     """Providers that may work here: ONNX Runtime has them, and for NVIDIA's there is a GPU."""
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    onnxruntime = _onnxruntime()
     built_in = {_NAMES[official] for official in onnxruntime.get_available_providers() if official in _NAMES}
     if not has_nvidia_gpu():
-        built_in -= {"cuda", "tensorrt"}
+        built_in -= _NVIDIA
     return [name for name in PROVIDERS if name in built_in]
 
 
@@ -170,6 +210,27 @@ class _Graph:
             self._fall_back(session, error)
         return self._session.run(outputs, feed)
 
+    def _try_out(self, outputs: Sequence[str], feed: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+        """Compute once right after opening: a graph that does not give what a bundle's graph gives is found here.
+
+        Raises:
+            DamagedError: It does not run, or its outputs are of other shapes.
+        """
+        try:
+            given = list(self._run(outputs, feed))
+        except UserError:
+            raise
+        except Exception as error:
+            raise DamagedError(
+                f"the {self._where} does not run ({_first_line(error)}): export the model again."
+            ) from error
+        found = [array.shape for array in given]
+        if found != list(shapes):
+            raise DamagedError(
+                f"the {self._where} gives arrays of {found}, not {list(shapes)}: export the model again."
+            )
+        return given
+
     def _fall_back(self, failed: Session, error: Exception) -> None:
         with self._opening:
             if self._session is not failed:
@@ -206,18 +267,17 @@ class Encoder(_Graph):
         return cls(bundle, provider=provider, **settings)
 
     def encode(self, pixels: Pixels) -> Codes:
-        """Encode pictures (n, size, size, 3), uint8.
-
-        A row of a broken model may hold NaN, or an embedding that is not of length 1: who stores rows looks at them.
-        """
+        """Encode pictures (n, size, size, 3), uint8; `Codes.usable` says which rows came out well."""
         _expect_shape(pixels, (self._size, self._size, 3), np.uint8)
         latents, embeddings = self._run(("latent", "embedding"), {"pixels": pixels})
         return Codes(np.asarray(latents, np.float32), np.asarray(embeddings, np.float32))
 
     def _check_probes(self, bundle: Bundle) -> None:
+        pixels = probe_pixels(self._size)
+        rows = (len(pixels), bundle.dims)
+        _, now = self._try_out(("latent", "embedding"), {"pixels": pixels}, (rows, rows))
         if bundle.probes is None:
             return
-        now = self.encode(probe_pixels(self._size)).embeddings
         cosine = float((now * bundle.probes).sum(axis=1).min())
         if not cosine >= DRIFT_COSINE:  # NaN counts as drift
             self.degraded = (
@@ -235,6 +295,8 @@ class Decoder(_Graph):
     def __init__(self, bundle: Bundle, **settings: Any) -> None:
         super().__init__(bundle, **settings)
         self._dims = bundle.dims
+        size = bundle.preprocessing.size
+        self._try_out(("pixels",), {"latent": np.zeros((1, bundle.dims), np.float32)}, [(1, size, size, 3)])
 
     @classmethod
     def open(cls, bundle: Bundle, provider: str = "auto", **settings: Any) -> "Decoder":
