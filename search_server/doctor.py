@@ -1,5 +1,6 @@
 """`lookalike doctor`: what works on this machine, what does not, and what would mend it."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +23,9 @@ PROBLEM_EXIT_CODE = 2
 LEAST_FREE_BYTES = 2 << 30  # of disk: a model, its run and the gallery of some ten thousand pictures
 LEAST_MEMORY_BYTES = 2 << 30
 DEFAULT_PORT = 8000
+VECTOR_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
+# Memory limit of a control group, versions 2 and 1.
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 # y = max(x, 0) for one number, opset 17: the smallest graph that a provider has to compute something for.
 # tests/search_server/test_doctor.py makes it anew with the package onnx and compares.
@@ -44,6 +48,7 @@ class Finding:
 def examine(home: Path) -> Iterator[Finding]:
     """Look at everything that Lookalike stands on, one finding at a time."""
     yield _python()
+    yield _libraries()
     yield from _machine()
     yield _disk(home)
     yield _workspace(home)
@@ -58,7 +63,7 @@ def examine(home: Path) -> Iterator[Finding]:
 @click.command(cls=Command, examples="lookalike doctor\nlookalike doctor --json")
 @common_options
 def doctor(line: CommandLine) -> int:
-    """Say what works on this machine."""
+    """Say what works on this machine; ends with 2 where something has to be mended first."""
     findings = []
     for finding in examine(line.workspace.home):
         findings.append(finding)
@@ -84,15 +89,41 @@ def _python() -> Finding:
     return Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
+def _libraries() -> Finding:
+    from search_server.version import installed_versions
+
+    versions = installed_versions()
+    return Finding("libraries", "ok", ", ".join(f"{name} {number}" for name, number in versions.items()))
+
+
 def _machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
-    yield Finding("processor", "ok", f"{cores} cores, {platform.machine()}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    features = ", ".join(_vector_instructions()) or "no vector instructions known"
+    yield Finding("processor", "ok", f"{cores} cores, {platform.machine()}, {features}")
+    memory = _memory_bytes()
     detail = f"{memory / 2**30:.1f} GB"
     if memory < LEAST_MEMORY_BYTES:
         yield Finding("memory", "warning", detail, "training may not fit: use a smaller --batch or --image-size")
     else:
         yield Finding("memory", "ok", detail)
+
+
+def _vector_instructions() -> list[str]:
+    """Those that decide how fast the model and the index compute."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return []
+    return [name for name in VECTOR_INSTRUCTIONS if name in words]
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or of the container where that has less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
+            memory = min(memory, int(limit.read_text()))
+    return memory
 
 
 def _disk(home: Path) -> Finding:
@@ -152,7 +183,12 @@ def _faiss() -> Finding:
     _, rows = index.search(np.eye(8, dtype=np.float32), 1)
     if [int(row) for row in rows[:, 0]] != list(range(8)):
         return Finding("FAISS", "problem", f"{faiss.__version__} gives wrong neighbours", "pip install faiss-cpu")
-    return Finding("FAISS", "ok", f"{faiss.__version__}, built with {faiss.get_compile_options().strip()}")
+    return Finding("FAISS", "ok", f"{faiss.__version__}, computes with {_faiss_instructions(faiss)}")
+
+
+def _faiss_instructions(faiss: Any) -> str:
+    level = getattr(faiss, "SIMDConfig", None)  # chosen at run time since 1.14
+    return str(level.get_level_name() if level else faiss.get_compile_options().strip())
 
 
 def _providers() -> Iterator[Finding]:
@@ -161,7 +197,8 @@ def _providers() -> Iterator[Finding]:
 
     from export.sessions import PROVIDERS, available_providers, has_nvidia_gpu, open_session
 
-    for name in available_providers():
+    available = available_providers()
+    for name in available:
         try:
             session = open_session(TINY_GRAPH, PROVIDERS[name], 1)
             (answer,) = session.run(["y"], {"x": np.array([2.0], np.float32)})
@@ -175,6 +212,9 @@ def _providers() -> Iterator[Finding]:
         yield Finding(f"provider {name}", "ok" if works else "warning", detail, remedy)
     if not has_nvidia_gpu():
         yield Finding("NVIDIA GPU", "ok", "none, or no driver: the CPU is used")
+    elif "cuda" not in available:
+        remedy = "pip uninstall onnxruntime, then pip install --force-reinstall onnxruntime-gpu"
+        yield Finding("NVIDIA GPU", "warning", "found, but this ONNX Runtime is built without CUDA", remedy)
 
 
 def _training() -> Finding:

@@ -18,6 +18,8 @@ def test_this_machine_works(tmp_path, capsys):
     assert "AVIF" in found["image formats"]["detail"]
     assert found["provider cpu"]["detail"].startswith("computes")
     assert found["FAISS"]["state"] == "ok"
+    assert "numpy" in found["libraries"]["detail"]
+    assert "cores" in found["processor"]["detail"]
     assert not (tmp_path / "home").exists(), "looking leaves nothing behind"
 
 
@@ -34,6 +36,21 @@ def test_a_provider_that_cannot_be_opened_is_a_warning_with_the_remedy(tmp_path,
     assert findings["provider cuda"].state == "warning"
     assert "lookalike[cuda]" in findings["provider cuda"].remedy
     assert findings["provider cpu"].state == "ok"
+
+
+def test_a_gpu_that_onnx_runtime_has_no_code_for_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr("export.sessions.has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("export.sessions.available_providers", lambda: ["cpu"])
+    findings = {finding.topic: finding for finding in examine(tmp_path)}
+    assert findings["NVIDIA GPU"].state == "warning"
+    assert "onnxruntime-gpu" in findings["NVIDIA GPU"].remedy
+
+
+@pytest.mark.parametrize(("limit", "state"), [("1073741824", "warning"), ("max", "ok")])
+def test_the_memory_of_a_container_counts(tmp_path, monkeypatch, limit, state):
+    (tmp_path / "memory.max").write_text(limit + "\n")
+    monkeypatch.setattr("search_server.doctor.CONTAINER_LIMITS", (tmp_path / "memory.max", tmp_path / "none"))
+    assert {finding.topic: finding.state for finding in examine(tmp_path)}["memory"] == state
 
 
 def test_a_workspace_that_cannot_be_written_is_a_problem(capsys):
