@@ -76,7 +76,7 @@ def train(line: CommandLine, folder: Path, name: str | None, max_bad: float, res
     config = TrainConfig(**settings)
     place = line.workspace.place("runs", name or name_for(folder))
     # Before PyTorch is loaded: threads that wait sleep instead of spinning. Beside other work on the machine that is
-    # several times faster, and costs next to nothing on an idle one (docs/training.md).
+    # several times faster (docs/training.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with stop_request() as stop:
         from train.training import train_folder
