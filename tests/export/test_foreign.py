@@ -1,13 +1,19 @@
 """Somebody else's encoder becomes a bundle whose embeddings are its own, or is refused with what would mend it."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.bundle import Bundle
+from export.command import export
 from export.foreign import ForeignEncoder, export_foreign
 from export.sessions import Encoder
+from train.command_line import exit_code
 from train.errors import DamagedError, IncompatibleError, NothingFoundError, SettingsError
 from train.progress import SILENT
 
@@ -125,3 +131,49 @@ def test_weights_in_another_file_are_refused(tmp_path):
     onnx.save_model(model, tmp_path / "g.onnx", save_as_external_data=True, location="w", size_threshold=0)
     with pytest.raises((IncompatibleError, DamagedError), match=r"beside it|cannot be read"):
         wrapped(tmp_path / "g.onnx", tmp_path)
+
+
+def test_a_graph_inside_the_graph_is_wrapped_with_it(tmp_path, drawn_pixels):
+    """An encoder whose last step is a branch: every name inside has to follow the prefix."""
+    model = onnx.load(foreign_file(tmp_path / "f.onnx"))
+    model.graph.node[-1].output[0] = "pooled"
+    outcome = [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)]
+    branch = helper.make_graph([helper.make_node("Identity", ["pooled"], ["z"])], "b", [], outcome)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["features"], then_branch=branch, else_branch=branch))
+    onnx.save(model, tmp_path / "f.onnx")
+    found = Encoder.open(wrapped(tmp_path / "f.onnx", tmp_path), provider="cpu").encode(drawn_pixels).embeddings
+    assert np.abs(found - expected_embeddings(drawn_pixels)).max() < 1e-5
+
+
+def test_the_command_wraps_a_file_and_says_what_it_can_do(tmp_path, capsys):
+    file = foreign_file(tmp_path / "patches.onnx")
+    arguments = ["--from-onnx", str(file), "--size", "32", "--mean", "0.485,0.456,0.406", "--std", "0.25"]
+    home = ["--home", str(tmp_path / "home"), "--quiet"]
+    assert exit_code(export, ("export",), [*arguments, *home, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["dims"], record["variants"], record["preprocessing"]["size"]) == (10, ["fp32"], 32)
+    assert record["folder"] == str(tmp_path / "home" / "models" / "patches")
+    assert exit_code(export, ("export",), [*arguments, *home]) == 0
+    assert "without decoder: search works, morphing does not" in capsys.readouterr().out
+    assert exit_code(export, ("export",), [*arguments, *home, "--std", "a,b"]) == 2
+    assert "neither one number nor three" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "says"),
+    [
+        ("onnx", ["--from-onnx", "encoder.onnx", "--size", "32"], "needs the package onnx"),
+        ("torch", ["--from-onnx", "encoder.onnx", "--size", "32"], "no file encoder.onnx"),
+    ],
+)
+def test_wrapping_needs_onnx_but_no_pytorch_and_says_so_in_one_line(tmp_path, missing, arguments, says):
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from export.command import export\nfrom train.command_line import run\nrun(export, ('export',))"
+    )
+    command = [sys.executable, "-c", script, *arguments, "--home", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == (2 if missing == "onnx" else 4)
+    assert says in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

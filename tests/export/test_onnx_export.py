@@ -1,5 +1,6 @@
 """A run becomes a bundle that computes what its network computes, or nothing is published."""
 
+import shutil
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ from train.run import Run
 def run(drawn_folder, tmp_path_factory) -> Run:
     """A run of a few epochs on drawn pictures, made by the real command."""
     home = tmp_path_factory.mktemp("export-home")
-    settings = ["--image-size", "32", "--dims", "24", "--epochs", "2", "--batch", "8", "--threads", "1"]
+    settings = ["--image-size", "32", "--dims", "24", "--epochs", "1", "--batch", "8", "--threads", "1"]
     command = [sys.executable, "-m", "train", str(drawn_folder), "--name", "drawn", "--home", str(home), *settings]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -72,12 +73,6 @@ def test_the_graphs_say_nothing_of_the_machine_that_made_them(exported):
             assert b"site-packages" not in graph
 
 
-def test_exporting_twice_gives_the_same_model(run, exported, tmp_path):
-    again = export_run(run, tmp_path / "again", licence="CC0", reporter=SILENT)
-    assert again.model_id == exported.model_id
-    assert again.files == exported.files
-
-
 def test_the_halved_graphs_are_half_as_large(exported):
     assert exported.files["encoder.fp16.onnx"]["bytes"] < 0.6 * exported.files["encoder.onnx"]["bytes"]
 
@@ -116,6 +111,18 @@ def test_a_graph_of_another_network_is_noticed(run, exported, drawn_pixels):
         expect_parity("fp32", measured)
 
 
+def test_exporting_a_run_without_pytorch_says_how_to_get_it(run, tmp_path):
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from export.command import export\nfrom train.command_line import run\nrun(export, ('export',))"
+    )
+    command = [sys.executable, "-c", script, str(run.folder), "--home", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "pip install 'lookalike[train]'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_run_that_has_learnt_nothing_yet_is_refused(run, tmp_path):
     (tmp_path / "runs" / "empty").mkdir(parents=True)
     (tmp_path / "runs" / "empty" / "run.json").write_bytes((run.folder / "run.json").read_bytes())
@@ -124,13 +131,35 @@ def test_a_run_that_has_learnt_nothing_yet_is_refused(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_the_command_says_what_it_made_and_what_comes_next(run, tmp_path, capsys):
-    arguments = [str(run.folder), "--name", "mine", "--licence", "CC0", "--home", str(tmp_path), "--quiet"]
-    assert exit_code(export, ("export",), arguments) == 0
-    said = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def exported_again(run, tmp_path_factory) -> tuple[Bundle, str]:
+    """The same run without its images, exported by the command; and what that said."""
+    home = tmp_path_factory.mktemp("again")
+    shutil.copytree(run.folder, home / "runs" / "drawn", ignore=shutil.ignore_patterns("images"))
+    command = [sys.executable, "-m", "export", "drawn", "--name", "mine", "--licence", "CC0", "--home", str(home)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "Comparing the fp16 graphs with PyTorch on 64 pictures" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 3, "the exporter's own notes stay off the screen"
+    return Bundle.open(home / "models" / "mine"), ended.stdout
+
+
+def test_the_command_says_what_it_made_and_what_comes_next(exported_again):
+    bundle, said = exported_again
     assert "32 px, 24 dimensions, with decoder, fp32/fp16" in said
+    assert "mean squared error" in said
     assert "Next: lookalike index add GALLERY FOLDER --model mine" in said
-    assert Bundle.open(tmp_path / "models" / "mine").info()["licence"] == "CC0"
+    assert bundle.info()["licence"] == "CC0"
+
+
+def test_exporting_twice_gives_the_same_model(exported, exported_again):
+    assert exported_again[0].model_id == exported.model_id
+    assert exported_again[0].files == exported.files
+
+
+def test_a_run_whose_images_were_removed_is_compared_on_drawn_ones(exported, exported_again):
+    assert exported_again[0].facts.parity["fp32"]["pictures"] == 64
+    assert exported.facts.parity["fp32"]["pictures"] <= 48
 
 
 def test_the_command_needs_a_run_or_a_file(tmp_path, capsys):

@@ -1,13 +1,18 @@
 """What was asked for and what is really taken are two things, and the difference is said."""
 
+import dataclasses
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
-from export.sessions import PROVIDERS, Decoder, Encoder, available_providers, open_session
-from train.errors import SettingsError
+from export.bundle import write_bundle
+from export.sessions import PROVIDERS, Codes, Decoder, Encoder, available_providers, open_session
+from train.errors import DamagedError, SettingsError
 
 CUDA = PROVIDERS["cuda"]
 
@@ -153,3 +158,76 @@ def test_a_failing_gpu_that_was_asked_for_by_name_is_an_error(bundle, with_cuda,
 def test_pixels_of_another_shape_are_a_bug_of_the_caller(bundle, shape):
     with pytest.raises(ValueError, match="expected"):
         Encoder.open(bundle, provider="cpu").encode(np.zeros(shape, np.uint8))
+
+
+def test_no_pictures_at_all_give_no_codes(bundle):
+    codes = Encoder.open(bundle, provider="cpu").encode(np.zeros((0, 32, 32, 3), np.uint8))
+    assert codes.embeddings.shape == codes.latents.shape == (0, 192)
+    assert codes.usable.shape == (0,)
+
+
+def test_a_picture_without_direction_spoils_no_other(bundle, pixels):
+    grey = (np.indices((32, 32)).sum(axis=0) % 2 + 127).astype(np.uint8)  # the mean of every cell is middle grey
+    batch = np.concatenate([pixels, np.repeat(grey[None, ..., None], 3, axis=3)])
+    codes = Encoder.open(bundle, provider="cpu").encode(batch)
+    assert codes.usable.tolist() == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e3])
+def test_rows_that_are_not_finite_or_not_of_length_one_are_not_usable(value):
+    embeddings = np.eye(3, dtype=np.float32)
+    embeddings[1, 2] = value
+    assert Codes(np.ones((3, 3), np.float32), embeddings).usable.tolist() == [True, False, True]
+    if not np.isfinite(value):
+        assert Codes(embeddings, np.eye(3, dtype=np.float32)).usable.tolist() == [True, False, True]
+
+
+def test_a_graph_that_gives_other_arrays_than_the_bundle_says_is_found_when_it_is_opened(bundle, tmp_path):
+    graphs = {("encoder", "fp32"): bundle.graph("encoder"), ("decoder", "fp32"): bundle.graph("decoder")}
+    other = write_bundle(tmp_path / "dims", graphs, dataclasses.replace(bundle.facts, dims=100), None)
+    with pytest.raises(DamagedError, match=r"encoder of .* gives arrays of .*192.*, not .*100"):
+        Encoder.open(other, provider="cpu")
+    with pytest.raises(DamagedError, match=r"decoder of .* does not run"):
+        Decoder.open(other, provider="cpu")
+    swapped = {("encoder", "fp32"): graphs["decoder", "fp32"], ("decoder", "fp32"): graphs["encoder", "fp32"]}
+    with pytest.raises(DamagedError, match=r"encoder of .* does not run"):
+        Encoder.open(write_bundle(tmp_path / "swapped", swapped, bundle.facts, None), provider="cpu")
+
+
+def test_onnx_runtime_does_not_go_on_with_the_cpu_by_itself(bundle, pixels, capsys):
+    """Its own fallback would hide from us that a GPU failed, and prints to stdout."""
+    session = open_session(bundle.graph("encoder"), PROVIDERS["cpu"], 1)
+
+    class FailingInside:
+        def __init__(self, native):
+            self.native = native
+
+        def __getattr__(self, name):
+            return getattr(self.native, name)
+
+        def run(self, *_):
+            raise EPFail("CUDA failure")
+
+    session._sess = FailingInside(session._sess)
+    with pytest.raises(EPFail):
+        session.run(["latent"], {"pixels": pixels})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_whose_libraries_are_missing_says_which_and_keeps_stdout_clean(bundle, tmp_path, provider):
+    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        pytest.skip(f"this ONNX Runtime is built without {provider}")
+    if provider in available_providers():
+        pytest.skip("there is a GPU")
+    (tmp_path / "graph.onnx").write_bytes(bundle.graph("encoder"))
+    script = (
+        "import sys, pathlib\nfrom export.sessions import PROVIDERS, open_session\n"
+        "try:\n    open_session(pathlib.Path(sys.argv[1]).read_bytes(), PROVIDERS[sys.argv[2]], 1)\n"
+        "except Exception as error:\n    sys.exit(f'refused: {error}')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "graph.onnx"), provider]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("refused: ")
+    assert "lib" in ended.stderr
