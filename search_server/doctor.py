@@ -63,7 +63,10 @@ def examine(home: Path) -> Iterator[Finding]:
 @click.command(cls=Command, examples="lookalike doctor\nlookalike doctor --json")
 @common_options
 def doctor(line: CommandLine) -> int:
-    """Say what works on this machine; ends with 2 where something has to be mended first."""
+    """Say what works on this machine.
+
+    Ends with 2 where something has to be mended first.
+    """
     findings = []
     for finding in examine(line.workspace.home):
         findings.append(finding)
