@@ -3,13 +3,15 @@
     python benchmarks/execution_providers.py lookalike/models/openmoji [--seconds 3]
 
 For each provider that works here and each variant of the bundle: pictures a second (encode and decode), the ratio to a
-bare `InferenceSession.run` on the same arrays in the same run, and the smallest cosine of an embedding to the CPU's.
+bare `InferenceSession.run` on the same arrays, and the smallest cosine of an embedding to the CPU's. Our calls and the
+bare ones take turns, so that what else the machine does falls on both alike.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,22 @@ from export.sessions import PROVIDERS, Decoder, Encoder, available_providers
 BATCHES = (1, 16, 64)
 
 
-def rate(call: Callable[[], object], pictures: int, seconds: float) -> float:
-    """Pictures a second of repeated calls, after one that warms up."""
-    call()
-    calls, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
+TURNS = 6
+
+
+def rates(calls: Sequence[Callable[[], object]], pictures: int, seconds: float) -> list[float]:
+    """Pictures a second of each call; they take turns, each for `seconds` in all, after one that warms up."""
+    counts, elapsed = [0] * len(calls), [0.0] * len(calls)
+    for call in calls:
         call()
-        calls += 1
-    return calls * pictures / elapsed
+    for _ in range(TURNS):
+        for number, call in enumerate(calls):
+            started = time.perf_counter()
+            while (now := time.perf_counter()) - started < seconds / TURNS:
+                call()
+                counts[number] += 1
+            elapsed[number] += now - started
+    return [count * pictures / spent for count, spent in zip(counts, elapsed, strict=True)]
 
 
 def main() -> None:
@@ -54,22 +64,20 @@ def main() -> None:
             codes = encoder.encode(pictures)
             for batch in BATCHES:
                 some, latents = pictures[:batch], codes.latents[:batch]
-
-                def bare_run(some: np.ndarray = some, bare: onnxruntime.InferenceSession = bare) -> object:
-                    return bare.run(["latent", "embedding"], {"pixels": some})
-
-                encode_rate = rate(lambda some=some: encoder.encode(some), batch, asked.seconds)  # noqa: B023
+                ours = partial(encoder.encode, some)
+                theirs = partial(bare.run, ["latent", "embedding"], {"pixels": some})
+                encoded, bare_encoded = rates([ours, theirs], batch, asked.seconds)
                 figures = {
                     "provider": encoder.provider,
                     "variant": variant,
                     "batch": batch,
-                    "encode_per_second": round(encode_rate, 1),
-                    "of_bare_loop": round(encode_rate / rate(bare_run, batch, asked.seconds), 3),
+                    "encode_per_second": round(encoded, 1),
+                    "of_bare_loop": round(encoded / bare_encoded, 3),
                     "cosine_to_cpu": round(float((codes.embeddings * reference).sum(axis=1).min()), 6),
                 }
                 if decoder is not None:
-                    decode_rate = rate(lambda latents=latents: decoder.decode(latents), batch, asked.seconds)  # noqa: B023
-                    figures["decode_per_second"] = round(decode_rate, 1)
+                    (decoded,) = rates([partial(decoder.decode, latents)], batch, asked.seconds)
+                    figures["decode_per_second"] = round(decoded, 1)
                 print(json.dumps(figures), flush=True)
 
 
