@@ -1,15 +1,20 @@
 """A bundle comes back as it was written, and is refused when it is not what was written."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export.bundle import Bundle, ModelFacts, model_id_of, probe_pixels, write_bundle
 from export.sessions import Encoder
+from train.decoding import DecodePool
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
-from train.images import Preprocessing
+from train.images import FOLDER_LIMITS, Preprocessing
 
 
 @pytest.fixture
@@ -132,3 +137,18 @@ def test_probe_pictures_are_drawn_alike_everywhere():
     assert pixels.dtype == np.uint8
     assert len({picture.tobytes() for picture in pixels}) == 4
     assert np.array_equal(pixels, probe_pixels(64))
+
+
+def test_the_example_of_the_documentation_computes_the_same_without_lookalike(bundle, drawn_folder, tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shutil.copy(bundle.folder / "encoder.onnx", tmp_path)
+    shutil.copy(drawn_folder / "square" / "picture-00.jpg", tmp_path / "cat.jpg")
+    script = example + "\nassert not {'train', 'export'} & set(__import__('sys').modules)\nprint(*embedding[0])"
+    ended = subprocess.run([sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    theirs = np.array([float(word) for word in ended.stdout.split()])
+    with DecodePool(1, FOLDER_LIMITS) as pool:
+        pixels = pool.fit((tmp_path / "cat.jpg").read_bytes(), bundle.preprocessing).pixels
+    ours = Encoder.open(bundle, provider="cpu").encode(pixels[None]).embeddings[0]
+    assert float(ours @ theirs) > 0.999

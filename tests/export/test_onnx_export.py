@@ -73,6 +73,14 @@ def test_the_graphs_say_nothing_of_the_machine_that_made_them(exported):
             assert b"site-packages" not in graph
 
 
+def test_no_operator_has_to_be_left_to_the_cpu(exported):
+    """Arithmetic on shapes would be, and would keep a GPU waiting."""
+    for part in ("encoder", "decoder"):
+        for variant in exported.variants:
+            operators = {node.op_type for node in onnx.load_from_string(exported.graph(part, variant)).graph.node}
+            assert not operators & {"Shape", "Size", "Gather", "NonZero", "If", "Loop"}
+
+
 def test_the_halved_graphs_are_half_as_large(exported):
     assert exported.files["encoder.fp16.onnx"]["bytes"] < 0.6 * exported.files["encoder.onnx"]["bytes"]
 
