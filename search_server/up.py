@@ -12,6 +12,7 @@ import click
 
 from train.command_line import Command, CommandLine, common_options
 from train.errors import NothingFoundError, TooManyRejectedError
+from train.interruption import wait_for
 from train.progress import duration
 from train.workspace import Workspace, name_for
 
@@ -82,14 +83,8 @@ def become_server(way: Way, options: tuple[str, ...]) -> NoReturn:
 
 def _run(step: Step, line: CommandLine) -> int:
     progress = ("--progress", line.reporter.mode) if line.reporter.mode != "none" else ("--quiet",)
-    # Ctrl-C reaches the child as well: it saves and ends, and its exit code is ours.
-    child = subprocess.Popen(_process((*step.words, *progress)))  # noqa: S603  (our own module, no shell)
-    while True:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            continue
-        return 128 - code if code < 0 else code
+    # Told to stop, the child saves and ends, and its exit code is ours.
+    return wait_for(subprocess.Popen(_process((*step.words, *progress))))  # noqa: S603  (our own module, no shell)
 
 
 def _process(words: tuple[str, ...]) -> list[str]:

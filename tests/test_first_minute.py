@@ -86,7 +86,10 @@ def test_a_running_server_never_loads_pytorch(drawn_folder, tmp_path):
     assert "torch" not in re.findall(r"site-packages/(\w+)/", libraries)
 
 
-def test_interrupting_up_while_it_trains_ends_with_130_and_the_next_time_goes_on(drawn_folder, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "everybody"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "kill"]
+)
+def test_stopping_up_while_it_trains_saves_and_says_which_signal_it_was(drawn_folder, tmp_path, number, everybody):
     home = tmp_path / "home"
     command = [sys.executable, "-m", "search_server.lookalike", "up", str(drawn_folder), "--home", str(home)]
     process = subprocess.Popen(
@@ -103,8 +106,8 @@ def test_interrupting_up_while_it_trains_ends_with_130_and_the_next_time_goes_on
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    (os.killpg if everybody else os.kill)(process.pid, number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     assert (home / "runs" / "pictures" / "checkpoint.pt").is_file()

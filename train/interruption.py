@@ -2,9 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# Ctrl-C and many service managers signal a whole group: what a parent hands on then arrives a second time.
+SAME_SIGNAL_SECONDS = 1.0
 
 
 class Interrupted(Exception):
@@ -38,16 +43,32 @@ class StopRequest:
 def stop_request() -> Iterator[StopRequest]:
     """Watch for SIGINT and SIGTERM inside the block (main thread only)."""
     request = StopRequest()
+    asked_at = 0.0
 
     def remember(number: int, _frame: FrameType | None) -> None:
-        if request:
+        nonlocal asked_at
+        if not request:
+            request.signal_number, asked_at = number, time.monotonic()
+        elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
             # The user insists: no clean-up; every format here survives a kill.
             os._exit(128 + number)
-        request.signal_number = number
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handling(remember):
         yield request
+
+
+def wait_for(child: subprocess.Popen[bytes]) -> int:
+    """Wait for a child process, hand SIGINT and SIGTERM on to it, and return its exit code (main thread only)."""
+    with _handling(lambda number, _frame: child.send_signal(number)):
+        code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
