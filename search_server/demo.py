@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 from search_server.openmoji import ATTRIBUTION, draw_openmoji
-from search_server.up import Way, become_server, count_images, prepare, serve_options, serve_words
+from search_server.up import Way, become_server, minutes_option, prepare, serve_options, serve_words, way_to
 from train.command_line import Command, CommandLine, common_options
-from train.workspace import name_for
 
 NAME = "openmoji"
 MINUTES = 1.25  # of training: enough to beat the linear model on drawn pictures, short enough to wait for
@@ -17,23 +16,13 @@ MINUTES = 1.25  # of training: enough to beat the linear model on drawn pictures
     cls=Command, examples="lookalike demo\nlookalike demo --port 9000 --no-browser\nlookalike demo --images ~/Pictures"
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Show this folder of pictures instead of OpenMoji.")
-@click.option(
-    "--minutes",
-    default=MINUTES,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget for training, where there is no model yet.",
-)
+@minutes_option(MINUTES)
 @serve_options
 @common_options
 def demo(line: CommandLine, images: Path | None, minutes: float, port: int, browser: bool) -> int:
     """Show Lookalike on 4,500 drawn pictures."""
-    way = _way_to_show(images, minutes, line) if images is not None else _way_to_openmoji(minutes, line)
+    way = way_to(images, minutes, line) if images is not None else _way_to_openmoji(minutes, line)
     return prepare(way, line) or become_server(way, serve_words(port=port, browser=browser))
-
-
-def _way_to_show(images: Path, minutes: float, line: CommandLine) -> Way:
-    line.reporter.say(f"{count_images(images):,} images in {images}.")
-    return Way(folder=images, name=name_for(images), minutes=minutes, workspace=line.workspace)
 
 
 def _way_to_openmoji(minutes: float, line: CommandLine) -> Way:

@@ -36,7 +36,6 @@ class Way:
     name: str
     minutes: float
     workspace: Workspace
-    train_options: tuple[str, ...] = ()
     export_options: tuple[str, ...] = ()
 
     def steps(self) -> list[Step]:
@@ -49,7 +48,7 @@ class Way:
                 Step(
                     f"Training on {self.folder} for about {duration(self.minutes * 60)}: it learns what these pictures "
                     "are made of. Ctrl-C saves; the same command goes on.",
-                    ("train", str(self.folder), "--name", self.name, *budget, *self.train_options, *home),
+                    ("train", str(self.folder), "--name", self.name, *budget, *home),
                 ),
                 Step(
                     "Exporting the model to ONNX and proving that it computes the same.",
@@ -110,6 +109,26 @@ def count_images(folder: Path) -> int:
     return images
 
 
+def minutes_option(default: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the budget that it hands on to `lookalike train`."""
+    return click.option(
+        "--minutes",
+        default=default,
+        type=click.FloatRange(min=0, min_open=True),
+        help="Budget for training, where there is no model yet.",
+    )
+
+
+def way_to(folder: Path, minutes: float, line: CommandLine, name: str | None = None) -> Way:
+    """The way for a folder of the user's own, after saying how many images it has.
+
+    Raises:
+        NothingFoundError: There is no such folder, or no image in it.
+    """
+    line.reporter.say(f"{count_images(folder):,} images in {folder}.")
+    return Way(folder=folder, name=name or name_for(folder), minutes=minutes, workspace=line.workspace)
+
+
 def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that it hands on to `lookalike serve`."""
     for option in (
@@ -130,17 +149,10 @@ def serve_words(*, port: int, browser: bool) -> tuple[str, ...]:
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the run, the model and the gallery.  [default: the folder's]")
-@click.option(
-    "--minutes",
-    default=DEFAULT_MINUTES,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget for training, where there is no model yet.",
-)
+@minutes_option(DEFAULT_MINUTES)
 @serve_options
 @common_options
 def up(line: CommandLine, folder: Path, name: str | None, minutes: float, port: int, browser: bool) -> int:
     """Make a folder of pictures searchable: train, export, index, serve."""
-    images = count_images(folder)
-    line.reporter.say(f"{images:,} images in {folder}.")
-    way = Way(folder=folder, name=name or name_for(folder), minutes=minutes, workspace=line.workspace)
+    way = way_to(folder, minutes, line, name)
     return prepare(way, line) or become_server(way, serve_words(port=port, browser=browser))
