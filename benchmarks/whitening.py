@@ -49,7 +49,7 @@ def precision(images: np.ndarray, classes: np.ndarray, dims: int, power: float, 
     import torch
 
     from train import pca
-    from train.network import unit
+    from train.architectures.principal import unit
 
     found = pca.principal_components(images, np.arange(len(images)), dims, mirror=mirror)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float().flatten(1) / 255

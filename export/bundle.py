@@ -12,6 +12,7 @@ compared, after a look at what it asks for: a bundle may come from somebody else
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +42,16 @@ class ModelFacts:
     """What a bundle says of its model; part of `bundle.json`."""
 
     preprocessing: Preprocessing
-    dims: int  # length of a latent and of an embedding
+    dims: int  # length of an embedding
+    latent_shape: tuple[int, ...] = ()  # of a latent, which is handed on flat: (dims,) or (c, h, w); empty: (dims,)
     semantic_dims: int = 0  # the leading ones that say what is shown
     alpha: float = 1.0  # weight of the other half in the embedding
+    channels: int = 3  # 1: the model sees shades of grey only
+    tileable: bool = False  # fully convolutional: larger pictures may be done tile by tile
+    removes: tuple[str, ...] = ()  # corruptions that it was trained to undo, by kind
+    latent: Mapping[str, Any] = field(default_factory=dict)  # mean, deviation and prior of latents (docs/models.md)
+    errors: Mapping[str, Any] = field(default_factory=dict)  # distribution of the squared error on held-out images
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # that it was trained by, whole
     source: str = ""  # what it was made from, for people
     licence: str = ""  # of the training images; the page shows it
     quality: Mapping[str, Any] = field(default_factory=dict)  # reconstruction and the like, measured in training
@@ -99,8 +107,13 @@ class Bundle:
 
     @property
     def dims(self) -> int:
-        """Length of a latent and of an embedding."""
+        """Length of an embedding."""
         return self.facts.dims
+
+    @property
+    def latent_dims(self) -> int:
+        """Length of a latent: as many as an embedding has, except for a spatial code."""
+        return math.prod(self.facts.latent_shape) if self.facts.latent_shape else self.facts.dims
 
     @property
     def semantic_dims(self) -> int:
@@ -225,8 +238,15 @@ def _describe(model_id: str, facts: ModelFacts, files: Mapping[str, Mapping[str,
         "model_id": model_id,
         "preprocessing": facts.preprocessing.to_json(),
         "dims": facts.dims,
+        "latent_shape": list(facts.latent_shape),
         "semantic_dims": facts.semantic_dims,
         "alpha": facts.alpha,
+        "channels": facts.channels,
+        "tileable": facts.tileable,
+        "removes": list(facts.removes),
+        "latent": dict(facts.latent),
+        "errors": dict(facts.errors),
+        "recipe": dict(facts.recipe),
         "source": facts.source,
         "licence": facts.licence,
         "quality": dict(facts.quality),
@@ -253,8 +273,15 @@ def _read_description(folder: Path, stored: Any) -> Bundle:
         facts = ModelFacts(
             preprocessing=Preprocessing.from_json(stored["preprocessing"]),
             dims=int(stored["dims"]),
+            latent_shape=tuple(int(length) for length in stored.get("latent_shape", ())),
             semantic_dims=int(stored["semantic_dims"]),
             alpha=float(stored["alpha"]),
+            channels=int(stored.get("channels", 3)),
+            tileable=bool(stored.get("tileable", False)),
+            removes=tuple(str(kind) for kind in stored.get("removes", ())),
+            latent=dict(stored.get("latent", {})),
+            errors=dict(stored.get("errors", {})),
+            recipe=dict(stored.get("recipe", {})),
             source=str(stored["source"]),
             licence=str(stored["licence"]),
             quality=dict(stored["quality"]),

@@ -20,7 +20,7 @@ from train.images import Pixels
 from train.progress import Reporter
 
 if TYPE_CHECKING:
-    from train.network import Autoencoder
+    from train.architectures.principal import Autoencoder
     from train.run import Run
 
 OPSET = 20  # of ONNX 1.15: read by every ONNX Runtime since 1.17

@@ -50,7 +50,7 @@ DRIFT_COSINE = 0.999  # below it, the libraries compute something else than thos
 class Codes:
     """What the encoder makes of n pictures."""
 
-    latents: Floats  # (n, dims), norms kept: what the decoder takes
+    latents: Floats  # (n, latent_dims), norms kept: what the decoder takes
     embeddings: Floats  # (n, dims), each of length 1: what the index holds
 
     @property
@@ -274,8 +274,8 @@ class Encoder(_Graph):
 
     def _check_probes(self, bundle: Bundle) -> None:
         pixels = probe_pixels(self._size)
-        rows = (len(pixels), bundle.dims)
-        _, now = self._try_out(("latent", "embedding"), {"pixels": pixels}, (rows, rows))
+        shapes = ((len(pixels), bundle.latent_dims), (len(pixels), bundle.dims))
+        _, now = self._try_out(("latent", "embedding"), {"pixels": pixels}, shapes)
         if bundle.probes is None:
             return
         cosine = float((now * bundle.probes).sum(axis=1).min())
@@ -294,9 +294,9 @@ class Decoder(_Graph):
 
     def __init__(self, bundle: Bundle, **settings: Any) -> None:
         super().__init__(bundle, **settings)
-        self._dims = bundle.dims
+        self._dims = bundle.latent_dims
         size = bundle.preprocessing.size
-        self._try_out(("pixels",), {"latent": np.zeros((1, bundle.dims), np.float32)}, [(1, size, size, 3)])
+        self._try_out(("pixels",), {"latent": np.zeros((1, self._dims), np.float32)}, [(1, size, size, 3)])
 
     @classmethod
     def open(cls, bundle: Bundle, provider: str = "auto", **settings: Any) -> "Decoder":
@@ -310,7 +310,7 @@ class Decoder(_Graph):
         return cls(bundle, provider=provider, **settings)
 
     def decode(self, latents: Floats) -> Pixels:
-        """Paint latents (n, dims) as pictures (n, size, size, 3), uint8."""
+        """Paint latents (n, latent_dims) as pictures (n, size, size, 3), uint8."""
         _expect_shape(latents, (self._dims,), np.float32)
         (pixels,) = self._run(("pixels",), {"latent": latents})
         return np.asarray(pixels, np.uint8)

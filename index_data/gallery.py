@@ -179,7 +179,7 @@ class Content:
     width: int
     height: int
     format: str
-    latent: Vectors  # (dims,)
+    latent: Vectors  # (latent_dims,)
     embedding: Vectors  # (dims,), length 1
 
 
@@ -388,7 +388,7 @@ class Gallery:
         return cls.open(folder)
 
     model_id: str
-    dims: int  # of latents and embeddings
+    dims: int  # of embeddings
     preprocessing: Preprocessing
     created_at: str  # RFC 3339, UTC
 
@@ -497,7 +497,7 @@ class Gallery:
         return [by_id[number] for number in ids if number in by_id]
 
     def latents(self, ids: Sequence[int]) -> Vectors:
-        """Latents of items, (n, dims), in the order of the ids.
+        """Latents of items, (n, latent_dims), in the order of the ids.
 
         Raises:
             UserError: There is no such item (code no_such_item).
@@ -716,10 +716,10 @@ class Gallery:
         for number in ids:
             if number not in by_id:
                 raise _no_such_item(number, self.name)
-        latents = np.empty((len(ids), self.dims), np.float32)
-        embeddings = np.empty((len(ids), self.dims), np.float32)
-        for position, number in enumerate(ids):
-            latents[position], embeddings[position] = by_id[number]
+        found = [by_id[number] for number in ids]
+        if not found:
+            return np.empty((0, 0), np.float32), np.empty((0, self.dims), np.float32)
+        latents, embeddings = (np.stack(vectors).astype(np.float32) for vectors in zip(*found, strict=True))
         return latents, embeddings
 
 
@@ -799,7 +799,8 @@ def _checksum(latent: bytes, embedding: bytes) -> int:
 def _is_sound(row: Any, dims: int) -> bool:
     """Whether a row of `_VECTOR_COLUMNS` holds what was written."""
     _, checksum, latent, embedding = row
-    return len(latent) == len(embedding) == 4 * dims and _checksum(latent, embedding) == checksum
+    # A latent may be longer than an embedding: a spatial code is.
+    return len(embedding) == 4 * dims and len(latent) % 4 == 0 and _checksum(latent, embedding) == checksum
 
 
 def _unpack(row: Any, dims: int, database: Path) -> tuple[Vectors, Vectors]:

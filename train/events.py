@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from train.architectures.principal import Autoencoder
 from train.curves import draw_curves
 from train.files import write_file
 from train.images import Pixels
-from train.network import Autoencoder
 from train.run import Run
 from train.sheets import morph_sheet, neighbour_sheet, reconstruction_sheet
 

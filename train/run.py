@@ -27,7 +27,7 @@ from train.images import Pixels, Preprocessing
 from train.printable import printable
 
 if TYPE_CHECKING:
-    from train.network import Autoencoder
+    from train.architectures.principal import Autoencoder
 
 FORMAT = 1
 RUN_FILE = "run.json"
@@ -224,7 +224,7 @@ class Run:
 
 def restore_network(stored: Mapping[str, Any], path: Path) -> "Autoencoder":
     """Make the network that a checkpoint describes, in evaluation mode."""
-    from train.network import Autoencoder
+    from train.architectures.principal import Autoencoder
 
     try:
         network = Autoencoder(**stored["network"])

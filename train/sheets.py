@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from train.architectures.principal import Autoencoder
 from train.images import Pixels
 from train.interpolation import interpolate
-from train.network import Autoencoder
 
 CELL = 96  # px; side of an image on a sheet
 GAP = 6  # px between images

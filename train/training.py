@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train import pca
+from train.architectures.principal import Autoencoder, thumbnail_factor
 from train.config import DEFAULT_EPOCHS, TrainConfig
 from train.errors import NothingFoundError, SettingsError, TooManyRejectedError, UserError
 from train.events import Showcase
@@ -28,7 +29,6 @@ from train.image_cache import CacheSummary, ImageCache, split
 from train.images import Pixels
 from train.interruption import StopRequest
 from train.losses import clip_straight_through, laplacian_distance, luminance, ms_ssim
-from train.network import Autoencoder, thumbnail_factor
 from train.progress import Reporter, duration
 from train.run import Plan, Run
 

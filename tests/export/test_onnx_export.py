@@ -14,9 +14,9 @@ from export.command import export
 from export.onnx_export import export_run, to_fp16, to_onnx
 from export.parity import Parity, expect_parity, measure_parity
 from export.sessions import Decoder, Encoder
+from train.architectures.principal import Autoencoder
 from train.command_line import exit_code
 from train.errors import IncompatibleError, NothingFoundError
-from train.network import Autoencoder
 from train.progress import SILENT
 from train.run import Run
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from train import pca
+from train.architectures.principal import Autoencoder, GlobalResponseNorm, thumbnail_factor
 from train.config import TrainConfig
 from train.errors import SettingsError
-from train.network import Autoencoder, GlobalResponseNorm, thumbnail_factor
 
 WIDTHS = (16, 16, 16)
 

@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
+from train.architectures.principal import Autoencoder
 from train.config import TrainConfig
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
-from train.network import Autoencoder
 from train.run import Plan, Run
 
 PLAN = Plan(

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.errors import SettingsError
-from train.images import Pixels
 from train.losses import luminance
+from train.pca import PrincipalComponents
 
 SMALLEST_LENGTH = 1e-6  # a shorter vector has no direction
 EMBEDDING_GRID = 4  # cells on a side, at most, of a spatial code that is searched by: where things are, roughly
@@ -101,8 +101,11 @@ class Autoencoder(nn.Module):
         """Weights of a linear path that is good from the start, and that training leaves alone for a while."""
         return []
 
-    def fit(self, images: Pixels, *, seed: int) -> None:
-        """Set what follows from the training images (n, size, size, 3) without training; nothing here."""
+    def start_from(self, components: PrincipalComponents) -> None:
+        """Set a linear path to the principal components of the training images; nothing where there is none."""
+
+    def fit(self, images: Tensor) -> None:
+        """Set what else follows from a sample of training images (n, 3, h, w) without training; nothing here."""
 
     @property
     def pretraining_stages(self) -> int:
