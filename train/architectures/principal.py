@@ -6,14 +6,16 @@ it. The latent is half-whitened: component i of the images, whose standard devia
 again. Halfway between PCA and whitened PCA neighbours are best on photos (docs/training.md has the table).
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.architectures.autoencoder import Autoencoder, unit
+from train.errors import SettingsError
 from train.pca import PrincipalComponents
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -21,8 +23,9 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 WHITENING = 0.5  # power of the standard deviation that divides a component
 PATCH = 4  # px; side of the patches that the branches read and paint: their finest grid
 STRIDE = 16  # px of the image to one cell of their coarsest grid
+SIZE_STEP = STRIDE
+SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # px
 LINEAR_SIZE = 64  # px; larger images meet the linear path as a thumbnail of at most this side
-SMALLEST_LENGTH = 1e-6  # a shorter vector has no direction
 EPSILON = 1e-4  # under roots and in denominators; large enough to survive fp16
 
 
@@ -32,6 +35,49 @@ def thumbnail_factor(image_size: int) -> int:
     while image_size // factor > LINEAR_SIZE:
         factor *= 2
     return factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """Settings of the autoencoder with principal components as a linear skip."""
+
+    kind: ClassVar[str] = "principal"
+    dims: int = 256  # of the latent; fewer where the images do not support as many
+    semantic_dims: int = 0  # of them that say what is shown; 0 until the similarity losses train them
+    widths: tuple[int, ...] = (32, 64, 128)  # channels of the branches, finest grid first; multiples of 16 are fast
+    alpha: float = 0.25  # weight of the pixel half in the embedding, where there is a semantic one
+
+    def __post_init__(self) -> None:
+        if self.dims <= self.semantic_dims:
+            raise SettingsError(f"dims is {self.dims}: it must be more than semantic_dims, {self.semantic_dims}.")
+
+    @property
+    def code(self) -> int:
+        """Dimensions of the code."""
+        return self.dims
+
+    def check(self, image_size: int, channels: int) -> None:
+        """Refuse an image size that cannot be halved four times, or is out of range."""
+        if image_size % SIZE_STEP == 0 and SMALLEST_SIZE <= image_size <= LARGEST_SIZE:
+            return
+        below = min(max(image_size // SIZE_STEP * SIZE_STEP, SMALLEST_SIZE), LARGEST_SIZE)
+        above = min(max(below + SIZE_STEP, SMALLEST_SIZE), LARGEST_SIZE)
+        nearest = f"{below} or {above}" if SMALLEST_SIZE < image_size < LARGEST_SIZE else f"{below}"
+        raise SettingsError(
+            f"image_size is {image_size}, but the network halves it 4 times: use a multiple of {SIZE_STEP} from "
+            f"{SMALLEST_SIZE} to {LARGEST_SIZE}, for example {nearest}."
+        )
+
+    def build(self, image_size: int, channels: int, outputs: int = 1) -> "PrincipalAutoencoder":
+        """Make the network; its branches add nothing yet.
+
+        Raises:
+            SettingsError: Its code is to be a distribution; a linear skip has none.
+        """
+        self.check(image_size, channels)
+        if outputs != 1:
+            raise SettingsError("a variational code needs another architecture: convolutional, dense or spatial.")
+        return PrincipalAutoencoder(self, image_size, channels)
 
 
 class GlobalResponseNorm(nn.Module):
@@ -73,15 +119,16 @@ class Encoder(nn.Module):
 
     mean: Tensor  # of the training images (or their thumbnails), (1, 3, h, w)
 
-    def __init__(self, image_size: int, widths: Sequence[int], semantic_dims: int, pixel_dims: int) -> None:
+    def __init__(self, image_size: int, channels: int, settings: Principal, pixel_dims: int) -> None:
         super().__init__()
+        widths, semantic_dims = settings.widths, settings.semantic_dims
         self.factor = thumbnail_factor(image_size)
         side = image_size // self.factor
         grid = image_size // STRIDE
         # Taken off the pixels, not folded into a bias: small differences of large sums would not survive fp16.
-        self.register_buffer("mean", torch.zeros(1, 3, side, side))
-        self.linear = nn.Linear(3 * side * side, pixel_dims)
-        stages: list[nn.Module] = [nn.Conv2d(3, widths[0], PATCH, stride=PATCH), nn.ELU(), ResidualBlock(widths[0])]
+        self.register_buffer("mean", torch.zeros(1, channels, side, side))
+        self.linear = nn.Linear(channels * side * side, pixel_dims)
+        stages: list[nn.Module] = [nn.Conv2d(channels, widths[0], PATCH, stride=PATCH), nn.ELU(), ResidualBlock(widths[0])]
         for fine, coarse in pairwise(widths):
             stages += [nn.Conv2d(fine, coarse, 3, stride=2, padding=1), nn.ELU(), ResidualBlock(coarse)]
         self.trunk = nn.Sequential(*stages)
@@ -107,19 +154,21 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to images: the inverse of the linear skip plus a convolutional branch that starts at zero."""
 
-    def __init__(self, image_size: int, widths: Sequence[int], semantic_dims: int, pixel_dims: int) -> None:
+    def __init__(self, image_size: int, channels: int, settings: Principal, pixel_dims: int) -> None:
         super().__init__()
+        widths, semantic_dims = settings.widths, settings.semantic_dims
         self.factor = thumbnail_factor(image_size)
         self.side = image_size // self.factor
         self.grid = image_size // STRIDE
         self.semantic_dims = semantic_dims
-        self.linear = nn.Linear(pixel_dims, 3 * self.side * self.side)
+        self.linear = nn.Linear(pixel_dims, channels * self.side * self.side)
+        self.channels = channels
         coarse_to_fine = tuple(reversed(widths))
         self.coarsest = coarse_to_fine[0]
         self.seed = nn.Linear(semantic_dims + pixel_dims, coarse_to_fine[0] * self.grid * self.grid)
         self.stages = nn.ModuleList(UpStage(wide, narrow, semantic_dims) for wide, narrow in pairwise(coarse_to_fine))
-        # The finest step is a reordering of channels: three colours for each pixel of a patch.
-        self.paint = zeroed(nn.Conv2d(coarse_to_fine[-1], 3 * PATCH**2, 3, padding=1))
+        # The finest step is a reordering of channels: its colours for each pixel of a patch.
+        self.paint = zeroed(nn.Conv2d(coarse_to_fine[-1], channels * PATCH**2, 3, padding=1))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Paint latents (n, semantic + pixel dims) as images (n, 3, h, w), not clipped to [0, 1]."""
@@ -135,7 +184,7 @@ class Decoder(nn.Module):
     def unproject(self, pixel: Tensor) -> Tensor:
         """The linear path alone, always in fp32: scaled principal components to images (n, 3, h, w)."""
         with torch.autocast(pixel.device.type, enabled=False):
-            thumbnail: Tensor = self.linear(pixel).reshape(-1, 3, self.side, self.side)
+            thumbnail: Tensor = self.linear(pixel).reshape(-1, self.channels, self.side, self.side)
         if self.factor == 1:
             return thumbnail
         return F.interpolate(thumbnail, scale_factor=self.factor, mode="bilinear", align_corners=False)
@@ -163,63 +212,32 @@ class UpStage(nn.Module):
         return refined
 
 
-class Autoencoder(nn.Module):
+class PrincipalAutoencoder(Autoencoder):
     """One code that is both searchable and decodable.
 
     Attributes:
-        semantic_dims: S, leading dimensions of the latent that say what is shown; 0 until they are trained.
-        pixel_dims: The others, which say what it looks like.
-        alpha: Weight of the pixel half in the embedding, where there is a semantic one.
+        pixel_dims: Dimensions of the latent behind the semantic ones, which say what an image looks like.
         deviation: Standard deviation of each pixel dimension on the training images, (pixel_dims,).
         antisymmetric: 1 for pixel dimensions whose sign turns when the image is mirrored, (pixel_dims,). The
             embedding takes their magnitude, so that a mirrored image is found; all 0 where mirroring matters.
         centre: Mean of the pixel half of the embedding before it is scaled to unit length, (pixel_dims,).
     """
 
-    deviation: Tensor
     antisymmetric: Tensor
-    centre: Tensor
 
-    def __init__(
-        self,
-        image_size: int,
-        widths: Sequence[int],
-        *,
-        pixel_dims: int,
-        semantic_dims: int = 0,
-        alpha: float = 0.25,
-    ) -> None:
-        super().__init__()
-        self.image_size = image_size
-        self.widths = list(widths)
-        self.semantic_dims = semantic_dims
-        self.pixel_dims = pixel_dims
-        self.alpha = alpha
-        self.encoder = Encoder(image_size, widths, semantic_dims, pixel_dims)
-        self.decoder = Decoder(image_size, widths, semantic_dims, pixel_dims)
-        self.register_buffer("deviation", torch.ones(pixel_dims))
-        self.register_buffer("antisymmetric", torch.zeros(pixel_dims))
-        self.register_buffer("centre", torch.zeros(pixel_dims))
+    def __init__(self, settings: Principal, image_size: int, channels: int) -> None:
+        super().__init__(image_size, channels, (settings.dims,))
+        self.semantic_dims, self.alpha = settings.semantic_dims, settings.alpha
+        self.pixel_dims = settings.dims - settings.semantic_dims
+        self.encoder = Encoder(image_size, channels, settings, self.pixel_dims)
+        self.decoder = Decoder(image_size, channels, settings, self.pixel_dims)
+        self.register_buffer("deviation", torch.ones(self.pixel_dims))
+        self.register_buffer("antisymmetric", torch.zeros(self.pixel_dims))
+        self.register_buffer("centre", torch.zeros(self.pixel_dims))
 
-    @property
-    def shape(self) -> dict[str, Any]:
-        """The arguments that make a network of the same shape."""
-        return {
-            "image_size": self.image_size,
-            "widths": self.widths,
-            "pixel_dims": self.pixel_dims,
-            "semantic_dims": self.semantic_dims,
-            "alpha": self.alpha,
-        }
-
-    @property
-    def dims(self) -> int:
-        """Length of a latent and of an embedding."""
-        return self.semantic_dims + self.pixel_dims
-
-    def encode(self, x: Tensor) -> Tensor:
+    def statistics(self, x: Tensor) -> Tensor:
         """Encode images (n, 3, h, w) in [0, 1] as latents (n, dims), norms kept."""
-        latent: Tensor = self.encoder(x)
+        latent: Tensor = self.encoder(self.see(x))
         return latent
 
     def embed(self, latent: Tensor) -> Tensor:
@@ -232,19 +250,17 @@ class Autoencoder(nn.Module):
         both = torch.cat([semantic, self.alpha * pixel], dim=1)
         return both * float((1 + self.alpha**2) ** -0.5)
 
-    def decode(self, latent: Tensor) -> Tensor:
-        """Paint latents (n, dims) as images (n, 3, h, w) in [0, 1]."""
-        # Clipped, not squashed: a sigmoid would bend the linear path.
-        return self.paint(latent).clamp(0, 1)
-
     def paint(self, latent: Tensor) -> Tensor:
-        """Paint without the clip, which would stop the gradient of a pixel that is too bright."""
-        image: Tensor = self.decoder(latent)
-        return image
+        """Paint latents (n, dims), without the clip, which would stop the gradient of a pixel that is too bright."""
+        # Clipped by `decode`, not squashed: a sigmoid would bend the linear path.
+        return self.show(self.decoder(latent))
 
     def linear_parameters(self) -> list[nn.Parameter]:
         """Weights of the linear path, which training leaves as they are for its first part."""
         return [*self.encoder.linear.parameters(), *self.decoder.linear.parameters()]
+
+    def centre_on(self, latents: Tensor) -> None:
+        """Leave centre and deviation as the principal components gave them."""
 
     @torch.no_grad()
     def start_from(self, components: PrincipalComponents) -> None:
@@ -262,11 +278,6 @@ class Autoencoder(nn.Module):
         self.deviation.copy_(deviations / scale)
         self.antisymmetric.copy_(torch.as_tensor(components.antisymmetric))
         self.centre.copy_(torch.as_tensor(components.magnitudes) / scale * self.antisymmetric)
-
-
-def unit(x: Tensor) -> Tensor:
-    """Scale rows to length 1. A product with `rsqrt` exports without the shape operations of `F.normalize`."""
-    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + SMALLEST_LENGTH**2)
 
 
 def zeroed(layer: Layer) -> Layer:
