@@ -20,7 +20,7 @@ from train.images import Pixels
 from train.progress import Reporter
 
 if TYPE_CHECKING:
-    from train.architectures.principal import Autoencoder
+    from train.architectures import Autoencoder
     from train.run import Run
 
 OPSET = 20  # of ONNX 1.15: read by every ONNX Runtime since 1.17
@@ -30,7 +30,7 @@ _ALWAYS_FP32 = ["Div", "Sub"]
 
 
 class EncoderGraph(nn.Module):
-    """uint8 pixels (n, h, w, 3) to latent and embedding."""
+    """uint8 pixels (n, h, w, 3) to latent (n, latent_dims) and embedding (n, dims)."""
 
     def __init__(self, network: "Autoencoder") -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """Latent (n, dims) to uint8 pixels (n, h, w, 3)."""
+    """Latent (n, latent_dims) to uint8 pixels (n, h, w, 3)."""
 
     def __init__(self, network: "Autoencoder") -> None:
         super().__init__()
@@ -85,14 +85,22 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) ->
         measured = measure_parity(network, graphs["encoder", variant], graphs["decoder", variant], images)
         expect_parity(variant, measured)
         parity[variant] = measured.to_json()
+    recipe, figures = run.recipe_as_planned, dict(run.result or {})
     facts = ModelFacts(
         preprocessing=run.preprocessing,
         dims=network.dims,
+        latent_shape=network.latent_shape,
         semantic_dims=network.semantic_dims,
         alpha=network.alpha,
+        channels=network.channels,
+        tileable=network.tileable,
+        removes=tuple(each.kind for each in recipe.corruption),
+        latent=figures.pop("latent", {}),
+        errors=figures.pop("errors", {}),
+        recipe=recipe.to_json(),
         source=f"run {run.name}",
         licence=licence,
-        quality=run.result or {},
+        quality=figures,
         parity=parity,
         versions=_versions(),
     )
@@ -116,7 +124,7 @@ def to_onnx(network: "Autoencoder") -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Export encoder and decoder in fp32, for any number of pictures at once."""
     # Example inputs of 2: the exporter would take a batch of 1 for a constant.
     pixels = torch.zeros(2, network.image_size, network.image_size, 3, dtype=torch.uint8)
-    latent = torch.zeros(2, network.dims)
+    latent = torch.zeros(2, network.latent_dims)
     return (
         _export(EncoderGraph(network), pixels, "pixels", ["latent", "embedding"]),
         _export(DecoderGraph(network), latent, "latent", ["pixels"]),

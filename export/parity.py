@@ -10,7 +10,7 @@ from train.errors import IncompatibleError
 from train.images import Pixels
 
 if TYPE_CHECKING:
-    from train.architectures.principal import Autoencoder
+    from train.architectures import Autoencoder
 
 BATCHES = (1, 3, 16, 64)  # a graph that is right for one batch size may be wrong for another
 

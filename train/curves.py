@@ -10,12 +10,12 @@ from train.files import write_file
 _BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#6b7280"
 
 
-def draw_curves(metrics: Sequence[dict[str, Any]], pca_mse: float, path: Path) -> None:
+def draw_curves(metrics: Sequence[dict[str, Any]], pca_mse: float | None, path: Path) -> None:
     """Draw squared error (beside PCA's), learning rate and speed over the epochs into a PNG file.
 
     Args:
         metrics: Lines of metrics.jsonl.
-        pca_mse: Error of PCA with as many dimensions on the validation images.
+        pca_mse: Error of PCA with as many dimensions on the validation images; None or 0: not drawn.
         path: Of the PNG file; written atomically.
     """
     # Without pyplot: no global state and no display.
@@ -29,7 +29,8 @@ def draw_curves(metrics: Sequence[dict[str, Any]], pca_mse: float, path: Path) -
     error, rate, speed = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     error.plot(*_points(train, "mse"), color=_BLUE, alpha=0.45, label="training batches")
     error.plot(*_points(validation, "mse"), color=_ORANGE, marker=".", label="validation, averaged weights")
-    error.axhline(pca_mse, color=_GREY, linestyle="--", label="PCA, as many dimensions")
+    if pca_mse:
+        error.axhline(pca_mse, color=_GREY, linestyle="--", label="PCA, as many dimensions")
     error.set(yscale="log", title="mean squared error", xlabel="epoch")
     error.legend(frameon=False)
     rate.plot(*_points(train, "learning_rate"), color=_BLUE)
@@ -45,4 +46,4 @@ def draw_curves(metrics: Sequence[dict[str, Any]], pca_mse: float, path: Path) -
 
 
 def _points(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    return [line["epoch"] for line in lines], [line[name] for line in lines]
+    return [line["epoch"] for line in lines if name in line], [line[name] for line in lines if name in line]

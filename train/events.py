@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from types import TracebackType
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from train.architectures.principal import Autoencoder
+from train.architectures import Autoencoder
 from train.curves import draw_curves
+from train.figures import SEED, corrupt
 from train.files import write_file
 from train.images import Pixels
+from train.recipe import Recipe
 from train.run import Run
 from train.sheets import morph_sheet, neighbour_sheet, reconstruction_sheet
 
@@ -26,7 +29,14 @@ class Showcase:
     """Writes `events/`, `sheets/` and `curves.png` of a run; nothing that is learnt depends on it."""
 
     def __init__(
-        self, run: Run, held_out: NDArray[np.int64], training: NDArray[np.int64], *, step: int, pca_mse: float
+        self,
+        run: Run,
+        held_out: NDArray[np.int64],
+        training: NDArray[np.int64],
+        *,
+        recipe: Recipe,
+        step: int,
+        pca_mse: float | None,
     ) -> None:
         """Open the event file.
 
@@ -34,13 +44,15 @@ class Showcase:
             run: Whose folder is written.
             held_out: Rows of the images that are reconstructed, morphed and searched with.
             training: Rows of the images that neighbours are looked for among.
+            recipe: Its corruptions are shown too.
             step: Where training begins or goes on: events after it, of an earlier start, are hidden.
-            pca_mse: The number to beat, drawn beside the curves.
+            pca_mse: The number to beat, drawn beside the curves, where there is one.
         """
         self._run = run
         images = run.images
         self._shown: Pixels = images[_spread(held_out, SHOWN)]
         self._pool: Pixels = images[_spread(training, NEIGHBOUR_POOL)]
+        self._seen = _corrupted(self._shown, recipe) if recipe.corruption else None
         self._pca_mse = pca_mse
         self._writer = SummaryWriter(str(run.path("events")), purge_step=step + 1 if step else None)
         self.seconds = 0.0  # spent here
@@ -67,11 +79,10 @@ class Showcase:
         """Write all sheets, as PNG and to TensorBoard, and the curves."""
         began = time.monotonic()
         half = self._shown[: max(2, SHOWN // 2 // 2 * 2)]
-        sheets = {
-            "reconstructions": reconstruction_sheet(network, self._shown),
-            "morphs": morph_sheet(network, self._shown),
-            "neighbours": neighbour_sheet(network, half, self._pool),
-        }
+        sheets = {"reconstructions": reconstruction_sheet(network, self._shown, self._seen)}
+        if self._seen is None:
+            sheets["morphs"] = morph_sheet(network, self._shown)
+            sheets["neighbours"] = neighbour_sheet(network, half, self._pool)
         for name, sheet in sheets.items():
             self._writer.add_image(name, sheet, step, dataformats="HWC")
             write_file(self._run.path("sheets") / f"{name}.png", _png(sheet))
@@ -83,6 +94,13 @@ class Showcase:
 def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Up to `count` of the rows, evenly spaced."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64))]
+
+
+def _corrupted(images: Pixels, recipe: Recipe) -> Pixels:
+    """Images (n, h, w, 3) as the encoder is to see them, the same at every showing."""
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
+    seen = corrupt(x, recipe.corruption, torch.Generator().manual_seed(SEED))
+    return (seen.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().byte().numpy()
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -8,16 +8,18 @@ Pixels are durable before the journal names them, so that a kill loses at most t
 journal does not name is cut off and decoded again.
 """
 
+import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from train.datasets import Dataset, Samples
 from train.decoding import DecodePool
 from train.errors import ImageError
 from train.files import disk_errors, sync_folder, write_file
@@ -35,6 +37,7 @@ from train.images import (
 from train.interruption import StopRequest
 from train.progress import Reporter
 
+DATASET_COMMIT = 5000  # images of a data set between two commits: they are not decoded one by one
 COMMIT_FILES = 256  # looked at between two commits: at most these are decoded again after a kill
 
 Record = dict[str, Any]  # one line of the journal
@@ -93,6 +96,19 @@ class ImageCache:
         """SHA-256 of the file behind each row, in hexadecimal."""
         return [record["sha256"] for record in self.records() if record["fate"] == "stored"]
 
+    def labels(self) -> list[str]:
+        """Label of each row: as the data set has it, or the first folder on the file's path; may be empty."""
+        return [_label(record) for record in self.records() if record["fate"] == "stored"]
+
+    def splits(self) -> list[str]:
+        """What a data set says each row is for: "train", "test", or nothing."""
+        return [record.get("split", "") for record in self.records() if record["fate"] == "stored"]
+
+    def rows_of(self, classes: Sequence[str]) -> list[int]:
+        """Rows with one of these labels; all where none is named."""
+        wanted = set(classes)
+        return [row for row, label in enumerate(self.labels()) if not wanted or label in wanted]
+
     def failures(self) -> list[Record]:
         """Path, code and detail of the files that could not be used."""
         return [record for record in self.records() if record["fate"] in ("rejected", "other")]
@@ -127,6 +143,30 @@ class ImageCache:
                         if stop:
                             writer.commit()
                             stop.raise_if_set("what was read so far is kept: the same command goes on from there.")
+            write_file(self._complete, b"")
+        return self.summary()
+
+    def fill_from(
+        self, dataset: Dataset, *, classes: Sequence[str] | None, reporter: Reporter, stop: StopRequest
+    ) -> CacheSummary:
+        """Take the images of a data set, with their labels and what they are for; equal images stay, as it has them.
+
+        Raises:
+            Interrupted: The user asked to stop; it is read again from the start, which takes seconds.
+        """
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.forget()
+            self._recover()
+            with (
+                reporter.task(f"reading {dataset.name}", dataset.count, "images") as task,
+                _Writer(self._pixels, self._journal, []) as writer,
+            ):
+                for samples in dataset.samples(self.preprocessing, classes=classes):
+                    for record, pixels in _labelled(samples, dataset.classes):
+                        writer.keep(record, pixels)
+                    task.advance(len(samples.pixels))
+                    stop.raise_if_set("nothing is lost: the same command reads the data set again.")
             write_file(self._complete, b"")
         return self.summary()
 
@@ -189,6 +229,13 @@ class _Writer:
         fate: str = record["fate"]
         return fate
 
+    def keep(self, record: Record, pixels: Pixels) -> None:
+        """Take an image of a data set, whether or not there is an equal one."""
+        self._pixels.write(pixels.tobytes())
+        self._pending.append(record)
+        if len(self._pending) >= DATASET_COMMIT:
+            self.commit()
+
     def commit(self) -> None:
         """Make the pixels durable, then name them."""
         self._pixels.flush()
@@ -221,6 +268,26 @@ def _decoded(
                 yield {**record, "fate": "stored", "sha256": sha256}, pixels
 
 
+def _labelled(samples: Samples, classes: Sequence[str]) -> Iterator[tuple[Record, Pixels]]:
+    """Journal records of a part of a data set, with the pixels."""
+    for name, pixels, label in zip(samples.names, samples.pixels, samples.labels, strict=True):
+        # By content and name: the division into training and test images then keeps equal images apart by chance only.
+        digest = hashlib.sha256(pixels.tobytes() + name.encode("utf-8", "surrogateescape")).hexdigest()
+        label_name = classes[label] if label >= 0 and classes else ""
+        yield (
+            {"path": name, "fate": "stored", "sha256": digest, "label": label_name, "split": samples.split},
+            np.ascontiguousarray(pixels),
+        )
+
+
+def _label(record: Record) -> str:
+    if "label" in record:
+        label: str = record["label"]
+        return label
+    folder, separator, _ = record["path"].partition("/")
+    return folder if separator else ""
+
+
 def _counts(fate: str) -> dict[str, int]:
     """What the progress bar counts apart."""
     return {} if fate == "stored" else {fate: 1}
@@ -236,11 +303,12 @@ def _is_other(file: FoundFile | Rejected, outcome: ImageError) -> bool:
 def split(hashes: list[str], validation_share: float, test_share: float) -> tuple[list[int], list[int], list[int]]:
     """Divide rows into training, validation and test rows, by the hash of each image's content.
 
-    So an image stays on its side when files are renamed or moved, and none of the three is empty from three images on.
+    So an image stays on its side when files are renamed or moved, and none of the three is empty from three images on;
+    without a share, there are no test rows.
     """
     order = sorted(range(len(hashes)), key=hashes.__getitem__)
     validation = max(1, round(validation_share * len(order)))
-    test = max(1, round(test_share * len(order)))
+    test = max(1, round(test_share * len(order))) if test_share else 0
     held_out = validation + test
     return sorted(order[held_out:]), sorted(order[:validation]), sorted(order[validation:held_out])
 

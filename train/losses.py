@@ -4,13 +4,62 @@ Structure and edges are judged on luminance, as SSIM was defined: colour is left
 third of the time, which on a CPU is a fifth of all training.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.errors import SettingsError
+
 WINDOW = 7  # px; side of the square window of SSIM
 SMALLEST_SCALE = 16  # px; a scale needs a few windows side by side
 _C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for values in [0, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """[loss] of a recipe: one distance of pixels, with structure and edges mixed in."""
+
+    kind: Literal["mse", "l1", "bce"] = "mse"  # bce needs pixels that are shares: output_activation = "sigmoid"
+    structure: float = 0.0  # weight of 1 - MS-SSIM
+    edges: float = 0.0  # weight of the L1 distance of Laplacian pyramids
+    changed: float = 0.0  # extra weight of the pixels that the corruption changed
+    plain: float = 0.2  # share of the steps, the last ones, without structure, edges and code noise
+
+    def __post_init__(self) -> None:
+        for name in ("structure", "edges", "changed"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise SettingsError(f"loss.{name} is {getattr(self, name)}: it must be 0 or more.")
+        if not 0 <= self.plain <= 1:
+            raise SettingsError(f"loss.plain is {self.plain}: it must be from 0 to 1.")
+
+    def __call__(self, painted: Tensor, target: Tensor, changed: Tensor | None = None, *, plain: bool) -> Tensor:
+        """Distance of painted images from their targets, both (n, 3, h, w) in [0, 1].
+
+        Args:
+            painted: What the network gives.
+            target: What it should have given.
+            changed: (n, 1, h, w), 1 where the corruption changed a pixel; None where there is none.
+            plain: Leave structure and edges out.
+        """
+        loss = self._distance(painted, target)
+        if self.changed and changed is not None:
+            loss = loss * (1 + self.changed * changed)
+        total = loss.mean()
+        if not plain and (self.structure or self.edges):
+            grey, grey_target = luminance(painted), luminance(target)
+            total = total + self.structure * (1 - ms_ssim(grey, grey_target))
+            total = total + self.edges * laplacian_distance(grey, grey_target)
+        return total
+
+    def _distance(self, painted: Tensor, target: Tensor) -> Tensor:
+        if self.kind == "l1":
+            return (painted - target).abs()
+        if self.kind == "bce":
+            return F.binary_cross_entropy(painted.clamp(1e-6, 1 - 1e-6), target, reduction="none")
+        return (painted - target).square()
 
 
 def clip_straight_through(image: Tensor) -> Tensor:

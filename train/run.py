@@ -1,6 +1,6 @@
 """The run: the folder that training writes and export reads.
 
-run.json         format, settings, plan, counts, result
+run.json         format, recipe, plan, result
 images/          the training images as one memory map (train/image_cache.py)
 checkpoint.pt    the last state: weights, averaged weights, optimiser, step
 best.pt          the averaged weights with the lowest error on the validation images
@@ -19,17 +19,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.config import TrainConfig
-from train.errors import DamagedError, IncompatibleError, NothingFoundError
+from train.errors import DamagedError, IncompatibleError, NothingFoundError, SettingsError
 from train.files import atomic_file, disk_errors, write_file
 from train.image_cache import ImageCache
 from train.images import Pixels, Preprocessing
 from train.printable import printable
 
 if TYPE_CHECKING:
-    from train.architectures.principal import Autoencoder
+    from train.architectures import Autoencoder
+    from train.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2  # 1 was written before there were recipes
 RUN_FILE = "run.json"
 _CONTENT = (
     "images",
@@ -55,8 +55,9 @@ class Plan:
     precision: str  # fp32 or bf16
     device: str
     threads: int
-    pca_validation_mse: float  # of PCA with as many dimensions, not mirrored: the number to beat
-    pca_test_mse: float
+    pca_validation_mse: float | None  # of PCA with as many dimensions, not mirrored: the number to beat
+    pca_test_mse: float | None  # None: with more dimensions than images nobody can say
+    wiener_test_mse: float | None = None  # of the best linear denoiser with as many, where there is noise
 
     @property
     def epochs(self) -> float:
@@ -72,11 +73,11 @@ class Run:
         self.record = record
 
     @classmethod
-    def create(cls, folder: Path, config: TrainConfig, source: Path) -> "Run":
-        """Begin a run in an empty folder."""
+    def create(cls, folder: Path, recipe: "Recipe", source: str) -> "Run":
+        """Begin a run in an empty folder; `source` is a folder, or the name or file of a data set."""
         run = cls(folder, {"format": FORMAT})
-        preprocessing = Preprocessing(config.image_size).to_json()
-        run.update(source=os.fsdecode(source.resolve()), config=config.to_json(), preprocessing=preprocessing)
+        preprocessing = Preprocessing(recipe.data.image_size).to_json()
+        run.update(source=source, recipe=recipe.to_json(), preprocessing=preprocessing)
         return run
 
     @classmethod
@@ -131,9 +132,29 @@ class Run:
         return self.folder.resolve().name
 
     @property
-    def config(self) -> TrainConfig:
-        """Settings the run was begun with."""
-        return TrainConfig.from_json(self.record["config"])
+    def recipe(self) -> "Recipe":
+        """Settings the run was begun with.
+
+        Raises:
+            IncompatibleError: Another version wrote settings that this one does not know.
+        """
+        from train.recipe import Recipe
+
+        try:
+            return Recipe.from_json(self.record["recipe"])
+        except (SettingsError, KeyError, TypeError) as error:
+            raise IncompatibleError(
+                f"{self.folder} has settings that this version does not know ({error}): use the version that began it, "
+                "or train again with --fresh."
+            ) from error
+
+    @property
+    def recipe_as_planned(self) -> "Recipe":
+        """The same, with as many dimensions as the images support."""
+        recipe, plan = self.recipe, self.plan
+        if plan is None or recipe.architecture.code(recipe.data.image_size) == plan.dims:
+            return recipe
+        return recipe.with_dims(plan.dims)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -171,7 +192,7 @@ class Run:
         stored = self.load("best.pt")
         if stored is None:
             raise NothingFoundError(f"{self.folder} holds no trained network yet: run `lookalike train` again.")
-        return restore_network(stored, self.folder / "best.pt")
+        return restore_network(self.recipe_as_planned, stored, self.folder / "best.pt")
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Read a checkpoint of this run; None where there is none yet.
@@ -222,12 +243,10 @@ class Run:
         write_file(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
-def restore_network(stored: Mapping[str, Any], path: Path) -> "Autoencoder":
-    """Make the network that a checkpoint describes, in evaluation mode."""
-    from train.architectures.principal import Autoencoder
-
+def restore_network(recipe: "Recipe", stored: Mapping[str, Any], path: Path) -> "Autoencoder":
+    """Make the network of a recipe with the weights of a checkpoint, in evaluation mode."""
     try:
-        network = Autoencoder(**stored["network"])
+        network = recipe.build()
         network.load_state_dict(stored["weights"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise DamagedError(f"{path} does not hold this network ({error}): train again with --fresh.") from error

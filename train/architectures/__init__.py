@@ -6,8 +6,6 @@ from train.architectures.dense import Dense
 from train.architectures.linear import Linear
 from train.architectures.principal import Principal
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
-    each.kind: each for each in (Principal, Linear, Dense, Convolutional)
-}
+ARCHITECTURES: dict[str, type[Architecture]] = {each.kind: each for each in (Principal, Linear, Dense, Convolutional)}
 
 __all__ = ["ARCHITECTURES", "Architecture", "Autoencoder"]

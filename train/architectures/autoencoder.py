@@ -1,12 +1,13 @@
 """What every network of a recipe has in common: a code to find by, and a picture from the code.
 
-An architecture is added in one place: a module beside this one with a class of settings (`Architecture`) and the network
-that it builds, and its name in `ARCHITECTURES` of this package.
+An architecture is added in one place: a module beside this one with a class of settings (`Architecture`) and the
+network that it builds, and its name in `ARCHITECTURES` of this package.
 """
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -123,10 +124,13 @@ class Autoencoder(nn.Module):
         self.deviation.copy_(latents.std(0, unbiased=False))
 
 
-class Architecture(Protocol):
-    """Settings of a network: a frozen dataclass, whose fields are the keys of [architecture] in a recipe."""
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Settings of a network: the fields of a subclass are the keys of [architecture] in a recipe."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = ""
+    starts_from_components: ClassVar[bool] = False  # of the training images, by `Autoencoder.start_from`
+    is_fitted: ClassVar[bool] = False  # by that alone: nothing is left to train
 
     def check(self, image_size: int, channels: int) -> None:
         """Refuse settings that do not go together with a size.
@@ -137,12 +141,16 @@ class Architecture(Protocol):
 
     def build(self, image_size: int, channels: int, outputs: int = 1) -> Autoencoder:
         """Make the network, with random weights."""
-        ...
+        raise NotImplementedError
 
-    @property
-    def code(self) -> int | tuple[int, ...]:
-        """What is asked for: dimensions, or (channels, ...) of a spatial code."""
-        ...
+    def code(self, image_size: int) -> int:
+        """Numbers in the code of an image."""
+        dims: int = getattr(self, "dims")  # noqa: B009  (a spatial code has none and says so itself)
+        return dims
+
+    def thumbnail_factor(self, image_size: int) -> int:
+        """How many times larger the image is than what a linear path sees of it."""
+        return 1
 
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "linear": nn.Identity}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from train.architectures.autoencoder import (
     ACTIVATIONS,
     INITIALISATIONS,
+    Architecture,
     Autoencoder,
     expect_choice,
     expect_divisible,
@@ -18,7 +19,7 @@ from train.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolutional:
+class Convolutional(Architecture):
     """Settings of a convolutional autoencoder with a dense code."""
 
     kind: ClassVar[str] = "convolutional"
@@ -41,11 +42,6 @@ class Convolutional:
             raise SettingsError(f"architecture.widths is {list(self.widths)}: give one number of channels or more.")
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"architecture.dropout is {self.dropout}: it must be from 0 to below 1.")
-
-    @property
-    def code(self) -> int:
-        """Dimensions of the code."""
-        return self.dims
 
     def check(self, image_size: int, channels: int) -> None:
         """Refuse sizes that cannot be halved once for each width."""

@@ -8,12 +8,19 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.architectures.autoencoder import ACTIVATIONS, INITIALISATIONS, Autoencoder, expect_choice, initialise
+from train.architectures.autoencoder import (
+    ACTIVATIONS,
+    INITIALISATIONS,
+    Architecture,
+    Autoencoder,
+    expect_choice,
+    initialise,
+)
 from train.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dense:
+class Dense(Architecture):
     """Settings of a fully connected autoencoder; the decoder mirrors the encoder."""
 
     kind: ClassVar[str] = "dense"
@@ -31,14 +38,6 @@ class Dense:
         expect_choice("architecture.initialisation", self.initialisation, INITIALISATIONS)
         if any(width < 1 for width in self.widths):
             raise SettingsError(f"architecture.widths is {list(self.widths)}: every layer needs at least 1 unit.")
-
-    @property
-    def code(self) -> int:
-        """Dimensions of the code."""
-        return self.dims
-
-    def check(self, image_size: int, channels: int) -> None:
-        """Any size will do."""
 
     def build(self, image_size: int, channels: int, outputs: int = 1) -> "DenseAutoencoder":
         """Make the network, with random weights."""

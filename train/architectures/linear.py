@@ -6,24 +6,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from train.architectures.autoencoder import Autoencoder
+from train.architectures.autoencoder import Architecture, Autoencoder
 from train.pca import PrincipalComponents
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(Architecture):
     """Settings of the linear autoencoder. It is fitted exactly, not by gradient, so there is nothing else to set."""
 
     kind: ClassVar[str] = "linear"
+    starts_from_components: ClassVar[bool] = True
+    is_fitted: ClassVar[bool] = True
     dims: int = 64  # of the code
-
-    @property
-    def code(self) -> int:
-        """Dimensions of the code."""
-        return self.dims
-
-    def check(self, image_size: int, channels: int) -> None:
-        """Any size will do."""
 
     def build(self, image_size: int, channels: int, outputs: int = 1) -> "LinearAutoencoder":
         """Make the network."""

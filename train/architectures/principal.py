@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.architectures.autoencoder import Autoencoder, unit
+from train.architectures.autoencoder import Architecture, Autoencoder, unit
 from train.errors import SettingsError
 from train.pca import PrincipalComponents
 
@@ -38,10 +38,11 @@ def thumbnail_factor(image_size: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Principal:
+class Principal(Architecture):
     """Settings of the autoencoder with principal components as a linear skip."""
 
     kind: ClassVar[str] = "principal"
+    starts_from_components: ClassVar[bool] = True
     dims: int = 256  # of the latent; fewer where the images do not support as many
     semantic_dims: int = 0  # of them that say what is shown; 0 until the similarity losses train them
     widths: tuple[int, ...] = (32, 64, 128)  # channels of the branches, finest grid first; multiples of 16 are fast
@@ -51,10 +52,9 @@ class Principal:
         if self.dims <= self.semantic_dims:
             raise SettingsError(f"dims is {self.dims}: it must be more than semantic_dims, {self.semantic_dims}.")
 
-    @property
-    def code(self) -> int:
-        """Dimensions of the code."""
-        return self.dims
+    def thumbnail_factor(self, image_size: int) -> int:
+        """1 up to `LINEAR_SIZE`, then 2, 4, ..."""
+        return thumbnail_factor(image_size)
 
     def check(self, image_size: int, channels: int) -> None:
         """Refuse an image size that cannot be halved four times, or is out of range."""
@@ -128,7 +128,11 @@ class Encoder(nn.Module):
         # Taken off the pixels, not folded into a bias: small differences of large sums would not survive fp16.
         self.register_buffer("mean", torch.zeros(1, channels, side, side))
         self.linear = nn.Linear(channels * side * side, pixel_dims)
-        stages: list[nn.Module] = [nn.Conv2d(channels, widths[0], PATCH, stride=PATCH), nn.ELU(), ResidualBlock(widths[0])]
+        stages: list[nn.Module] = [
+            nn.Conv2d(channels, widths[0], PATCH, stride=PATCH),
+            nn.ELU(),
+            ResidualBlock(widths[0]),
+        ]
         for fine, coarse in pairwise(widths):
             stages += [nn.Conv2d(fine, coarse, 3, stride=2, padding=1), nn.ELU(), ResidualBlock(coarse)]
         self.trunk = nn.Sequential(*stages)
