@@ -3,9 +3,8 @@ import json
 import pytest
 import torch
 
-from train.architectures.principal import Autoencoder
-from train.config import TrainConfig
 from train.errors import DamagedError, IncompatibleError, NothingFoundError
+from train.recipe import Recipe
 from train.run import Plan, Run
 
 PLAN = Plan(
@@ -22,15 +21,18 @@ PLAN = Plan(
 )
 
 
+SMALL = Recipe.read("principal", {"data.image_size": 16, "architecture.dims": 4, "architecture.widths": [16, 16, 16]})
+
+
 @pytest.fixture
 def run(tmp_path) -> Run:
-    return Run.create(tmp_path / "run", TrainConfig(image_size=16, dims=4), tmp_path)
+    return Run.create(tmp_path / "run", SMALL, "pictures")
 
 
 def test_settings_and_plan_survive(run):
     run.set_plan(PLAN)
     again = Run.open(run.folder)
-    assert again.config == TrainConfig(image_size=16, dims=4)
+    assert again.recipe == SMALL
     assert again.plan == PLAN
     assert again.plan.epochs == 2
     assert again.preprocessing.size == 16
@@ -38,8 +40,8 @@ def test_settings_and_plan_survive(run):
 
 
 def test_the_network_comes_back_with_its_weights(run):
-    network = Autoencoder(16, (16, 16, 16), pixel_dims=4)
-    run.save("best.pt", {"network": network.shape, "weights": network.state_dict()})
+    network = SMALL.build()
+    run.save("best.pt", {"weights": network.state_dict()})
     again = run.load_network()
     assert not again.training
     x = torch.rand(2, 3, 16, 16)
@@ -77,8 +79,8 @@ def test_a_damaged_run_file_is_named(run, content):
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
 def test_a_damaged_checkpoint_is_named(run, keep):
-    network = Autoencoder(16, (16, 16, 16), pixel_dims=4)
-    run.save("best.pt", {"network": network.shape, "weights": network.state_dict()})
+    network = SMALL.build()
+    run.save("best.pt", {"weights": network.state_dict()})
     content = run.path("best.pt").read_bytes()
     run.path("best.pt").write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(DamagedError, match=r"best\.pt is damaged"):
@@ -86,8 +88,7 @@ def test_a_damaged_checkpoint_is_named(run, keep):
 
 
 def test_a_checkpoint_of_another_shape_is_named(run):
-    network = Autoencoder(16, (16, 16, 16), pixel_dims=4)
-    run.save("best.pt", {"network": {**network.shape, "pixel_dims": 5}, "weights": network.state_dict()})
+    run.save("best.pt", {"weights": SMALL.with_dims(5).build().state_dict()})
     with pytest.raises(DamagedError, match="does not hold this network"):
         run.load_network()
 
@@ -114,14 +115,3 @@ def test_failures_have_printable_paths(run):
     run.write_failures([{"path": "a\n\udcff.jpg", "code": "corrupt"}])
     [line] = run.path("failures.jsonl").read_text().splitlines()
     assert json.loads(line)["path"] == "a\\n\\xff.jpg"
-
-
-def test_only_settings_that_shape_what_is_learnt_tie_a_run():
-    begun = TrainConfig(dims=64, minutes=5)
-    assert begun.differences(TrainConfig(dims=64, epochs=3, threads=1)) == []
-    assert begun.differences(TrainConfig(dims=32, seed=1)) == ["dims (64, now 32)", "seed (0, now 1)"]
-
-
-def test_settings_come_back_from_json_and_unknown_ones_are_left_out():
-    config = TrainConfig(widths=(16, 32, 48), mirror="no")
-    assert TrainConfig.from_json({**json.loads(json.dumps(config.to_json())), "later": 1}) == config

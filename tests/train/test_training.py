@@ -6,15 +6,24 @@ import pytest
 import torch
 from PIL import Image
 
-from train.config import TrainConfig
 from train.errors import NothingFoundError, SettingsError
 from train.interruption import Interrupted, StopRequest
+from train.learner import DivergedError
 from train.losses import clip_straight_through, laplacian_distance, ms_ssim
 from train.progress import SILENT, Reporter
+from train.recipe import Recipe
 from train.run import Run
-from train.training import DivergedError, Result, train_folder
+from train.training import Result, train_recipe
 
-SMALL = {"image_size": 16, "dims": 16, "widths": (16, 16, 16), "batch": 8, "precision": "fp32", "threads": 1}
+SMALL = {
+    "data.image_size": 16,
+    "architecture.dims": 16,
+    "architecture.widths": [16, 16, 16],
+    "training.batch": 8,
+    "training.precision": "fp32",
+    "training.threads": 1,
+}
+SECTIONS = {"image_size": "data", "mirror": "data", "dims": "architecture", "semantic_dims": "architecture"}
 
 
 class StopAfter(StopRequest):
@@ -49,12 +58,16 @@ def train(
     fresh: bool = False,
     stop: StopRequest | None = None,
     reporter: Reporter = SILENT,
+    name: str = "principal",
     **settings: object,
 ) -> Result:
-    config = TrainConfig(**{**SMALL, **({"epochs": 6} if "minutes" not in settings else {}), **settings})
+    if not settings.keys() & {"minutes", "epochs"}:
+        settings["epochs"] = 6
+    changed = {key if "." in key else f"{SECTIONS.get(key, 'training')}.{key}": v for key, v in settings.items()}
+    recipe = Recipe.read(name, {**SMALL, **changed})
     with own_threads():
         stop = StopRequest() if stop is None else stop
-        return train_folder(source, folder, config, fresh=fresh, reporter=reporter, stop=stop)
+        return train_recipe(source, folder, recipe, datasets=Path("none"), fresh=fresh, reporter=reporter, stop=stop)
 
 
 @contextmanager
@@ -148,7 +161,7 @@ def test_a_finished_run_is_left_alone_and_a_fresh_one_begins_again(drawn_folder,
 def test_other_settings_are_refused_by_name(finished, drawn_folder, tmp_path):
     with pytest.raises(SettingsError, match=r"dims \(16, now 8\).*--fresh"):
         train(drawn_folder, finished.run.folder, dims=8)
-    with pytest.raises(SettingsError, match="the folder of images"):
+    with pytest.raises(SettingsError, match="the images"):
         train(tmp_path, finished.run.folder)
 
 
