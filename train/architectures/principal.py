@@ -21,9 +21,8 @@ from train.pca import PrincipalComponents
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 WHITENING = 0.5  # power of the standard deviation that divides a component
-PATCH = 4  # px; side of the patches that the branches read and paint: their finest grid
-STRIDE = 16  # px of the image to one cell of their coarsest grid
-SIZE_STEP = STRIDE
+FOLD = 2  # px; pixels of such a square become channels where a branch works near full resolution: 4 times cheaper
+PATCHES = (1, 2, 4, 8)  # px
 SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # px
 LINEAR_SIZE = 64  # px; larger images meet the linear path as a thumbnail of at most this side
 EPSILON = 1e-4  # under roots and in denominators; large enough to survive fp16
@@ -47,25 +46,49 @@ class Principal(Architecture):
     semantic_dims: int = 0  # of them that say what is shown; 0 until the similarity losses train them
     widths: tuple[int, ...] = (32, 64, 128)  # channels of the branches, finest grid first; multiples of 16 are fast
     alpha: float = 0.25  # weight of the pixel half in the embedding, where there is a semantic one
+    patch: int = 4  # px; side of the patches that the branches read and paint, their finest grid: a power of 2
+    clean: int = 0  # channels of a branch before the code that repairs the image, near full resolution; 0: none
+    refine: int = 0  # channels of the same kind of branch behind the code, on the painted image; 0: none
+    blocks: int = 4  # residual blocks of each of these two
+    noise: float = 0.0  # deviation of Gaussian noise on the input that the linear path expects, pixels in 0..1
 
     def __post_init__(self) -> None:
         if self.dims <= self.semantic_dims:
             raise SettingsError(f"dims is {self.dims}: it must be more than semantic_dims, {self.semantic_dims}.")
+        if not self.widths or any(width < 1 for width in self.widths):
+            raise SettingsError(f"architecture.widths is {list(self.widths)}: give one number of channels or more.")
+        if self.patch not in PATCHES:
+            raise SettingsError(f"architecture.patch is {self.patch}: use one of {', '.join(map(str, PATCHES))}.")
+        for name in ("clean", "refine", "blocks", "noise"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise SettingsError(f"architecture.{name} is {getattr(self, name)}: it must be 0 or more.")
+
+    @property
+    def stride(self) -> int:
+        """Side of the part of an image to one cell of the branches' coarsest grid, px."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+    @property
+    def size_step(self) -> int:
+        """Image sizes are multiples of it, px."""
+        return max(self.stride, FOLD) if self.clean or self.refine else self.stride
 
     def thumbnail_factor(self, image_size: int) -> int:
         """1 up to `LINEAR_SIZE`, then 2, 4, ..."""
         return thumbnail_factor(image_size)
 
     def check(self, image_size: int, channels: int) -> None:
-        """Refuse an image size that cannot be halved four times, or is out of range."""
-        if image_size % SIZE_STEP == 0 and SMALLEST_SIZE <= image_size <= LARGEST_SIZE:
+        """Refuse an image size that the branches cannot divide as often as they do, or that is out of range."""
+        step = self.size_step
+        smallest, largest = -(-SMALLEST_SIZE // step) * step, LARGEST_SIZE // step * step
+        if image_size % step == 0 and smallest <= image_size <= largest:
             return
-        below = min(max(image_size // SIZE_STEP * SIZE_STEP, SMALLEST_SIZE), LARGEST_SIZE)
-        above = min(max(below + SIZE_STEP, SMALLEST_SIZE), LARGEST_SIZE)
-        nearest = f"{below} or {above}" if SMALLEST_SIZE < image_size < LARGEST_SIZE else f"{below}"
+        below = min(max(image_size // step * step, smallest), largest)
+        above = min(below + step, largest)
+        nearest = f"{below} or {above}" if smallest < image_size < largest else f"{below}"
         raise SettingsError(
-            f"image_size is {image_size}, but the network halves it 4 times: use a multiple of {SIZE_STEP} from "
-            f"{SMALLEST_SIZE} to {LARGEST_SIZE}, for example {nearest}."
+            f"image_size is {image_size}, but the network halves it {step.bit_length() - 1} times: use a multiple of "
+            f"{step} from {smallest} to {largest}, for example {nearest}."
         )
 
     def build(self, image_size: int, channels: int, outputs: int = 1) -> "PrincipalAutoencoder":
@@ -114,6 +137,31 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
+class Retouch(nn.Module):
+    """Improves an image near full resolution: a few residual blocks whose sum with it starts at zero.
+
+    Before the code it takes off what a linear projection cannot tell from the image, such as noise; behind the code it
+    adds what can be guessed from a blurred image, as networks for super-resolution do. Squares of `FOLD` px are folded
+    into channels first.
+
+    Source of the folding: FFDNet, arXiv 1710.04026.
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels * FOLD**2, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.last = zeroed(nn.Conv2d(width, channels * FOLD**2, 3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Improve images (n, channels, h, w)."""
+        folded = F.pixel_unshuffle(image - 0.5, FOLD)
+        if not torch.compiler.is_exporting():
+            folded = folded.contiguous(memory_format=torch.channels_last)
+        change = self.last(F.elu(self.blocks(F.elu(self.first(folded)))))
+        return image + F.pixel_shuffle(change, FOLD).float()
+
+
 class Encoder(nn.Module):
     """Images to latents: the linear skip plus a convolutional branch whose last layer starts at zero."""
 
@@ -124,12 +172,14 @@ class Encoder(nn.Module):
         widths, semantic_dims = settings.widths, settings.semantic_dims
         self.factor = thumbnail_factor(image_size)
         side = image_size // self.factor
-        grid = image_size // STRIDE
+        grid = image_size // settings.stride
+        patch = settings.patch
+        self.clean = Retouch(channels, settings.clean, settings.blocks) if settings.clean else None
         # Taken off the pixels, not folded into a bias: small differences of large sums would not survive fp16.
         self.register_buffer("mean", torch.zeros(1, channels, side, side))
         self.linear = nn.Linear(channels * side * side, pixel_dims)
         stages: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], PATCH, stride=PATCH),
+            nn.Conv2d(channels, widths[0], patch, stride=patch),
             nn.ELU(),
             ResidualBlock(widths[0]),
         ]
@@ -141,6 +191,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images (n, 3, h, w) in [0, 1] as latents (n, semantic + pixel dims)."""
+        x = x if self.clean is None else self.clean(x)
         features = self.trunk(x - 0.5)
         pixel: Tensor = self.project(x) + self.pixel(features.flatten(1)).float()
         if self.semantic is None:
@@ -163,7 +214,8 @@ class Decoder(nn.Module):
         widths, semantic_dims = settings.widths, settings.semantic_dims
         self.factor = thumbnail_factor(image_size)
         self.side = image_size // self.factor
-        self.grid = image_size // STRIDE
+        self.grid = image_size // settings.stride
+        self.patch = settings.patch
         self.semantic_dims = semantic_dims
         self.linear = nn.Linear(pixel_dims, channels * self.side * self.side)
         self.channels = channels
@@ -172,7 +224,8 @@ class Decoder(nn.Module):
         self.seed = nn.Linear(semantic_dims + pixel_dims, coarse_to_fine[0] * self.grid * self.grid)
         self.stages = nn.ModuleList(UpStage(wide, narrow, semantic_dims) for wide, narrow in pairwise(coarse_to_fine))
         # The finest step is a reordering of channels: its colours for each pixel of a patch.
-        self.paint = zeroed(nn.Conv2d(coarse_to_fine[-1], channels * PATCH**2, 3, padding=1))
+        self.paint = zeroed(nn.Conv2d(coarse_to_fine[-1], channels * settings.patch**2, 3, padding=1))
+        self.refine = Retouch(channels, settings.refine, settings.blocks) if settings.refine else None
 
     def forward(self, latent: Tensor) -> Tensor:
         """Paint latents (n, semantic + pixel dims) as images (n, 3, h, w), not clipped to [0, 1]."""
@@ -182,8 +235,9 @@ class Decoder(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x, semantic)
-        detail = F.pixel_shuffle(self.paint(x), PATCH)
-        return self.unproject(latent[:, self.semantic_dims :]) + detail.float()
+        detail = F.pixel_shuffle(self.paint(x), self.patch)
+        painted = self.unproject(latent[:, self.semantic_dims :]) + detail.float()
+        return painted if self.refine is None else self.refine(painted)
 
     def unproject(self, pixel: Tensor) -> Tensor:
         """The linear path alone, always in fp32: scaled principal components to images (n, 3, h, w)."""
@@ -233,6 +287,7 @@ class PrincipalAutoencoder(Autoencoder):
         super().__init__(image_size, channels, (settings.dims,))
         self.semantic_dims, self.alpha = settings.semantic_dims, settings.alpha
         self.pixel_dims = settings.dims - settings.semantic_dims
+        self.noise = settings.noise
         self.encoder = Encoder(image_size, channels, settings, self.pixel_dims)
         self.decoder = Decoder(image_size, channels, settings, self.pixel_dims)
         self.register_buffer("deviation", torch.ones(self.pixel_dims))
@@ -274,7 +329,9 @@ class PrincipalAutoencoder(Autoencoder):
         deviations = torch.as_tensor(components.deviations)
         scale = deviations**WHITENING
         scale = scale * (deviations / scale).square().mean().sqrt()
-        self.encoder.linear.weight.copy_(basis / scale[:, None])
+        # Wiener's filter: of a noisy coordinate, only the share of its variance that is image counts.
+        gain = deviations.square() / (deviations.square() + self.noise**2)
+        self.encoder.linear.weight.copy_(basis * (gain / scale)[:, None])
         self.encoder.linear.bias.zero_()
         self.encoder.mean.copy_(mean.reshape(self.encoder.mean.shape))
         self.decoder.linear.weight.copy_((basis * scale[:, None]).T)
