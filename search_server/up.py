@@ -14,6 +14,7 @@ from train.command_line import Command, CommandLine, common_options
 from train.errors import NothingFoundError, TooManyRejectedError
 from train.interruption import wait_for
 from train.progress import duration
+from train.recipe_files import DEFAULT_RECIPE, recipe_file
 from train.workspace import Workspace, name_for
 
 DEFAULT_MINUTES = 15.0  # of training on a CPU
@@ -36,6 +37,7 @@ class Way:
     name: str
     minutes: float
     workspace: Workspace
+    recipe: str = DEFAULT_RECIPE
     export_options: tuple[str, ...] = ()
 
     def steps(self) -> list[Step]:
@@ -43,7 +45,7 @@ class Way:
         home = ("--home", str(self.workspace.home))
         steps = []
         if not (self.workspace.place("models", self.name) / "bundle.json").is_file():
-            budget = ("--minutes", f"{self.minutes:g}")
+            budget = ("--recipe", self.recipe, "--minutes", f"{self.minutes:g}")
             steps += [
                 Step(
                     f"Training on {self.folder} for about {duration(self.minutes * 60)}: it learns what these pictures "
@@ -119,14 +121,16 @@ def minutes_option(default: float) -> Callable[[Callable[..., Any]], Callable[..
     )
 
 
-def way_to(folder: Path, minutes: float, line: CommandLine, name: str | None = None) -> Way:
+def way_to(
+    folder: Path, minutes: float, line: CommandLine, name: str | None = None, recipe: str = DEFAULT_RECIPE
+) -> Way:
     """The way for a folder of the user's own, after saying how many images it has.
 
     Raises:
         NothingFoundError: There is no such folder, or no image in it.
     """
     line.reporter.say(f"{count_images(folder):,} images in {folder}.")
-    return Way(folder=folder, name=name or name_for(folder), minutes=minutes, workspace=line.workspace)
+    return Way(folder=folder, name=name or name_for(folder), minutes=minutes, workspace=line.workspace, recipe=recipe)
 
 
 def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,10 +153,16 @@ def serve_words(*, port: int, browser: bool) -> tuple[str, ...]:
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the run, the model and the gallery.  [default: the folder's]")
+@click.option(
+    "--recipe",
+    default=DEFAULT_RECIPE,
+    help="What to train: a name of `lookalike train --list-recipes`, or a TOML file.",
+)
 @minutes_option(DEFAULT_MINUTES)
 @serve_options
 @common_options
-def up(line: CommandLine, folder: Path, name: str | None, minutes: float, port: int, browser: bool) -> int:
+def up(line: CommandLine, folder: Path, name: str | None, recipe: str, minutes: float, port: int, browser: bool) -> int:
     """Make a folder of pictures searchable: train, export, index, serve."""
-    way = way_to(folder, minutes, line, name)
+    recipe_file(recipe)  # refused here, before the pictures are counted
+    way = way_to(folder, minutes, line, name, recipe)
     return prepare(way, line) or become_server(way, serve_words(port=port, browser=browser))
