@@ -66,7 +66,7 @@ class Principal(Architecture):
     @property
     def stride(self) -> int:
         """Side of the part of an image to one cell of the branches' coarsest grid, px."""
-        return self.patch * 2 ** (len(self.widths) - 1)
+        return self.patch << (len(self.widths) - 1)
 
     @property
     def size_step(self) -> int:
