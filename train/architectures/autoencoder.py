@@ -7,7 +7,7 @@ network that it builds, and its name in `ARCHITECTURES` of this package.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from train.errors import SettingsError
 from train.losses import luminance
 from train.pca import PrincipalComponents
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 SMALLEST_LENGTH = 1e-6  # a shorter vector has no direction
 EMBEDDING_GRID = 4  # cells on a side, at most, of a spatial code that is searched by: where things are, roughly
@@ -199,3 +201,10 @@ def initialise(network: nn.Module, how: str) -> None:
 def unit(x: Tensor) -> Tensor:
     """Scale rows to length 1. A product with `rsqrt` exports without the shape operations of `F.normalize`."""
     return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + SMALLEST_LENGTH**2)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Give a layer zero weights: the branch that it ends adds nothing until it is trained."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.architectures.autoencoder import Architecture, Autoencoder, unit
+from train.architectures.autoencoder import Architecture, Autoencoder, unit, zeroed
 from train.errors import SettingsError
 from train.pca import PrincipalComponents
 
@@ -138,7 +138,7 @@ class ResidualBlock(nn.Module):
 
 
 class Retouch(nn.Module):
-    """Improves an image near full resolution: a few residual blocks whose sum with it starts at zero.
+    """What an image lacks, seen near full resolution: a few residual blocks behind which nothing comes out at first.
 
     Before the code it takes off what a linear projection cannot tell from the image, such as noise; behind the code it
     adds what can be guessed from a blurred image, as networks for super-resolution do. Squares of `FOLD` px are folded
@@ -154,12 +154,12 @@ class Retouch(nn.Module):
         self.last = zeroed(nn.Conv2d(width, channels * FOLD**2, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Improve images (n, channels, h, w)."""
-        folded = F.pixel_unshuffle(image - 0.5, FOLD)
+        """What to add to images (n, channels, h, w) less 0.5."""
+        folded = F.pixel_unshuffle(image, FOLD)
         if not torch.compiler.is_exporting():
             folded = folded.contiguous(memory_format=torch.channels_last)
         change = self.last(F.elu(self.blocks(F.elu(self.first(folded)))))
-        return image + F.pixel_shuffle(change, FOLD).float()
+        return F.pixel_shuffle(change, FOLD).float()
 
 
 class Encoder(nn.Module):
@@ -191,19 +191,28 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images (n, 3, h, w) in [0, 1] as latents (n, semantic + pixel dims)."""
-        x = x if self.clean is None else self.clean(x)
-        features = self.trunk(x - 0.5)
-        pixel: Tensor = self.project(x) + self.pixel(features.flatten(1)).float()
+        centred = x - 0.5
+        change = None if self.clean is None else self.clean(centred)
+        features = self.trunk(centred if change is None else centred + change)
+        pixel: Tensor = self.project(x, change) + self.pixel(features.flatten(1)).float()
         if self.semantic is None:
             return pixel
         return torch.cat([self.semantic(features.mean(dim=(2, 3))).float(), pixel], dim=1)
 
-    def project(self, x: Tensor) -> Tensor:
-        """The linear skip alone, always in fp32: images (n, 3, h, w) to scaled principal components (n, pixel dims)."""
-        thumbnail = F.avg_pool2d(x, self.factor) if self.factor > 1 else x
+    def project(self, x: Tensor, change: Tensor | None = None) -> Tensor:
+        """The linear skip, always in fp32: images (n, channels, h, w) to scaled principal components (n, pixel dims).
+
+        What `clean` adds comes after the mean is off: the sum of image and change would lose digits in fp16.
+        """
         with torch.autocast(x.device.type, enabled=False):
-            projected: Tensor = self.linear((thumbnail - self.mean).flatten(1))
+            centred = self._thumbnail(x) - self.mean
+            if change is not None:
+                centred = centred + self._thumbnail(change)
+            projected: Tensor = self.linear(centred.flatten(1))
         return projected
+
+    def _thumbnail(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.factor) if self.factor > 1 else x
 
 
 class Decoder(nn.Module):
@@ -237,7 +246,7 @@ class Decoder(nn.Module):
             x = stage(x, semantic)
         detail = F.pixel_shuffle(self.paint(x), self.patch)
         painted = self.unproject(latent[:, self.semantic_dims :]) + detail.float()
-        return painted if self.refine is None else self.refine(painted)
+        return painted if self.refine is None else painted + self.refine(painted - 0.5)
 
     def unproject(self, pixel: Tensor) -> Tensor:
         """The linear path alone, always in fp32: scaled principal components to images (n, 3, h, w)."""
@@ -339,11 +348,3 @@ class PrincipalAutoencoder(Autoencoder):
         self.deviation.copy_(deviations / scale)
         self.antisymmetric.copy_(torch.as_tensor(components.antisymmetric))
         self.centre.copy_(torch.as_tensor(components.magnitudes) / scale * self.antisymmetric)
-
-
-def zeroed(layer: Layer) -> Layer:
-    """Give a layer zero weights: the branch that it ends adds nothing until it is trained."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
