@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from export.onnx_export import to_fp16, to_onnx
+from export.parity import expect_parity, measure_parity
 from train import pca
-from train.architectures.principal import Autoencoder, GlobalResponseNorm, thumbnail_factor
-from train.config import TrainConfig
+from train.architectures.principal import GlobalResponseNorm, Principal, PrincipalAutoencoder, thumbnail_factor
 from train.errors import SettingsError
 
 WIDTHS = (16, 16, 16)
@@ -26,9 +27,10 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def started(images: np.ndarray, *, mirror: bool, dims: int = 12, **settings: object) -> Autoencoder:
+def started(images: np.ndarray, *, mirror: bool, dims: int = 12, **settings: object) -> PrincipalAutoencoder:
     components = pca.principal_components(images, np.arange(len(images)), dims, mirror=mirror)
-    network = Autoencoder(images.shape[1], WIDTHS, pixel_dims=dims, **settings)
+    whole = dims + int(settings.get("semantic_dims", 0))
+    network = Principal(dims=whole, widths=WIDTHS, **settings).build(images.shape[1], 3)
     network.start_from(components)
     return network.eval()
 
@@ -100,7 +102,7 @@ def test_a_large_image_takes_the_linear_way_as_a_thumbnail(images):
     factor = thumbnail_factor(128)
     assert factor == 2
     components = pca.principal_components(large, np.arange(len(large)), 8, mirror=False, factor=factor)
-    network = Autoencoder(128, WIDTHS, pixel_dims=8).eval()
+    network = Principal(dims=8, widths=WIDTHS).build(128, 3).eval()
     network.start_from(components)
     painted = network.decode(network.encode(as_tensor(large)))
     assert painted.shape == (len(large), 3, 128, 128)
@@ -116,6 +118,83 @@ def test_the_norm_starts_as_the_identity():
 @pytest.mark.parametrize("size", [33, 40, 0, 8, 1000])
 def test_a_size_that_cannot_be_halved_four_times_is_refused_with_the_nearest_ones(size):
     with pytest.raises(SettingsError, match="use a multiple of 16") as caught:
-        TrainConfig(image_size=size)
+        Principal().check(size, 3)
     if size == 33:
         assert "32 or 48" in str(caught.value)
+
+
+@torch.no_grad()
+def test_branches_near_full_resolution_add_nothing_until_they_are_trained(images):
+    components = pca.principal_components(images, np.arange(len(images)), 12, mirror=True)
+    network = started(images, mirror=True, clean=16, refine=16, blocks=1, patch=2)
+    x = as_tensor(images)
+    error = float((network.decode(network.encode(x)) - x).square().mean())
+    assert error == pytest.approx(pca.reconstruction_error(components, images, np.arange(len(images))), rel=1e-4)
+
+
+@torch.no_grad()
+def test_a_linear_path_that_expects_noise_starts_as_the_wiener_filter(images):
+    rows = np.arange(len(images))
+    components = pca.principal_components(images, rows, 12, mirror=True)
+    x = as_tensor(images)
+    noisy = x + 2.0 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+    def error(noise: float) -> float:
+        network = started(images, mirror=True, noise=noise)
+        return float((network.decode(network.encode(noisy)) - x).square().mean())
+
+    wiener = pca.reconstruction_error(components, images, rows, sigma=2.0)
+    assert error(2.0) == pytest.approx(wiener, rel=0.05)  # the noise is drawn anew
+    assert error(2.0) < error(0.0)
+
+
+@torch.no_grad()
+def test_what_is_cleaned_reaches_both_ways_into_the_code(images):
+    network = started(images, mirror=True, clean=16, blocks=1)
+    x = as_tensor(images)
+    before = network.encode(x)
+    network.encoder.clean.last.bias.fill_(0.1)
+    assert torch.allclose(
+        network.encode(x), network.encoder.linear((x + 0.1 - network.encoder.mean).flatten(1)), atol=1e-4
+    )
+    assert not torch.allclose(network.encode(x), before, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "settings"),
+    [
+        (32, 3, {"clean": 16, "refine": 16, "blocks": 1}),
+        (28, 1, {"patch": 2, "widths": (16, 16)}),
+        (32, 3, {"patch": 1, "widths": (16, 16, 16), "refine": 16, "blocks": 2}),
+    ],
+)
+def test_every_kind_of_branch_gives_the_same_as_onnx(images, size, channels, settings):
+    pictures = np.ascontiguousarray(images[:, :size, :size])
+    components = pca.principal_components(pictures, np.arange(len(pictures)), 12, mirror=False, channels=channels)
+    network = Principal(**{"dims": 12, "widths": WIDTHS, **settings}).build(size, channels).eval()
+    network.start_from(components)
+    with torch.no_grad():
+        for parameter in network.parameters():  # as if trained: the branches say something
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.01)
+    encoder, decoder = to_onnx(network)
+    expect_parity("fp32", measure_parity(network, *(m.SerializeToString() for m in (encoder, decoder)), pictures))
+    halves = [to_fp16(model).SerializeToString() for model in (encoder, decoder)]
+    expect_parity("fp16", measure_parity(network, *halves, pictures))
+
+
+def test_the_size_step_follows_the_patch_and_the_number_of_widths():
+    Principal(patch=2, widths=(16, 32)).check(28, 1)
+    Principal(patch=1, widths=(16, 32, 64)).check(20, 3)
+    with pytest.raises(SettingsError, match="multiple of 32 from 32 to 512, for example 32 or 64"):
+        Principal(patch=8).check(48, 3)
+    with pytest.raises(SettingsError, match="multiple of 2 from 16"):
+        Principal(patch=1, widths=(16,), refine=16).check(19, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"patch": 3}, "patch is 3: use one of 1, 2, 4, 8"), ({"widths": ()}, "widths"), ({"noise": -1.0}, "noise")],
+)
+def test_settings_that_no_network_can_have_are_refused(settings, named):
+    with pytest.raises(SettingsError, match=named):
+        Principal(**settings)
