@@ -221,11 +221,13 @@ def code_pictures(latents: Floats, shape: Sequence[int], mean: Floats, deviation
 
 
 def _flat_tiles(shares: Floats) -> NDArray[np.float64]:
-    """(n, dims) as (n, side, side), row by row; NaN where nothing is left to show."""
-    side = math.ceil(math.sqrt(shares.shape[1]))
-    tiles = np.full((len(shares), side * side), np.nan)
-    tiles[:, : shares.shape[1]] = shares
-    return tiles.reshape(-1, side, side)
+    """(n, dims) as (n, rows, columns), row by row; NaN where nothing is left to show."""
+    dims = shares.shape[1]
+    columns = math.ceil(math.sqrt(dims))
+    rows = math.ceil(dims / columns)
+    tiles = np.full((len(shares), rows * columns), np.nan)
+    tiles[:, :dims] = shares
+    return tiles.reshape(-1, rows, columns)
 
 
 def _spatial_tiles(shares: Floats, shape: Sequence[int], deviation: Floats) -> tuple[NDArray[np.float64], str]:
