@@ -10,7 +10,7 @@ import click
 
 from index_data.config import MAX_BAD, MAX_BATCH, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
-from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
+from train.errors import DamagedError, ImageError, NothingFoundError
 from train.interruption import stop_request
 from train.printable import printable
 
@@ -262,20 +262,11 @@ def _existing(line: CommandLine, gallery: str) -> "Gallery":
 def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> "Bundle":
     """The model that was asked for, else the gallery's, else the only one of the workspace."""
     from export.bundle import Bundle
+    from export.choice import choose_model
 
-    if model is not None:
-        return Bundle.open(line.workspace.existing("models", model))
-    if gallery is not None:
+    if model is None and gallery is not None:
         return Bundle.open(gallery.bundle_folder)
-    names = line.workspace.names("models")
-    if len(names) == 1:
-        return Bundle.open(line.workspace.existing("models", names[0]))
-    if names:
-        raise SettingsError(f"there are the models {', '.join(names)}: say which one with --model.")
-    raise NothingFoundError(
-        f"there is no model in {line.workspace.home}: train and export one first, or name its folder with --model. "
-        "`lookalike up FOLDER` does all of it."
-    )
+    return choose_model(line.workspace, model)
 
 
 def _show_plan(line: CommandLine, plan: "Plan") -> None:

@@ -278,7 +278,7 @@ def _fit(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
 
 
 def _render(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
-    """The whole picture, re-encoded: nothing of the file but its pixels comes through."""
+    """The whole picture, re-encoded or as bare RGB: nothing of the file but its pixels comes through."""
     longest_side = min(request["longest_side"] or math.inf, MAX_SIDE[request["encode_as"]])
 
     def reduction(width: int, height: int) -> float:
@@ -317,8 +317,9 @@ def _shrink(image: "Image.Image", longest_side: int, box: tuple[float, float, fl
     return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
 
 
+RAW = "RGB"  # no format: three bytes a pixel, row by row
 CONTENT_TYPES = {"WEBP": "image/webp", "JPEG": "image/jpeg", "PNG": "image/png"}
-MAX_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "PNG": 65_500}
+MAX_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "PNG": 65_500, RAW: 65_500}
 # Measured on photos of 256 pixels: method 2 of WebP takes half the time of the default 4 for 2 % more bytes.
 _ENCODING: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 80, "method": 2},
@@ -328,6 +329,8 @@ _ENCODING: dict[str, dict[str, Any]] = {
 
 
 def _encode(image: "Image.Image", image_format: str) -> bytes:
+    if image_format == RAW:
+        return image.tobytes()
     image.info.clear()  # no metadata of the file
     buffer = io.BytesIO()
     image.save(buffer, image_format, **_ENCODING[image_format])

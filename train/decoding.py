@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from train.decode_worker import CONTENT_TYPES, frame, read_frame
+from train.decode_worker import CONTENT_TYPES, RAW, frame, read_frame
 from train.errors import PROBLEMS, ImageError, UserError
 from train.images import (
     BACKGROUND,
@@ -185,6 +185,24 @@ class DecodePool:
         content_type = CONTENT_TYPES[encode_as]
         answer = self._decode(request, data)
         return Rendered(answer.parts[0], answer.width, answer.height, content_type)
+
+    def pixels(self, data: bytes) -> Pixels:
+        """Decode a picture whole, upright and in sRGB, for what works at full resolution.
+
+        Args:
+            data: The whole file.
+
+        Returns:
+            (height, width, 3).
+
+        Raises:
+            ImageError: The file is refused; its code says why.
+            BusyError: Nothing became free within `limits.wait_seconds`.
+        """
+        answer = self._decode({"task": "render", "longest_side": None, "encode_as": RAW}, data)
+        if min(answer.width, answer.height) < 1 or len(answer.parts[0]) != answer.width * answer.height * 3:
+            raise ImageError("The decoder gave another number of pixels than it said.", code="decode_crashed")
+        return np.frombuffer(answer.parts[0], np.uint8).reshape(answer.height, answer.width, 3)
 
     def map(
         self, function: Callable[[T], R], items: Iterable[T], *, in_advance: int = IN_ADVANCE

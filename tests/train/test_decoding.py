@@ -335,6 +335,17 @@ def test_a_picture_is_rendered_upright_and_small(pool, encode_as, content_type):
     assert_quadrants(np.asarray(image.convert("RGB").resize((32, 32))))
 
 
+def test_a_picture_is_decoded_whole_and_upright_as_bare_pixels(pool):
+    drawn = draw_picture(3, 90, 41)
+    assert np.array_equal(pool.pixels(encoded(drawn)), np.asarray(drawn))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    turned = pool.pixels(encoded(drawn, exif=exif))
+    assert np.array_equal(turned, np.rot90(np.asarray(drawn), -1))
+    with pytest.raises(ImageError):
+        pool.pixels(b"no image")
+
+
 def test_a_picture_is_rendered_at_its_size_and_never_enlarged(pool):
     data = encoded(quadrants())
     assert pool.render(data).width == 96
