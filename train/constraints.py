@@ -20,6 +20,7 @@ from train.architectures import Autoencoder
 from train.errors import SettingsError
 
 ACTIVE = 1e-2  # variance of a dimension's mean above which it says something (Burda, Grosse, Salakhutdinov 2015)
+MEASURED_PROJECTIONS = 16  # for the figure of a contractive code that is trained by fewer
 IN_USE = 0.1  # of the largest activation: a unit above it is counted as on
 
 
@@ -91,7 +92,7 @@ class L1(Constraint):
 
     def figures(self, situation: Situation) -> dict[str, float]:
         """Mean absolute value, and how many dimensions are in use for an image."""
-        return {"code_l1": float(situation.latent.abs().mean()), "active_units": _in_use(situation.latent)}
+        return {"code_l1": float(situation.latent.detach().abs().mean()), "active_units": _in_use(situation.latent)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +120,11 @@ class KLSparsity(Constraint):
 
     def figures(self, situation: Situation) -> dict[str, float]:
         """Mean activation, and how many units are in use for an image."""
-        return {"mean_activation": float(situation.latent.mean()), "active_units": _in_use(situation.latent)}
+        return {"mean_activation": float(situation.latent.detach().mean()), "active_units": _in_use(situation.latent)}
 
 
 def _in_use(latent: Tensor) -> float:
-    magnitude = latent.abs()
+    magnitude = latent.detach().abs()
     return float((magnitude > IN_USE * magnitude.max().clamp_min(1e-12)).float().sum(1).mean())
 
 
@@ -151,7 +152,8 @@ class Contractive(Constraint):
 
     def figures(self, situation: Situation) -> dict[str, float]:
         """Frobenius norm of the Jacobian: root mean square over images."""
-        return {"jacobian_norm": math.sqrt(float(self._squared_norm(situation, self.projections or 16)))}
+        projections = MEASURED_PROJECTIONS if self.projections else 0
+        return {"jacobian_norm": math.sqrt(float(self._squared_norm(situation, projections).detach()))}
 
     def _squared_norm(self, situation: Situation, projections: int) -> Tensor:
         latent = situation.statistics[:, : situation.network.latent_dims]
@@ -196,9 +198,9 @@ class Variational(Constraint):
 
     def figures(self, situation: Situation) -> dict[str, float]:
         """KL in nats per image, and dimensions that say something."""
-        mean = situation.statistics[:, : situation.network.latent_dims]
+        mean = situation.statistics[:, : situation.network.latent_dims].detach()
         return {
-            "kl": float(self._divergence(situation.statistics).sum(1).mean()),
+            "kl": float(self._divergence(situation.statistics.detach()).sum(1).mean()),
             "active_units": float((mean.var(0) > ACTIVE).sum()),
         }
 
@@ -246,9 +248,9 @@ class Adversarial(Constraint):
         encoded, drawn = self._verdicts(situation)
         right = (encoded < 0).float().mean() + (drawn > 0).float().mean()
         return {
-            "discriminator_accuracy": float(right) / 2,
-            "code_mean": float(situation.latent.mean()),
-            "code_deviation": float(situation.latent.std(0).mean()),
+            "discriminator_accuracy": float(right.detach()) / 2,
+            "code_mean": float(situation.latent.detach().mean()),
+            "code_deviation": float(situation.latent.detach().std(0).mean()),
         }
 
     def _verdicts(self, situation: Situation) -> tuple[Tensor, Tensor]:

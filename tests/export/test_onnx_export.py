@@ -14,7 +14,7 @@ from export.command import export
 from export.onnx_export import export_run, to_fp16, to_onnx
 from export.parity import Parity, expect_parity, measure_parity
 from export.sessions import Decoder, Encoder
-from train.architectures.principal import Autoencoder
+from train.architectures.principal import Principal
 from train.command_line import exit_code
 from train.errors import IncompatibleError, NothingFoundError
 from train.progress import SILENT
@@ -87,7 +87,7 @@ def test_the_halved_graphs_are_half_as_large(exported):
 
 def test_a_semantic_half_is_carried_through_both_graphs(drawn_pixels, tmp_path):
     torch.manual_seed(0)
-    network = Autoencoder(32, (16, 32, 64), pixel_dims=24, semantic_dims=8, alpha=0.5).eval()
+    network = Principal(dims=32, widths=(16, 32, 64), semantic_dims=8, alpha=0.5).build(32, 3).eval()
     encoder, decoder = to_onnx(network)
     measured = measure_parity(network, encoder.SerializeToString(), decoder.SerializeToString(), drawn_pixels)
     expect_parity("fp32", measured)
