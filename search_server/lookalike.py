@@ -21,13 +21,43 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "up": Entry("search_server.up:up", "Make a folder of pictures searchable: train, export, index, serve."),
     },
     "The four stages": {
-        "train": Entry("train.command:train", "Train an autoencoder on a folder of images."),
+        "train": Entry("train.command:train", "Train an autoencoder on a folder of images, or by a recipe."),
         "export": Entry("export.command:export", "Export a run as a bundle of ONNX graphs."),
         "index": Entry("index_data.command:index", "Make galleries and keep them up to date."),
         "serve": Entry("search_server.command:serve", "Serve galleries as a web page and a REST API."),
     },
     "Ask": {
         "search": Entry("index_data.command:search", "Find the nearest neighbours of images in a gallery."),
+    },
+    "A model by itself": {
+        "reconstruct": Entry(
+            "export.uses.command:reconstruct", "Show what a model makes of pictures, with the error of each."
+        ),
+        "denoise": Entry(
+            "export.uses.command:denoise", "Clean pictures: noise, lettering, boxes, as the model was trained."
+        ),
+        "outliers": Entry(
+            "export.uses.command:outliers", "Find pictures that are unlike those that a model was trained on."
+        ),
+        "codes": Entry(
+            "export.uses.command:codes", "Store pictures as codes: how small they become, and what is lost."
+        ),
+        "decode": Entry("export.uses.command:decode", "Paint stored codes as pictures again."),
+        "sample": Entry("export.uses.command:sample", "Paint new pictures from codes drawn by chance."),
+        "morph": Entry("export.uses.command:morph", "Paint what lies between two pictures."),
+    },
+    "Look into it": {
+        "visualise": Entry(
+            "export.uses.study_command:visualise",
+            "Draw what a model's codes hold: codes, reconstructions, traversals, a map.",
+        ),
+        "probe": Entry(
+            "export.uses.study_command:probe", "Measure how well labels are found from codes, from pixels and from PCA."
+        ),
+        "finetune": Entry(
+            "train.finetune_command:finetune", "Teach labels to a trained encoder, beside the same net untrained."
+        ),
+        "datasets": Entry("train.datasets_command:datasets", "List and download the data sets of the recipes."),
     },
     "This machine": {
         "doctor": Entry("search_server.doctor:doctor", "Say what works on this machine."),
