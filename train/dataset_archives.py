@@ -5,6 +5,7 @@ Truncation, damage, links, odd names and bombs end in an error that names the ar
 
 import gzip
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from train.errors import DamagedError, ImageError, NothingFoundError
+from train.errors import DamagedError, NothingFoundError
 from train.images import FOLDER_LIMITS, expect_bytes, looks_like_image
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -22,7 +23,21 @@ MIN_UNPACKED = 1 << 30  # bytes that any archive may unpack to
 MAX_MEMBERS = 5_000_000
 _BLOCK = 512  # bytes
 
-_ERRORS = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, ValueError, OverflowError)
+# What `tarfile`, `zipfile`, `gzip` and NumPy's format reader raise on damaged files.
+_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,  # an encrypted or an unknown kind of zip
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,7 @@ class Member:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with an archive into a `DamagedError` that names it."""
+    """Turn whatever goes wrong with a file into a `DamagedError` that names it; the block must do no more than read."""
     try:
         yield
     except _ERRORS as error:
@@ -143,7 +158,7 @@ def _member(info: tarfile.TarInfo) -> Member:
         problem = f"This is {kind}, and only files are read from an archive."
     elif name.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or "\0" in name:
         problem = "Its name does not stay inside the archive."
-    return Member(name, info.size, problem, any(part.startswith(".") for part in parts))
+    return Member(name, info.size, problem, any(part.startswith(".") for part in parts if part != ".."))
 
 
 # --- Images in label folders ------------------------------------------------------------------------------------------
@@ -191,9 +206,7 @@ def image_data(member: Member, content: Content) -> bytes:
     """Read an image file.
 
     Raises:
-        ImageError: It is a link, has a name that leads outside, or too many bytes.
+        ImageError: It has no bytes, or too many.
     """
-    if member.problem:
-        raise ImageError(member.problem, code="not_a_file")
     expect_bytes(member.size, FOLDER_LIMITS)
     return content.read()

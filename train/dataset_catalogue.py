@@ -220,7 +220,7 @@ def known_set(name: str) -> KnownSet:
         SettingsError: There is none of that name; the message has the nearest ones.
     """
     if name not in KNOWN_SETS:
-        raise SettingsError(f"there is no data set {name!r}: {nearest(name, KNOWN_SETS)}.")
+        raise SettingsError(f"there is no data set {name!r}: {nearest(name, KNOWN_SETS)}")
     return KNOWN_SETS[name]
 
 
@@ -230,6 +230,6 @@ def nearest(text: str, valid: Iterable[str]) -> str:
     folded = {name.casefold(): name for name in names}
     near = [folded[match] for match in difflib.get_close_matches(text.casefold(), folded, n=3)]
     if near:
-        return f"did you mean {' or '.join(near)}?".removesuffix("?")
+        return f"did you mean {' or '.join(near)}?"
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return f"there are {', '.join(names[:12])}{more}"
+    return f"there are {', '.join(names[:12])}{more}."

@@ -33,13 +33,9 @@ class _Element(_Stand):
     pass
 
 
-def _reconstruct(*arguments: Any) -> _Array:
-    return _Array(*arguments)
-
-
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Element,
 }

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -273,13 +272,13 @@ class NpzReader(ArrayReader):
                 yield Batch(pixels, labels[start : start + len(pixels)], split)
 
     def _rows(self, key: str) -> Iterator[tuple[int, Pixels]]:
-        with self._opened() as archive, archive.open(f"{key}.npy") as file:
+        with self._opened() as archive, self._member(archive, key) as file:
             header = self._header(file, key)
             shape = header.shape[1:]
             step = _images_at_once(*shape[:2])
             for start in range(0, header.shape[0], step):
                 count = min(step, header.shape[0] - start)
-                with _damage(self.path):
+                with reading(self.path):
                     data = file.read(count * math.prod(shape))
                     if len(data) != count * math.prod(shape):
                         raise EOFError(f"{key} has fewer than {header.shape[0]:,} images")
@@ -288,10 +287,14 @@ class NpzReader(ArrayReader):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
-        with _damage(self.path):
+        with reading(self.path):
             archive = zipfile.ZipFile(self.path)
         with archive:
             yield archive
+
+    def _member(self, archive: zipfile.ZipFile, key: str) -> IO[bytes]:
+        with reading(self.path):
+            return archive.open(f"{key}.npy")
 
     def _find(self, keys: set[str]) -> list[tuple[str, str, str]]:
         """Arrays of images and labels, with the split."""
@@ -305,7 +308,7 @@ class NpzReader(ArrayReader):
         return [next((row for row in plain if row[1] in keys), plain[0])]
 
     def _header(self, file: IO[bytes], key: str) -> _Header:
-        with _damage(self.path):
+        with reading(self.path):
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, columns_first, dtype = read(file)
@@ -320,9 +323,7 @@ class NpzReader(ArrayReader):
 
     def _read_labels(self, archive: zipfile.ZipFile, key: str, y: str, keys: set[str]) -> NDArray[Any] | int:
         """Labels as stored; where there are none, how many images there are."""
-        with _damage(self.path):
-            file = archive.open(f"{key}.npy")
-        with file:
+        with self._member(archive, key) as file:
             header = self._header(file, key)
         count = self._expect_images(key, header)
         if y not in keys:
@@ -337,23 +338,26 @@ class NpzReader(ArrayReader):
         fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
         if header.dtype != np.uint8 or not fits or not all(1 <= side <= MAX_SIDE for side in shape[1:3]):
             raise SettingsError(f"{self.path}: {key} is {header.dtype} of shape {shape}. {_NPZ_HELP}.")
+        if shape[0] * np.dtype(np.int64).itemsize > MAX_LABELS_BYTES:
+            raise DamagedError(f"{self.path} is damaged ({key} claims {shape[0]:,} images): save or copy it again.")
         return int(shape[0])
 
     def _vector(self, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
-        with _damage(self.path):
-            file = archive.open(f"{key}.npy")
-        with file:
+        with self._member(archive, key) as file:
             header = self._header(file, key)
             if header.dtype.kind not in "iuU" or len(header.shape) not in (1, 2) or header.shape[1:] not in ((), (1,)):
                 raise SettingsError(f"{self.path}: {key} is {header.dtype} of shape {header.shape}. {_NPZ_HELP}.")
             size = math.prod(header.shape) * header.dtype.itemsize
-            with _damage(self.path):
+            with reading(self.path):
                 if size > MAX_LABELS_BYTES:
                     raise ValueError(f"{key} has {size:,} bytes")
                 data = file.read(size)
                 if len(data) != size:
                     raise EOFError(f"{key} breaks off")
-                return np.frombuffer(data, header.dtype).reshape(header.shape[0])
+                values = np.frombuffer(data, header.dtype).reshape(header.shape[0])
+                if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
+                    raise ValueError(f"{key} has the label {values.max()}")
+        return values if values.dtype.kind == "U" else values.astype(np.int64)
 
     def _numbered(
         self, stored: Mapping[str, NDArray[Any] | int], names: list[str] | None
@@ -372,7 +376,7 @@ class NpzReader(ArrayReader):
                     raise DamagedError(
                         f"{self.path}: a label is {values.max()}, but the classes are 0 to {len(names) - 1}."
                     )
-                numbered[split] = np.maximum(values.astype(np.int64), -1)
+                numbered[split] = np.maximum(values, -1)
             return tuple(names), numbered
         everything = np.unique(np.concatenate(list(vectors.values())))
         if everything.dtype.kind != "U":
@@ -381,27 +385,6 @@ class NpzReader(ArrayReader):
             places = np.searchsorted(everything, values).astype(np.int64)
             numbered[split] = places if values.dtype.kind == "U" else np.where(values < 0, -1, places)
         return tuple(str(value) for value in everything.tolist()), numbered
-
-
-@contextlib.contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turn what `zipfile`, `gzip` and NumPy's format readers raise on damaged files into one error."""
-    try:
-        yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,  # encrypted
-        OverflowError,
-        MemoryError,
-        SyntaxError,
-        OSError,
-    ) as error:
-        raise DamagedError(f"{path} is damaged ({error}): save, download or copy it again.") from error
 
 
 # --- MNIST's own format: idx ------------------------------------------------------------------------------------------
@@ -428,7 +411,7 @@ class IdxReader(ArrayReader):
             self.count += count
 
     def _shape(self, path: Path, magic: bytes) -> list[int]:
-        with _damage(path), gzip.open(path) as file:
+        with reading(path), gzip.open(path) as file:
             return self._read_shape(file, magic)
 
     def _read_shape(self, file: gzip.GzipFile, magic: bytes) -> list[int]:
@@ -441,7 +424,7 @@ class IdxReader(ArrayReader):
     def batches(self, query: Query) -> Iterator[Batch]:
         """Read images and labels side by side."""
         for images, labels, split in self._files:
-            with _damage(images), gzip.open(images) as pixel_file, gzip.open(labels) as label_file:
+            with reading(images), gzip.open(images) as pixel_file, gzip.open(labels) as label_file:
                 count, height, width = self._read_shape(pixel_file, self.IMAGES)
                 self._read_shape(label_file, self.LABELS)
                 step = _images_at_once(height, width)
@@ -535,7 +518,8 @@ class FolderReader(Reader):
         """
         self.path = path
         self._crop = crop
-        names = [member.name for member, _ in TarFile(path).members() if looks_usable(member)]
+        usable = (member for member, _ in TarFile(path).members() if looks_usable(member))
+        names = [member.name for member in usable if not member.problem]
         self._layout = Layout(names)
         self.classes = self._layout.classes
         self.count = len(names)
@@ -576,13 +560,15 @@ class FolderReader(Reader):
         for member, content in TarFile(self.path).members():
             if not looks_usable(member):
                 continue
-            picture = self._layout.picture(member.name)
-            if query.wanted is not None and numbers[picture.label] not in query.wanted:
+            if member.problem:
+                yield Picture(member.name, "", ""), ImageError(member.problem, code="not_a_file")
                 continue
-            try:
-                yield picture, image_data(member, content)
-            except ImageError as refusal:
-                yield picture, refusal
+            picture = self._layout.picture(member.name)
+            if query.wanted is None or numbers[picture.label] in query.wanted:
+                try:
+                    yield picture, image_data(member, content)
+                except ImageError as refusal:
+                    yield picture, refusal
 
     def _cropped(self, pixels: Pixels, size: int) -> Pixels:
         height, width = pixels.shape[:2]

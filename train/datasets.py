@@ -127,7 +127,7 @@ class Dataset:
             if not numbers:
                 raise SettingsError(f"the data set {self.name} has no labels, so it has no class {name!r}.")
             if name not in numbers:
-                raise SettingsError(f"the data set {self.name} has no class {name!r}: {nearest(name, numbers)}.")
+                raise SettingsError(f"the data set {self.name} has no class {name!r}: {nearest(name, numbers)}")
         return np.array([numbers[name] for name in classes], np.int64)
 
 
@@ -168,7 +168,7 @@ def find_dataset(text: str, folder: Path) -> Dataset:
         return _own_file(text, folder)
     if os.sep in text or Path(text).exists():
         raise SettingsError(f"{text} is no data set: give a name, FILE.npz or FILE.tar, or a folder of images.")
-    raise SettingsError(f"there is no data set {text!r}: {nearest(text, KNOWN_SETS)}.")
+    raise SettingsError(f"there is no data set {text!r}: {nearest(text, KNOWN_SETS)}")
 
 
 def _own_file(text: str, folder: Path) -> Dataset:
