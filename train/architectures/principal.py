@@ -50,7 +50,9 @@ class Principal(Architecture):
     clean: int = 0  # channels of a branch before the code that repairs the image, near full resolution; 0: none
     refine: int = 0  # channels of the same kind of branch behind the code, on the painted image; 0: none
     blocks: int = 4  # residual blocks of each of these two
-    noise: float = 0.0  # deviation of Gaussian noise on the input that the linear path expects, pixels in 0..1
+    # Deviation of Gaussian noise on the input that the linear path expects, pixels in 0..1. Leave it at 0 where `clean`
+    # takes the noise off: that network would have to undo the shrinkage.
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.dims <= self.semantic_dims:
