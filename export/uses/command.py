@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from export.uses.codes import CodeFile, Stored
     from export.uses.outliers import Outliers
     from export.uses.pictures import Model
+    from train.datasets import Dataset
     from train.decoding import DecodePool
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -155,9 +156,9 @@ def denoise(
 @click.command(
     cls=Command,
     examples="lookalike outliers ~/Pictures --model pictures -o outliers.html\n"
-    "lookalike outliers mnist --model zeros --normal 0 --threshold-quantile 0.95 --json",
+    "lookalike outliers mnist --model zeros --normal 0 --threshold-quantile 0.95",
 )
-@_folder
+@click.argument("source", metavar="FOLDER")
 @click.option(
     "-o",
     "--output",
@@ -174,15 +175,26 @@ def denoise(
     "--normal", multiple=True, metavar="LABEL", help="A first folder whose pictures are normal: AUROC. May be repeated."
 )
 @click.option("--top", type=click.IntRange(min=0), default=20, help="How many are listed.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test", "all"]),
+    default="test",
+    help="Of a data set that says which is which.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of data sets.  [default: datasets/ of the workspace]"
+)
 @_working_options
 @common_options
 def outliers(
     line: CommandLine,
-    folder: Path,
+    source: str,
     output: Path | None,
     threshold_quantile: float,
     normal: tuple[str, ...],
     top: int,
+    split: str,
+    data: Path | None,
     model: str | None,
     force: bool,
     provider: str,
@@ -191,15 +203,18 @@ def outliers(
     max_bad: float,
 ) -> None:
     """Find pictures that are unlike those that a model was trained on."""
-    from export.uses.outliers import find_outliers
+    from export.uses.outliers import DatasetSource, FolderSource, find_outliers
     from export.uses.pictures import pictures_of
 
-    _expect_folder(folder)
+    dataset = None
+    if not Path(source).is_dir():
+        dataset = _dataset(source, data or line.workspace.home / "datasets")
     with _at_work(line, model, provider, threads, workers) as (opened, pool, stop):
         found = find_outliers(
             opened,
-            pool,
-            pictures_of([folder]),
+            FolderSource(pictures_of([Path(source)]), pool)
+            if dataset is None
+            else DatasetSource(dataset, None if split == "all" else split),
             quantile=threshold_quantile,
             normal=normal,
             output=output,
@@ -210,6 +225,15 @@ def outliers(
     if found.scored:
         _show_outliers(line, found, output, top)
     found.tally.judge(max_bad)
+
+
+def _dataset(source: str, folder: Path) -> "Dataset":
+    from train.datasets import find_dataset
+
+    # What looks like a path is one: "no such data set" would be a riddle.
+    if os.sep in source and not Path(source).is_file():
+        raise NothingFoundError(f"there is no folder {source}: give the folder of your pictures, or name a data set.")
+    return find_dataset(source, folder)
 
 
 def _show_outliers(line: CommandLine, found: "Outliers", output: Path | None, top: int) -> None:

@@ -14,12 +14,12 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from export.bundle import Bundle
+from export.bundle import Bundle, Floats
 from export.uses.pictures import (
     Model,
     Picture,
@@ -27,6 +27,7 @@ from export.uses.pictures import (
     encode_picture,
     expect_free,
     format_of,
+    no_code,
     psnr,
     see,
     write_picture,
@@ -35,7 +36,11 @@ from train.decoding import DecodePool
 from train.errors import SettingsError
 from train.images import THUMBNAIL_SIDE, Pixels
 from train.interruption import StopRequest
+from train.printable import printable
 from train.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from train.datasets import Dataset, Samples
 
 QUANTILE = 0.99
 TOP = 20  # pictures that are listed
@@ -49,8 +54,101 @@ Scores = NDArray[np.float64]
 class Scored:
     """One picture and how badly it was painted."""
 
-    picture: Picture
+    name: str  # path below the folder, or what the data set calls it
+    label: str  # the first folder on that path, or the data set's; empty where there is none
     mse: float  # values from 0 to 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures that a source gave, row for row."""
+
+    names: list[str]
+    labels: list[str]
+    pixels: Pixels  # (n, size, size, 3)
+    latents: Floats  # (n, latent_dims), all finite
+    thumbnails: list[bytes | None]
+
+
+class Source(Protocol):
+    """Where pictures come from."""
+
+    labels: list[str]  # sorted
+    originals: Sequence[Picture]  # files that are read
+
+    def batches(
+        self, model: Model, tally: Tally, *, thumbnails: bool, reporter: Reporter, stop: StopRequest | None
+    ) -> Iterator[Batch]:
+        """Encode all of them, some at a time."""
+        ...
+
+
+class FolderSource:
+    """Pictures of a folder."""
+
+    def __init__(self, pictures: Sequence[Picture], pool: DecodePool) -> None:
+        self.originals = pictures
+        self.labels = sorted({picture.label for picture in pictures} - {""})
+        self._pool = pool
+
+    def batches(
+        self, model: Model, tally: Tally, *, thumbnails: bool, reporter: Reporter, stop: StopRequest | None
+    ) -> Iterator[Batch]:
+        """Encode all of them, some at a time."""
+        side = THUMBNAIL_SIDE if thumbnails else None
+        for seen in see(
+            model, self._pool, self.originals, tally, name="Scoring", thumbnail=side, reporter=reporter, stop=stop
+        ):
+            yield Batch(
+                [picture.name for picture in seen.pictures],
+                [picture.label for picture in seen.pictures],
+                seen.pixels,
+                seen.latents,
+                [decoded.thumbnail for decoded in seen.decoded],
+            )
+
+
+class DatasetSource:
+    """Images of a data set: those to test by, where it says which these are."""
+
+    originals: Sequence[Picture] = ()
+
+    def __init__(self, dataset: "Dataset", split: str | None = None) -> None:
+        self.labels = sorted(dataset.classes)
+        self._dataset = dataset
+        self._split = split
+
+    def batches(
+        self, model: Model, tally: Tally, *, thumbnails: bool, reporter: Reporter, stop: StopRequest | None
+    ) -> Iterator[Batch]:
+        """Encode all of them, some at a time; thumbnails are made of what the model sees."""
+        del thumbnails
+        with reporter.task("Scoring", total=self._dataset.count, unit="images") as task:
+            for samples in self._dataset.samples(model.bundle.preprocessing):
+                if not self._split or samples.split in ("", self._split):
+                    for start in range(0, len(samples.names), model.batch):
+                        if stop is not None:
+                            stop.raise_if_set("Nothing was written.")
+                        yield self._encoded(model, samples, slice(start, start + model.batch), tally)
+                task.advance(len(samples.names))
+
+    def _encoded(self, model: Model, samples: "Samples", rows: slice, tally: Tally) -> Batch:
+        pixels = samples.pixels[rows]
+        latents = model.encode(pixels)
+        finite = np.asarray(np.isfinite(latents).all(axis=1), np.bool_)
+        tally.good += int(finite.sum())
+        if not finite.all():
+            tally.rejected[no_code().problem.code] += int((~finite).sum())
+        classes = (*self._dataset.classes, "")  # of -1, which says that there is no label
+        kept = np.flatnonzero(finite).tolist()
+        names, labels = samples.names[rows], samples.labels[rows].tolist()
+        return Batch(
+            [printable(names[row]) for row in kept],
+            [classes[labels[row]] for row in kept],
+            pixels[kept],
+            latents[kept],
+            [None] * len(kept),
+        )
 
 
 @dataclass
@@ -99,8 +197,7 @@ def threshold_of(bundle: Bundle, quantile: float) -> float:
 
 def find_outliers(
     model: Model,
-    pool: DecodePool,
-    pictures: Sequence[Picture],
+    source: Source,
     *,
     quantile: float = QUANTILE,
     normal: Collection[str] = (),
@@ -113,8 +210,7 @@ def find_outliers(
 
     Args:
         model: Encoder and decoder.
-        pool: Decodes.
-        pictures: What is read.
+        source: Gives the pictures.
         quantile: Of the errors of held-out training pictures; what lies above is unusual.
         normal: Labels of what the model should know; all others are held to be outliers, and AUROC is measured.
         output: A .csv or .jsonl with all pictures, or a page (.html) that shows the worst ones.
@@ -126,23 +222,20 @@ def find_outliers(
         SettingsError: The model knows no threshold, the labels are not there, or the output may not be written.
     """
     result = Outliers(threshold_of(model.bundle, quantile), quantile, int(model.bundle.facts.errors.get("images", 0)))
-    _expect_labels(pictures, normal)
+    _expect_labels(source.labels, normal)
     kind = ""
     if output is not None:
         kind = format_of(output, LIST_FORMATS)
-        expect_free([output], force=force, originals=pictures)
+        expect_free([output], force=force, originals=source.originals)
     gallery = _Worst(SHOWN if kind == ".html" else 0)
-    thumbnail = THUMBNAIL_SIDE if kind == ".html" else None
-    for seen in see(
-        model, pool, pictures, result.tally, name="Scoring", thumbnail=thumbnail, reporter=reporter, stop=stop
-    ):
-        painted = model.decode(seen.latents)
-        errors = model.errors(seen.pixels, painted).tolist()
-        for picture, decoded, rebuilt, error in zip(seen.pictures, seen.decoded, painted, errors, strict=True):
-            scored = Scored(picture, error)
+    for batch in source.batches(model, result.tally, thumbnails=kind == ".html", reporter=reporter, stop=stop):
+        painted = model.decode(batch.latents)
+        errors = model.errors(batch.pixels, painted).tolist()
+        for row, error in enumerate(errors):
+            scored = Scored(batch.names[row], batch.labels[row], error)
             result.scored.append(scored)
-            gallery.offer(scored, decoded.thumbnail, rebuilt)
-    result.scored.sort(key=lambda each: (-each.mse, each.picture))
+            gallery.offer(scored, batch.thumbnails[row], batch.pixels[row], painted[row])
+    result.scored.sort(key=lambda each: (-each.mse, each.name))
     if normal and result.scored:
         result.judged = judge_scores(result.scored, normal)
     if output is not None and result.scored:
@@ -164,12 +257,13 @@ class _Worst:
         self._heap: list[tuple[float, int, Scored, bytes, bytes]] = []
         self._count = itertools.count()  # equal scores: the earlier one stays, and no pictures are compared
 
-    def offer(self, scored: Scored, thumbnail: bytes | None, painted: Pixels) -> None:
-        if thumbnail is None or not self._most:
+    def offer(self, scored: Scored, thumbnail: bytes | None, original: Pixels, painted: Pixels) -> None:
+        if not self._most:
             return
         if len(self._heap) == self._most and scored.mse <= self._heap[0][0]:
             return
-        entry = (scored.mse, -next(self._count), scored, thumbnail, encode_picture(painted, "webp"))
+        shown = thumbnail or encode_picture(original, "webp")
+        entry = (scored.mse, -next(self._count), scored, shown, encode_picture(painted, "webp"))
         if len(self._heap) < self._most:
             heapq.heappush(self._heap, entry)
         else:
@@ -182,14 +276,13 @@ class _Worst:
 # --- Judging ------------------------------------------------------------------------------------------------------
 
 
-def _expect_labels(pictures: Sequence[Picture], normal: Collection[str]) -> None:
-    labels = sorted({picture.label for picture in pictures} - {""})
+def _expect_labels(labels: Sequence[str], normal: Collection[str]) -> None:
     for name in normal:
         if name not in labels:
             shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
             raise SettingsError(
-                f"there is no label {name!r}: a label is the first folder on the way to a picture, and here are "
-                f"{shown or 'none'}."
+                f"there is no label {name!r}: a label is the first folder on a picture's path, or a data set's, and here "
+                f"are {shown or 'none'}."
             )
     if normal and not set(labels) - set(normal):
         raise SettingsError("every label is said to be normal: name with --normal only those that the model knows.")
@@ -200,8 +293,8 @@ def judge_scores(scored: Sequence[Scored], normal: Collection[str]) -> dict[str,
 
     Pictures without a label are left out. Empty where only one kind is there.
     """
-    labelled = [each for each in scored if each.picture.label]
-    unusual = np.array([each.picture.label not in normal for each in labelled], bool)
+    labelled = [each for each in scored if each.label]
+    unusual = np.array([each.label not in normal for each in labelled], bool)
     if not unusual.any() or unusual.all():
         return {}
     scores = np.array([each.mse for each in labelled])
@@ -254,8 +347,8 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
 
 def _row(result: Outliers, scored: Scored) -> dict[str, Any]:
     return {
-        "file": scored.picture.name,
-        "label": scored.picture.label,
+        "file": scored.name,
+        "label": scored.label,
         "mse": float(f"{scored.mse:.6g}"),
         "psnr": round(psnr(scored.mse), 2),
         "outlier": scored.mse > result.threshold,
@@ -296,7 +389,7 @@ li.above { border-left: .3rem solid var(--mark) }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem }
 figure { margin: 0; min-width: 0 }
 img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: .25rem;
-  background: var(--line) }
+  background: var(--line); outline: 1px solid var(--line) }
 img.painted { image-rendering: pixelated }
 figcaption, .score { font-size: .8rem; color: var(--soft) }
 .name { overflow-wrap: anywhere; font-size: .9rem; margin-top: .5rem }
@@ -339,19 +432,18 @@ def page(result: Outliers, worst: Sequence[tuple[Scored, bytes, bytes]], bundle:
 
 
 def _item(result: Outliers, number: int, scored: Scored, thumbnail: bytes, painted: bytes) -> str:
-    name = html.escape(scored.picture.name)
+    name = html.escape(scored.name)
     above = scored.mse > result.threshold
-    said = "above the threshold" if above else "below the threshold"
-    times = f", {scored.mse / result.threshold:.1f} times" if result.threshold > 0 else ""
+    times = f"{scored.mse / result.threshold:.1f} times" if result.threshold > 0 else "above" if above else "at"
     return f"""\
 <li{' class="above"' if above else ""}>
 <div class="pair">
 <figure><img src="{_data_uri(thumbnail)}" alt="{name}" loading="lazy"><figcaption>original</figcaption></figure>
 <figure><img class="painted" src="{_data_uri(painted)}" alt="What the model makes of {name}" loading="lazy">\
-<figcaption>what the model makes of it</figcaption></figure>
+<figcaption>reconstruction</figcaption></figure>
 </div>
 <div class="name">{number}. {name}</div>
-<div class="score"><strong>{scored.mse:.5f}</strong> ({said}{times})</div>
+<div class="score"><strong>{scored.mse:.5f}</strong> {times} the threshold</div>
 </li>"""
 
 

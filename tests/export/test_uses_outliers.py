@@ -159,3 +159,17 @@ def test_damaged_pictures_are_counted_and_the_rest_is_scored(model, tmp_path):
     assert ended.record["rejected"] == {"corrupt": 1}
     missing = use("outliers", tmp_path / "gone", "--model", model.folder)
     assert (missing.returncode, "there is no folder" in missing.stderr) == (4, True)
+
+
+def test_a_data_set_brings_its_own_labels(model, tmp_path):
+    random = np.random.default_rng(1)
+    flat = np.repeat(random.integers(0, 256, (9, 1, 1, 3), np.uint8), 32, axis=1).repeat(32, axis=2)
+    noise = random.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    labels = np.array([0] * 9 + [1] * 4)
+    np.savez(tmp_path / "own.npz", images=np.concatenate([flat, noise]), labels=labels)
+    page = tmp_path / "page.html"
+    ended = use("outliers", tmp_path / "own.npz", "--model", model.folder, "--normal", "0", "-o", page, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.record["above"], ended.record["pictures"], ended.record["auroc"]) == (4, 13, 1)
+    assert {row["label"] for row in ended.record["top"][:4]} == {"1"}
+    assert page.read_text().count("<li") == 13
