@@ -84,6 +84,16 @@ def _idx_downloads(folder: str, addresses: tuple[str, ...], digests: tuple[str, 
     )
 
 
+_LFW_TERMS = "research only; press photos of real people"
+_LFW_PAGE = "http://vis-www.cs.umass.edu/lfw/"
+_LFW = Download(
+    file="lfw.tgz",
+    urls=("https://ndownloader.figshare.com/files/5976018", "http://vis-www.cs.umass.edu/lfw/lfw.tgz"),
+    digest="055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
+    algorithm="sha256",
+    size=180_566_744,
+)
+
 # Source of the digests: CIFAR-10 md5 at https://www.cs.toronto.edu/~kriz/cifar.html; (Fashion-)MNIST md5 in
 # torchvision/datasets/mnist.py; LFW sha256 in sklearn/datasets/_lfw.py.
 KNOWN_SETS: dict[str, KnownSet] = {
@@ -164,21 +174,19 @@ KNOWN_SETS: dict[str, KnownSet] = {
             name="lfw32",
             what="Labeled Faces in the Wild: 13,233 faces, cut out and scaled to 32x32",
             labels="5,749 people",
-            terms="research only; press photos of real people",
-            page="http://vis-www.cs.umass.edu/lfw/",
-            forms=(Form(kind="sheets", files=("lfw32_webp.tar",)), Form(kind="faces", files=("lfw.tgz",))),
-            downloads=(
-                Download(
-                    file="lfw.tgz",
-                    urls=(
-                        "https://ndownloader.figshare.com/files/5976018",
-                        "http://vis-www.cs.umass.edu/lfw/lfw.tgz",
-                    ),
-                    digest="055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
-                    algorithm="sha256",
-                    size=180_566_744,
-                ),
-            ),
+            terms=_LFW_TERMS,
+            page=_LFW_PAGE,
+            forms=(Form(kind="sheets", files=("lfw32_webp.tar",)), Form(kind="faces", files=(_LFW.file,))),
+            downloads=(_LFW,),
+        ),
+        KnownSet(
+            name="lfw",
+            what="Labeled Faces in the Wild: 13,233 photos of faces, 250x250",
+            labels="5,749 people",
+            terms=_LFW_TERMS,
+            page=_LFW_PAGE,
+            forms=(Form(kind="folders", files=(_LFW.file,)),),
+            downloads=(_LFW,),
         ),
         KnownSet(
             name="corel1k",
@@ -201,16 +209,6 @@ KNOWN_SETS: dict[str, KnownSet] = {
         ),
     )
 }
-_LFW = KNOWN_SETS["lfw32"]
-KNOWN_SETS["lfw"] = KnownSet(
-    name="lfw",
-    what="Labeled Faces in the Wild: 13,233 photos of faces, 250x250",
-    labels=_LFW.labels,
-    terms=_LFW.terms,
-    page=_LFW.page,
-    forms=(Form(kind="folders", files=("lfw.tgz",)),),
-    downloads=_LFW.downloads,
-)
 
 
 def known_set(name: str) -> KnownSet:

@@ -54,7 +54,12 @@ def _record(known: KnownSet, folder: Path) -> dict[str, Any]:
 
 def _paragraph(known: KnownSet, folder: Path) -> str:
     form = known.present(folder)
-    place = f"here: {', '.join(form.files)}" if form else f"not here: {known.how_to_get(folder)}"
+    if form:
+        place = f"here: {', '.join(form.files)}"
+    elif known.downloads:
+        place = f"not here: `lookalike datasets get {known.name}`, or by hand from {known.page}"
+    else:
+        place = f"not here: {known.how_to_get(folder)}"
     return f"{known.name}\n  {known.what}\n  labels: {known.labels}; terms: {known.terms}\n  {place}"
 
 
