@@ -76,7 +76,7 @@ def reconstruct(
         found = work(
             opened,
             pool,
-            pictures_of(pictures),
+            pictures_of(pictures, output=Path(output)),
             Path(output),
             folder=is_folder(output),
             force=force,
@@ -141,7 +141,7 @@ def denoise(
     bundle = choose_model(line.workspace, model)
     if not settings["anyway"]:
         expect_trained_for_it(bundle)
-    found = pictures_of(pictures)
+    found = pictures_of(pictures, output=output)
     with _at_work(line, model, provider, threads, workers) as (opened, pool, stop):
         done = work(opened, pool, found, output, reporter=line.reporter, stop=stop, **settings)
     skipped = f" {done.skipped:,} were there already." if done.skipped else ""

@@ -281,8 +281,8 @@ def _expect_labels(labels: Sequence[str], normal: Collection[str]) -> None:
         if name not in labels:
             shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
             raise SettingsError(
-                f"there is no label {name!r}: a label is the first folder on a picture's path, or a data set's, and here "
-                f"are {shown or 'none'}."
+                f"there is no label {name!r}: a label is a picture's first folder, or what its data set says; here are "
+                f"{shown or 'none'}."
             )
     if normal and not set(labels) - set(normal):
         raise SettingsError("every label is said to be normal: name with --normal only those that the model knows.")

@@ -90,10 +90,14 @@ class Picture:
         return read_file(self.root, self.path, FOLDER_LIMITS).data
 
 
-def pictures_of(places: Sequence[Path]) -> list[Picture]:
+def pictures_of(places: Sequence[Path], *, output: Path | None = None) -> list[Picture]:
     """The pictures that were named, one by one or as folders, in the order of their names within a folder.
 
     What is not meant to be an image is passed over in a folder; a file that was named is always tried.
+
+    Args:
+        places: Files and folders.
+        output: A folder of results: where it lies below a folder of originals, what an earlier run wrote there is none.
 
     Raises:
         NothingFoundError: A folder holds no images.
@@ -101,15 +105,24 @@ def pictures_of(places: Sequence[Path]) -> list[Picture]:
     found: dict[Picture, None] = {}  # each once, in order
     for place in places:
         if place.is_dir():
-            found |= dict.fromkeys(_in_folder(place))
+            found |= dict.fromkeys(_in_folder(place, _way_to(output, place)))
         else:
             found[Picture(place.parent, os.fsencode(place.name), named=True)] = None
     return list(found)
 
 
-def _in_folder(folder: Path) -> list[Picture]:
+def _way_to(output: Path | None, folder: Path) -> bytes | None:
+    """The way from a folder to the output below it, with a slash at its end; None where it is not below it."""
+    if output is None or output.resolve() == folder.resolve() or not output.resolve().is_relative_to(folder.resolve()):
+        return None
+    return os.fsencode(output.resolve().relative_to(folder.resolve())) + b"/"
+
+
+def _in_folder(folder: Path, without: bytes | None) -> list[Picture]:
     pictures = []
     for found in find_files(folder):
+        if without is not None and found.path.startswith(without):
+            continue
         if isinstance(found, FoundFile):
             # A file without an extension may be one: that is seen when it is read.
             if looks_like_image(found.path, b"") or b"." not in found.path.rpartition(b"/")[2]:

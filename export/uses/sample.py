@@ -33,16 +33,14 @@ class Samples:
     files: list[Path] = field(default_factory=list)
 
 
-def draw_latents(bundle: Bundle, count: int, seed: int) -> Floats:
-    """Codes by chance, (count, latent_dims): from the prior that the model was trained to, else as its own codes lie.
+def spread_of(bundle: Bundle) -> tuple[Floats, Floats]:
+    """Mean and deviation to draw codes by, (latent_dims,) each: the prior's, else those of the model's own codes.
 
     Raises:
         SettingsError: The model was not trained to a prior, and does not say how its codes lie.
     """
-    random = np.random.default_rng(seed)
-    drawn = random.standard_normal((count, bundle.latent_dims)).astype(np.float32)
     if trained_to_sample(bundle):
-        return drawn
+        return np.zeros(bundle.latent_dims, np.float32), np.ones(bundle.latent_dims, np.float32)
     try:
         mean = np.asarray(bundle.facts.latent.get("mean", ()), np.float32)
         deviation = np.asarray(bundle.facts.latent.get("deviation", ()), np.float32)
@@ -55,7 +53,12 @@ def draw_latents(bundle: Bundle, count: int, seed: int) -> Floats:
         )
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
         raise SettingsError(f"the codes of the model {bundle.folder} are not finite: train it again.")
-    return mean + deviation * drawn
+    return mean, deviation
+
+
+def draw_latents(random: np.random.Generator, count: int, mean: Floats, deviation: Floats) -> Floats:
+    """Codes by chance, (count, latent_dims), each number on its own."""
+    return mean + deviation * random.standard_normal((count, len(mean))).astype(np.float32)
 
 
 def trained_to_sample(bundle: Bundle) -> bool:
@@ -95,7 +98,8 @@ def sample(
     digits = max(3, len(str(count - 1)))
     targets = [output / f"sample-{number:0{digits}}.png" for number in range(count)] if folder else [output]
     expect_free(targets, force=force)
-    latents = draw_latents(model.bundle, count, seed)
+    mean, deviation = spread_of(model.bundle)
+    random = np.random.default_rng(seed)
     result = Samples(trained_to_sample(model.bundle))
     if not result.trained_for_it:
         reporter.say(
@@ -107,7 +111,7 @@ def sample(
         for numbers in in_batches(range(count), model.batch):
             if stop is not None:
                 stop.raise_if_set(f"{len(result.files):,} pictures are written.")
-            painted = model.decode(latents[numbers])
+            painted = model.decode(draw_latents(random, len(numbers), mean, deviation))
             if folder:
                 for number, pixels in zip(numbers, painted, strict=True):
                     write_picture(targets[number], encode_picture(pixels, "png"))

@@ -13,7 +13,7 @@ import export.uses.command as commands
 from export.sessions import Encoder
 from export.uses import pictures as uses
 from export.uses.pictures import Model, cell_of, greys, names_below, pictures_of, psnr, squared_errors
-from export.uses.sample import draw_latents
+from export.uses.sample import draw_latents, spread_of
 from tests.conftest import AVERAGED_SIZE, draw_picture
 from tests.export.uses_models import per_pixel_bundle, retold, use
 from train.errors import SettingsError
@@ -58,6 +58,16 @@ def test_pictures_of_a_folder_come_in_order_with_labels_and_without_what_is_no_i
     again = pictures_of([tmp_path, tmp_path / "b.png", tmp_path / "b.png"])
     assert [picture.name for picture in again] == ["a.png", "b.png"]
     assert again[0].label == ""
+
+
+def test_results_below_the_originals_are_not_taken_for_originals(tmp_path):
+    for name in ("a.png", "clean/a.png", "cleaner/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        draw_picture(1).save(tmp_path / name)
+    found = pictures_of([tmp_path], output=tmp_path / "clean")
+    assert [picture.name for picture in found] == ["a.png", "cleaner/b.png"]
+    assert len(pictures_of([tmp_path], output=tmp_path)) == 3
+    assert len(pictures_of([tmp_path / "clean"], output=tmp_path)) == 1
 
 
 def test_names_of_results_are_kept_and_never_twice():
@@ -202,7 +212,7 @@ def test_a_name_with_control_codes_stays_one_harmless_line(bundle, tmp_path):
 
 def test_samples_of_a_variational_model_come_from_its_prior(bundle, tmp_path):
     variational = retold(bundle, tmp_path / "variational", latent={"prior": "normal", "mean": [], "deviation": []})
-    drawn = draw_latents(variational, 2000, seed=1)
+    drawn = draw_latents(np.random.default_rng(1), 2000, *spread_of(variational))
     assert drawn.shape == (2000, bundle.latent_dims)
     assert abs(drawn.mean()) < 0.01
     assert drawn.std() == pytest.approx(1, abs=0.01)
@@ -214,7 +224,7 @@ def test_samples_of_a_variational_model_come_from_its_prior(bundle, tmp_path):
 def test_samples_of_another_model_are_drawn_as_its_codes_lie_and_it_is_said(bundle, tmp_path):
     mean, deviation = np.linspace(-0.4, 0.4, bundle.latent_dims), np.linspace(0.01, 0.2, bundle.latent_dims)
     plain = retold(bundle, tmp_path / "plain", latent={"prior": "", "mean": list(mean), "deviation": list(deviation)})
-    drawn = draw_latents(plain, 4000, seed=0)
+    drawn = draw_latents(np.random.default_rng(0), 4000, *spread_of(plain))
     assert np.abs(drawn.mean(axis=0) - mean).max() < 0.02
     assert np.abs(drawn.std(axis=0) - deviation).max() < 0.02
     ended = use("sample", "-o", tmp_path / "sheet.png", "--model", plain.folder, "--count", 9, "--json")
@@ -226,7 +236,7 @@ def test_samples_of_another_model_are_drawn_as_its_codes_lie_and_it_is_said(bund
 @pytest.mark.parametrize("latent", [{}, {"mean": [0.1], "deviation": [1]}, {"mean": "x"}, {"mean": [[1], [2, 3]]}])
 def test_a_model_that_does_not_say_how_its_codes_lie_is_refused(bundle, tmp_path, latent):
     with pytest.raises(SettingsError, match="use a variational model"):
-        draw_latents(retold(bundle, tmp_path / "silent", latent=latent), 4, seed=0)
+        spread_of(retold(bundle, tmp_path / "silent", latent=latent))
 
 
 def test_the_same_seed_gives_the_same_pictures(bundle, tmp_path):
