@@ -304,6 +304,7 @@ class PrincipalAutoencoder(Autoencoder):
         self.register_buffer("deviation", torch.ones(self.pixel_dims))
         self.register_buffer("antisymmetric", torch.zeros(self.pixel_dims))
         self.register_buffer("centre", torch.zeros(self.pixel_dims))
+        _enliven(self)
 
     def statistics(self, x: Tensor) -> Tensor:
         """Encode images (n, 3, h, w) in [0, 1] as latents (n, dims), norms kept."""
@@ -350,3 +351,17 @@ class PrincipalAutoencoder(Autoencoder):
         self.deviation.copy_(deviations / scale)
         self.antisymmetric.copy_(torch.as_tensor(components.antisymmetric))
         self.centre.copy_(torch.as_tensor(components.magnitudes) / scale * self.antisymmetric)
+
+
+def _enliven(network: nn.Module) -> None:
+    """Draw the weights of all branches by He's rule; those that start at zero stay there.
+
+    By PyTorch's default each layer gives a third of the variance that it takes. After a few of them an ELU works on its
+    straight middle, so that a branch is linear in its input, and of linear codes the one it starts from is the best:
+    on faces with 32 numbers nothing was learnt in 16 epochs.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and bool(layer.weight.any()):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
