@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from train.datasets import Dataset, Samples
+from train.datasets.lookup import Dataset, Samples
 from train.decoding import DecodePool
 from train.errors import ImageError
 from train.files import disk_errors, sync_folder, write_file
@@ -162,7 +162,12 @@ class ImageCache:
                 reporter.task(f"reading {dataset.name}", dataset.count, "images") as task,
                 _Writer(self._pixels, self._journal, []) as writer,
             ):
-                for samples in dataset.samples(self.preprocessing, classes=classes):
+
+                def reject(name: str, error: ImageError) -> None:
+                    record = {"path": name, "fate": "rejected", "code": error.problem.code, "detail": error.detail}
+                    writer.add(record, None)
+
+                for samples in dataset.samples(self.preprocessing, classes=classes, on_rejected=reject):
                     for record, pixels in _labelled(samples, dataset.classes):
                         writer.keep(record, pixels)
                     task.advance(len(samples.pixels))

@@ -131,13 +131,9 @@ def _first_folder(path: bytes) -> str:
 def _read_dataset(
     source: str, preprocessing: Preprocessing, datasets: Path, seed: int, reporter: Reporter, stop: StopRequest
 ) -> LabelledImages:
-    from train.datasets import find_dataset
+    from train.datasets.lookup import find_dataset
 
     dataset = find_dataset(source, datasets)
-    if dataset is None:
-        raise NothingFoundError(
-            f"there is no folder {source} and no data set of that name: `lookalike datasets list` shows them."
-        )
     random = np.random.default_rng(seed)
     parts: list[tuple[Pixels, Rows, list[str], list[str]]] = []
     share, held, available = 1.0, 0, 0

@@ -12,7 +12,7 @@ import torch
 from train import pca
 from train.architectures import Autoencoder
 from train.data import Data, Rows, evenly
-from train.datasets import find_dataset
+from train.datasets.lookup import find_dataset
 from train.errors import NothingFoundError, SettingsError, TooManyRejectedError
 from train.events import Showcase
 from train.figures import error_distribution, latents_of, psnr, removal, squared_error
@@ -65,7 +65,7 @@ class Result:
         """What was reached on held-out images, where the run is, and the next command."""
         f = self.figures
         parts = [f"MSE {f['test_mse']:.5f}"]
-        if f.get("pca_test_mse") is not None:
+        if f.get("ratio") is not None:
             parts.append(f"PCA with {f['dims']} dimensions {f['pca_test_mse']:.5f}, ratio {f['ratio']:.3f}")
         if f.get("wiener_test_mse") is not None:
             parts.append(f"Wiener filter with {f['dims']} dimensions {f['wiener_test_mse']:.5f}")
@@ -175,6 +175,7 @@ def _read_images(
         dataset = find_dataset(source, datasets)
         classes = run.recipe.data.classes or None
         summary = cache.fill_from(dataset, classes=classes, reporter=reporter, stop=stop)
+        run.update(dataset=dataset.identity)
     run.write_failures(cache.failures())
     if summary.stored < MIN_IMAGES:
         cache.forget()  # the folder is read anew when it has more

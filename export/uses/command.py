@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from export.uses.codes import CodeFile, Stored
     from export.uses.outliers import Outliers
     from export.uses.pictures import Model
-    from train.datasets import Dataset
+    from train.datasets.lookup import Dataset
     from train.decoding import DecodePool
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -228,7 +228,7 @@ def outliers(
 
 
 def _dataset(source: str, folder: Path) -> "Dataset":
-    from train.datasets import find_dataset
+    from train.datasets.lookup import find_dataset
 
     # What looks like a path is one: "no such data set" would be a riddle.
     if os.sep in source and not Path(source).is_file():

@@ -40,7 +40,7 @@ from train.printable import printable
 from train.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
-    from train.datasets import Dataset, Samples
+    from train.datasets.lookup import Dataset, Samples
 
 QUANTILE = 0.99
 TOP = 20  # pictures that are listed

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from train.command_line import Command, CommandLine, common_options
-from train.errors import NothingFoundError, SettingsError
 from train.interruption import stop_request
 from train.workspace import name_for
 
 if TYPE_CHECKING:
-    from export.bundle import Bundle
+    pass
 
 CLASSIFIERS = ("knn", "svm", "forest")
 
@@ -62,10 +61,11 @@ def visualise(
     """Draw what a model's codes hold: codes, reconstructions, traversals, a map."""
     import numpy as np
 
+    from export.choice import choose_model
     from export.uses.visualise import visualise as draw
     from train.labelled import read_labelled, stratified
 
-    bundle = _bundle(line, model)
+    bundle = choose_model(line.workspace, model)
     folder = output or Path(f"{name_for(Path(source))}-sheets")
     with stop_request() as stop:
         images = read_labelled(
@@ -150,7 +150,9 @@ def probe(
     from train.labelled import divide, read_labelled
 
     expect_scikit_learn()
-    bundle = _bundle(line, model)
+    from export.choice import choose_model
+
+    bundle = choose_model(line.workspace, model)
     settings = ProbeSettings(k=k, classifiers=only or CLASSIFIERS, seed=seed, threads=threads, provider=provider)
     with stop_request() as stop:
         images = read_labelled(
@@ -168,19 +170,3 @@ def probe(
         line.reporter.say(division.sentence(seed))
         result = probe_codes(bundle, images, division, settings, reporter=line.reporter, stop=stop)
     line.result(result.to_json(), result.table())
-
-
-def _bundle(line: CommandLine, model: str | None) -> "Bundle":
-    """The model that was asked for, else the only one of the workspace."""
-    from export.bundle import Bundle
-
-    if model is not None:
-        return Bundle.open(line.workspace.existing("models", model))
-    names = line.workspace.names("models")
-    if len(names) == 1:
-        return Bundle.open(line.workspace.existing("models", names[0]))
-    if names:
-        raise SettingsError(f"there are the models {', '.join(names)}: say which one with --model.")
-    raise NothingFoundError(
-        f"there is no model in {line.workspace.home}: train and export one first, or name its folder with --model."
-    )

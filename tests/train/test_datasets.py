@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import draw_picture, encoded
-from train.dataset_readers import fit_pixels
-from train.datasets import Dataset, Samples, find_dataset
+from train.datasets.lookup import Dataset, Samples, find_dataset
+from train.datasets.readers import fit_pixels
 from train.decoding import DecodePool
 from train.errors import DamagedError, NothingFoundError, SettingsError, UserError
 from train.images import FOLDER_LIMITS, Preprocessing
@@ -453,7 +453,7 @@ def test_an_archive_that_breaks_off_anywhere_is_refused(tmp_path):
 
 
 def test_an_archive_that_unpacks_without_end_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.dataset_archives.MIN_UNPACKED", 1 << 20)
+    monkeypatch.setattr("train.datasets.archives.MIN_UNPACKED", 1 << 20)
     write_tar(tmp_path / "bomb.tgz", {"a/b/1.jpg": bytes(4 << 20)})
     with pytest.raises(DamagedError, match="unpacks to more than 1,048,576 bytes"):
         find_dataset("bomb.tgz", tmp_path)
@@ -494,7 +494,7 @@ def test_whatever_is_damaged_is_read_or_refused_in_one_line(tmp_path):
 
 
 def test_pickles_damaged_at_random_are_read_or_refused(tmp_path):
-    from train.dataset_pickles import read_pickled_batch
+    from train.datasets.pickles import read_pickled_batch
 
     whole = pickled_as_python_2(noise(1, 24), [4])
     random = np.random.default_rng(4)

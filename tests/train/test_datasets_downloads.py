@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from train.command_line import exit_code
-from train.dataset_catalogue import KNOWN_SETS, Download, Form, KnownSet
-from train.datasets_command import datasets
-from train.downloads import download
+from train.datasets.catalogue import KNOWN_SETS, Download, Form, KnownSet
+from train.datasets.command import datasets
+from train.datasets.downloads import download
 from train.errors import DamagedError, NothingFoundError
 from train.interruption import Interrupted, StopRequest
 from train.progress import SILENT
@@ -253,6 +253,6 @@ def test_get_of_an_unknown_set_or_one_without_an_official_file_is_refused(tmp_pa
 
 
 def test_its_help_needs_neither_pytorch_nor_numpy():
-    program = "import sys, train.datasets_command; sys.exit(bool({'torch', 'numpy'} & sys.modules.keys()))"
+    program = "import sys, train.datasets.command; sys.exit(bool({'torch', 'numpy'} & sys.modules.keys()))"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0

@@ -1,6 +1,6 @@
 """Data sets: images with labels and an official division, by name (`cifar10`) or from a file of the user's own.
 
-Names are looked up in `train/dataset_catalogue.py`; the files stay as they are, packed, in one folder.
+Names are looked up in `train/datasets/catalogue.py`; the files stay as they are, packed, in one folder.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.dataset_archives import TAR_SUFFIXES
-from train.dataset_catalogue import KNOWN_SETS, Form, known_set, nearest
-from train.dataset_readers import (
+from train.datasets.archives import TAR_SUFFIXES
+from train.datasets.catalogue import KNOWN_SETS, Form, known_set, nearest
+from train.datasets.readers import (
     CifarReader,
     FolderReader,
     IdxReader,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from train.dataset_catalogue import Download
+from train.datasets.catalogue import Download
 from train.errors import DamagedError, NothingFoundError
 from train.files import disk_errors, sync_folder
 from train.interruption import StopRequest

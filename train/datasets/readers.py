@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.dataset_archives import Layout, Picture, TarFile, image_data, looks_usable, reading
-from train.dataset_pickles import read_pickled_batch
+from train.datasets.archives import Layout, Picture, TarFile, image_data, looks_usable, reading
+from train.datasets.pickles import read_pickled_batch
 from train.decoding import DecodePool
 from train.errors import DamagedError, ImageError, SettingsError
 from train.images import FOLDER_LIMITS, REDUCING_GAP, RESAMPLE, Pixels, Preprocessing

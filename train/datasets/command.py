@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from train.command_line import Command, CommandLine, Group, common_options
-from train.dataset_catalogue import KNOWN_SETS, KnownSet, known_set
+from train.datasets.catalogue import KNOWN_SETS, KnownSet, known_set
 from train.errors import NothingFoundError
 from train.files import locked
 from train.interruption import stop_request
@@ -78,7 +78,7 @@ def get(line: CommandLine, name: str, to: Path | None) -> None:
 
     What broke off or was stopped with Ctrl-C goes on where it was. The terms are those of the people who made the set.
     """
-    from train.downloads import download
+    from train.datasets.downloads import download
 
     known = known_set(name)
     folder = to or line.workspace.home / "datasets"
