@@ -57,7 +57,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "finetune": Entry(
             "train.finetune_command:finetune", "Teach labels to a trained encoder, beside the same net untrained."
         ),
-        "datasets": Entry("train.datasets_command:datasets", "List and download the data sets of the recipes."),
+        "datasets": Entry("train.datasets.command:datasets", "List and download the data sets of the recipes."),
     },
     "This machine": {
         "doctor": Entry("search_server.doctor:doctor", "Say what works on this machine."),
