@@ -35,7 +35,7 @@ CODE_SAMPLE = 20_000  # training images whose codes answer the nearest-neighbour
 def trained(home: Path, data: Path, recipe: str, *more: str, name: str | None = None) -> tuple[Run, float]:
     """The finished run of a recipe, and the minutes that its training took (of all starts together)."""
     words = ["--recipe", recipe, "--data", str(data), "--home", str(home), "--name", name or recipe, *more]
-    subprocess.run([sys.executable, "-m", "train", *words], check=True)
+    subprocess.run([sys.executable, "-m", "train", *words], check=True, stdout=sys.stderr)
     run = Run.open(home / "runs" / (name or recipe))
     lines = [line for line in run.metrics() if line["split"] == "train"]
     images = (line["step"] for line in lines)

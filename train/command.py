@@ -111,6 +111,8 @@ def train(
     """
     if folder is not None and dataset is not None:
         raise SettingsError("a folder and --dataset are both given: give one of them.")
+    if settings["epochs"] is not None and settings["minutes"] is not None:
+        raise SettingsError("epochs and minutes are both given: give one of them.")
     if folder is not None and not folder.is_dir():
         raise NothingFoundError(f"there is no folder {folder}: give the folder of your images.")
     # Before PyTorch is loaded: threads that wait sleep instead of spinning. Beside other work on the machine that is
