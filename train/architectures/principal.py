@@ -361,8 +361,8 @@ def _enliven(network: nn.Module) -> None:
 
     By PyTorch's default each layer gives a third of the variance that it takes. After a few of them an ELU works on its
     straight middle, so that a branch is linear in its input, and of linear codes the one it starts from is the best:
-    on faces with 32 numbers nothing was learnt in 16 epochs. It is no default: on OpenMoji at 64 px with 256 numbers the
-    network fell to a validation error of .117 in the middle of the run (PCA .0065).
+    on faces with 32 numbers nothing was learnt in 16 epochs. It is no default: on OpenMoji at 64 px with 256 numbers
+    the network fell to a validation error of .117 in the middle of the run (PCA .0065).
     """
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d) and bool(layer.weight.any()):
