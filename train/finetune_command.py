@@ -75,6 +75,7 @@ def finetune(
     seed: int,
 ) -> None:
     """Teach labels to a trained encoder, beside the same net untrained."""
+    from train.devices import find_device
     from train.labelled import divide, read_labelled
     from train.run import Run
 
@@ -95,7 +96,7 @@ def finetune(
         encoder_rate=encoder_rate,
         head_share=head_share,
         seed=seed,
-        device=_device(device),
+        device=find_device(device),
     )
     folder = output or line.workspace.home / "classifiers" / name_for(Path(source))
     tuning.expect_replaceable(folder)
@@ -121,21 +122,3 @@ def finetune(
         {"folder": str(folder), "run": run.name, "rejected": images.rejected, **found.to_json()},
         f"{found.sentence()}\nThe classifier is in {folder} (classifier.pt, classifier.json, curves.png).{rejected}",
     )
-
-
-def _device(asked: str) -> str:
-    """The device to learn on.
-
-    Raises:
-        SettingsError: The one that was asked for is not there.
-    """
-    import torch
-
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=asked)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingsError(f"device is {asked!r}, which does not work here ({reason}): use auto or cpu.") from error
-    return asked

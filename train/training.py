@@ -13,6 +13,7 @@ from train import pca
 from train.architectures import Autoencoder
 from train.data import Data, Rows, evenly
 from train.datasets.lookup import find_dataset
+from train.devices import find_device
 from train.errors import NothingFoundError, SettingsError, TooManyRejectedError
 from train.events import Showcase
 from train.figures import error_distribution, latents_of, psnr, removal, squared_error
@@ -232,7 +233,8 @@ def _learner(run: Run, recipe: Recipe, plan: Plan, data: Data, components: pca.P
         return learner
     if components is not None:
         learner.network.start_from(components)
-    learner.network.fit(data.tensor(evenly(data.train, FIT_IMAGES), learner.device))
+    if learner.network.fits_images:
+        learner.network.fit(data.tensor(evenly(data.train, FIT_IMAGES), learner.device))
     learner.averaged.load_state_dict(learner.network.state_dict())
     run.rewind_metrics(-1)
     return learner
@@ -281,7 +283,7 @@ def _make_plan(
         steps=1,
         steps_per_epoch=len(data.train) // batch,
         precision=recipe.training.precision,
-        device=_device(recipe.training.device),
+        device=find_device(recipe.training.device),
         threads=threads,
         **_linear_bound(data, recipe, code, reporter),
     )
@@ -372,22 +374,6 @@ def _step_times(plan: Plan, recipe: Recipe, data: Data) -> list[float]:
         learner.take_step()
         times.append(time.perf_counter() - start)
     return times
-
-
-def _device(asked: str) -> str:
-    """The device to train on.
-
-    Raises:
-        SettingsError: The one that was asked for is not there.
-    """
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=asked)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingsError(f"device is {asked!r}, which does not work here ({reason}): use auto or cpu.") from error
-    return asked
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Autoencoder(nn.Module):
         outputs: Numbers that the encoder gives for one of the latent: 2 where it is a mean and a log variance.
         semantic_dims: Leading dimensions of the latent that say what is shown; 0 where there are none.
         alpha: Weight of the other dimensions in the embedding, where there are semantic ones.
+        fits_images: `fit` sets something from training images.
         tileable: Fully convolutional: larger images may be done tile by tile.
         centre: Mean of the latents of the training images, (latent_dims,).
         deviation: Their standard deviation, (latent_dims,).
@@ -41,6 +42,7 @@ class Autoencoder(nn.Module):
     centre: Tensor
     deviation: Tensor
     tileable: ClassVar[bool] = False
+    fits_images: ClassVar[bool] = False
 
     def __init__(self, image_size: int, channels: int, latent_shape: Sequence[int], *, outputs: int = 1) -> None:
         super().__init__()

@@ -84,6 +84,7 @@ class SpatialAutoencoder(Autoencoder):
     """Fully convolutional: what it does at one place does not depend on where that is."""
 
     tileable: ClassVar[bool] = True
+    fits_images: ClassVar[bool] = True
 
     def __init__(self, settings: Spatial, image_size: int, channels: int, outputs: int) -> None:
         side, maps, stride = image_size // settings.stride, settings.code_channels, settings.stride
