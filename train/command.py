@@ -19,6 +19,8 @@ _SECTIONS = {
     "image_size": "data",
     "mirror": "data",
     "dims": "architecture",
+    "semantic_dims": "architecture",
+    "invariance": "semantic",
     "epochs": "training",
     "minutes": "training",
     "batch": "training",
@@ -46,6 +48,7 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
     cls=Command,
     examples="lookalike train ~/Pictures\n"
     "lookalike train ~/Pictures --name holidays --minutes 10\n"
+    "lookalike train ~/Scans --recipe patches\n"
     "lookalike train scans --image-size 128 --dims 512 --mirror no\n"
     "lookalike train --recipe lfw-denoise-512\n"
     "lookalike train ~/Scans --recipe text-removal --set data.image_size=256 --set corruption.kind=boxes",
@@ -67,6 +70,13 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
 @click.option("--name", help="Name of the run in the workspace, or a path.  [default: the recipe's or the folder's]")
 @click.option("--image-size", type=int, help="Side of the images, px.")
 @click.option("--dims", type=click.IntRange(min=1, max=65536), help="Dimensions of the latent.")
+@click.option("--semantic-dims", type=click.IntRange(min=1), help="Of them that say what is shown.")
+@click.option(
+    "--invariance",
+    type=click.Choice(["semantic", "balanced", "copy"]),
+    help="What counts as the same: also in other colours, in other light, or as a copy of it.",
+)
+@click.option("--preset", help="A recipe's settings for a kind of machine: cpu-small, cpu or gpu.")
 @click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]")
 @click.option(
     "--minutes",
@@ -97,6 +107,7 @@ def train(
     line: CommandLine,
     folder: Path | None,
     recipe: str,
+    preset: str | None,
     dataset: str | None,
     data: Path | None,
     changes: tuple[str, ...],
@@ -130,7 +141,7 @@ def train(
             overrides[key.strip()] = read_value(value.strip())
         if dataset is not None:
             overrides["data.dataset"] = dataset
-        chosen = Recipe.read(recipe, overrides)
+        chosen = Recipe.read(recipe, overrides, preset)
         source = folder or chosen.data.dataset
         if not source:
             raise SettingsError(

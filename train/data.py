@@ -44,7 +44,8 @@ class Data:
         share = 0.0 if test else settings.test_share
         learnt, validation, drawn = split([hashes[row] for row in rest], settings.validation_share, share)
         pick = np.array(rest, np.int64)
-        return cls(cache.pixels(), pick[learnt], pick[validation], np.array(test, np.int64) if test else pick[drawn])
+        learning = evenly(pick[learnt], settings.most) if settings.most else pick[learnt]
+        return cls(cache.pixels(), learning, pick[validation], np.array(test, np.int64) if test else pick[drawn])
 
     def tensor(self, rows: Rows, device: torch.device) -> Tensor:
         """Images as (n, 3, h, w) in [0, 1]; being (n, h, w, 3) in memory they are channels_last as they are."""

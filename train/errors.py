@@ -46,6 +46,7 @@ _ROWS = (
     # What stands here.
     Problem("fingerprint_mismatch", 409, 7, "Made by another model or format"),
     Problem("no_decoder", 409, 7, "The model has no decoder"),
+    Problem("no_semantic_half", 409, 7, "The model has no semantic half"),
     Problem("locked", 409, 5, "Another process is at work here"),
     Problem("damaged", 503, 8, "Stored data is damaged"),
     Problem("busy", 503, 5, "Too much to do at the moment"),

@@ -27,6 +27,7 @@ EVALUATIONS = 50  # in a run, at most
 EVALUATION_SPACING = 10  # images learnt from for each one evaluated: evaluation then takes about 5 % of the time
 CENTRE_IMAGES = 1000  # of the training images, that codes are centred on
 SMALLEST_UNIT = 1e-4  # of the loss: a code that loses next to nothing is not magnified without end
+MIXED = 4  # one in so many codes is mixed
 CRITIC_RATE = 0.5  # of the learning rate, for a network that is trained against ours
 
 
@@ -158,7 +159,25 @@ class Learner:
             terms[constraint.kind] = penalty.detach()
             if critic is not None:
                 self._critic_losses.append(constraint.critic_loss(situation))
+        if self.settings.mixing and not plain:
+            terms["mixing"] = self._mixing(latent.float(), random)
+            loss = loss + self.settings.mixing * terms["mixing"]
         return {"loss": loss, **terms}
+
+    def _mixing(self, latent: Tensor, random: torch.Generator) -> Tensor:
+        """How far mixtures of two codes are from the codes of what they paint, as a share of the codes' mean square.
+
+        Of the pixel half, which follows the picture closely; the semantic half of a mixture is nobody's. A quarter of
+        the batch is mixed with its neighbour. Where this is small, a morph stays among images that the encoder knows;
+        no second network has to judge them.
+        """
+        count = max(1, len(latent) // MIXED)
+        share = torch.rand((count, 1), generator=random).to(self.device)
+        mixed = torch.lerp(latent[:count], latent.roll(1, 0)[:count], share).detach()
+        with self._autocast():
+            again = self.network.pixel_half(clip_straight_through(self.network.paint(mixed)))
+        wanted = mixed[:, self.network.semantic_dims :]
+        return (again.float() - wanted).square().mean() / wanted.square().mean().clamp_min(1e-6)
 
     @property
     def unit(self) -> float:

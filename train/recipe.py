@@ -19,10 +19,13 @@ from train.corruptions import CORRUPTIONS, Corruption
 from train.errors import SettingsError
 from train.losses import Loss
 from train.recipe_files import DEFAULT_RECIPE, recipe_file
+from train.semantic import Semantic
 
 # What a resumed run may be given anew: it changes what the run costs or when it ends, not what it learns from.
 _FREE_TO_CHANGE = {f"training.{name}" for name in ("epochs", "minutes", "checkpoint_seconds", "device", "threads")} | {
     "training.precision",
+    "semantic.epochs",
+    "semantic.share",
     "about.title",
 }
 
@@ -38,10 +41,13 @@ class DataSettings:
     mirror: Literal["auto", "yes", "no"] = "auto"  # an image and its mirror image are the same
     validation_share: float = 0.05  # of the images: choose the checkpoint
     test_share: float = 0.05  # of the images, where the set has no test images: not trained on, not used to choose
+    most: int = 0  # training images, evenly drawn from all of them; 0: all
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise SettingsError(f"data.channels is {self.channels}: use 3 for colour or 1 for shades of grey.")
+        if self.most < 0:
+            raise SettingsError(f"data.most is {self.most}: it must be 0 or more.")
         for name in ("validation_share", "test_share"):
             if not 0 < getattr(self, name) < 0.5:
                 raise SettingsError(f"data.{name} is {getattr(self, name)}: it must be between 0 and 0.5.")
@@ -62,6 +68,7 @@ class TrainingSettings:
     linear_rate: float = 0.02  # of the learning rate, for a linear skip, whose weights are already good
     linear_frozen: float = 1 / 3  # share of the steps in which the linear skip stays as it is
     averaging: float = 0.02  # share of the steps over which weights are averaged (EMA)
+    mixing: float = 0.0  # weight of the distance of a mixture of two codes from the code of what it paints
     code_noise: float = 0.0  # standard deviation added to a code, in deviations of each dimension
     pretraining: float = 0.3  # share of the steps, the first ones, where the architecture is trained layer by layer
 
@@ -74,6 +81,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
             raise SettingsError("epochs and minutes are both given: give one of them.")
+        if self.epochs is not None and self.epochs < 0:
+            raise SettingsError(f"training.epochs is {self.epochs}: it must be 0 or more.")
         for name in ("learning_rate", "batch"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training.{name} is {getattr(self, name)}: it must be more than 0.")
@@ -98,18 +107,20 @@ class Recipe:
     corruption: tuple[Corruption, ...] = ()
     constraint: tuple[Constraint, ...] = ()
     loss: Loss = field(default_factory=Loss)
+    semantic: Semantic = field(default_factory=Semantic)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
         self.architecture.check(self.data.image_size, self.data.channels)
 
     @classmethod
-    def read(cls, name: str, overrides: Mapping[str, Any] | None = None) -> "Recipe":
+    def read(cls, name: str, overrides: Mapping[str, Any] | None = None, preset: str | None = None) -> "Recipe":
         """Read a recipe by its name, or a recipe file, with some settings changed.
 
         Args:
             name: Of a file in train/recipes/, or the path of a TOML file.
             overrides: Dotted keys: {"architecture.dims": 64}.
+            preset: One of the recipe's own sets of changes, for a kind of machine; `overrides` come after it.
 
         Raises:
             SettingsError: There is no such recipe, or one of its keys or values is not valid; the nearest is named.
@@ -121,8 +132,12 @@ class Recipe:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{file.name} is no TOML file ({error}): mend it.") from error
         source = _Source(file.name, text)
+        presets = table.pop("preset", {})
+        if preset is not None and preset not in presets:
+            there = f"it has {', '.join(presets)}" if presets else "it has none"
+            raise SettingsError(f"{file.name} has no preset {preset!r}{_nearest(preset, presets)}: {there}.")
         changed = set()
-        for key, value in (overrides or {}).items():
+        for key, value in {**presets.get(preset, {}), **(overrides or {})}.items():
             _change(table, key, value)
             changed.add(key)
         return cls.from_json({**table, "name": file.stem}, _Source(source.name, source.text, frozenset(changed)))
@@ -140,6 +155,7 @@ class Recipe:
             corruption=_kinds(CORRUPTIONS, table.get("corruption", ()), "corruption", source),
             constraint=_kinds(CONSTRAINTS, table.get("constraint", ()), "constraint", source),
             loss=_section(Loss, table.get("loss", {}), "loss", source),
+            semantic=_section(Semantic, table.get("semantic", {}), "semantic", source),
             training=_section(TrainingSettings, table.get("training", {}), "training", source),
         )
 
@@ -157,6 +173,7 @@ class Recipe:
             "corruption": [kind(each) for each in self.corruption],
             "constraint": [kind(each) for each in self.constraint],
             "loss": asdict(self.loss),
+            "semantic": asdict(self.semantic),
             "training": asdict(self.training),
         }
 
@@ -192,6 +209,18 @@ class Recipe:
     def build(self) -> Autoencoder:
         """Make the network, with random weights."""
         return self.architecture.build(self.data.image_size, self.data.channels, self.outputs)
+
+    @property
+    def has_trunk(self) -> bool:
+        """Whether features are trained without labels before the decoder is."""
+        return bool(getattr(self.architecture, "trunk_widths", ()))
+
+    def without_trunk(self) -> "Recipe":
+        """The same without such features: for few images."""
+        if not self.has_trunk:
+            return self
+        architecture: Any = self.architecture
+        return replace(self, architecture=replace(architecture, trunk_widths=()))
 
     def with_dims(self, dims: int) -> "Recipe":
         """The same with another number of dimensions, where the images support fewer."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from train.errors import NothingFoundError, SettingsError
 
-DEFAULT_RECIPE = "principal"
+DEFAULT_RECIPE = "similarity"
 DEFAULT_EPOCHS = 40
 _FOLDER = Path(__file__).parent / "recipes"
 

@@ -2,6 +2,7 @@
 
 run.json         format, recipe, plan, result
 images/          the training images as one memory map (train/image_cache.py)
+semantic.pt      the trunk of a semantic half, trained first: weights, optimiser, step
 checkpoint.pt    the last state: weights, averaged weights, optimiser, step
 best.pt          the averaged weights with the lowest error on the validation images
 metrics.jsonl    one line for each measurement
@@ -33,6 +34,7 @@ FORMAT = 2  # 1 was written before there were recipes
 RUN_FILE = "run.json"
 _CONTENT = (
     "images",
+    "semantic.pt",
     "checkpoint.pt",
     "best.pt",
     "metrics.jsonl",
@@ -57,6 +59,7 @@ class Plan:
     threads: int
     pca_validation_mse: float | None  # of PCA with as many dimensions, not mirrored: the number to beat
     pca_test_mse: float | None  # None: with more dimensions than images nobody can say
+    trunk_steps: int = 0  # of training without labels before the others, where the network has a trunk
     wiener_test_mse: float | None = None  # of the best linear denoiser with as many, where there is noise
 
     @property
@@ -150,8 +153,10 @@ class Run:
 
     @property
     def recipe_as_planned(self) -> "Recipe":
-        """The same, with as many dimensions as the images support."""
+        """The same, with as many dimensions as the images support, and no trunk where there was nothing to train it."""
         recipe, plan = self.recipe, self.plan
+        if plan is not None and not plan.trunk_steps:
+            recipe = recipe.without_trunk()
         if plan is None or recipe.architecture.code(recipe.data.image_size) == plan.dims:
             return recipe
         return recipe.with_dims(plan.dims)

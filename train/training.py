@@ -11,6 +11,7 @@ import torch
 
 from train import pca
 from train.architectures import Autoencoder
+from train.architectures.similarity import SimilarityAutoencoder
 from train.data import Data, Rows, evenly
 from train.datasets.lookup import find_dataset
 from train.devices import find_device
@@ -25,6 +26,8 @@ from train.progress import Reporter, duration
 from train.recipe import Recipe
 from train.recipe_files import DEFAULT_EPOCHS
 from train.run import Plan, Run
+from train.semantic_half import MIN_IMAGES as MIN_TRUNK_IMAGES
+from train.semantic_half import find_semantic_half, trunk_steps
 
 MIN_IMAGES = 8  # a few to learn from, one to choose by and one to measure on
 TEST_IMAGES = 10_000  # of the test images, at most: all that CIFAR-10 and MNIST have
@@ -210,7 +213,7 @@ def _train(run: Run, recipe: Recipe, threads: int, reporter: Reporter, stop: Sto
     else:
         components = _components(data, recipe, plan.mirror, plan.dims)
     recipe = run.recipe_as_planned
-    learner = _learner(run, recipe, plan, data, components)
+    learner = _learner(run, recipe, plan, data, components, reporter, stop)
     began = time.monotonic()
     shown = Showcase(
         run, data.validation, data.train, recipe=recipe, step=learner.step, pca_mse=plan.pca_validation_mse
@@ -223,7 +226,15 @@ def _train(run: Run, recipe: Recipe, threads: int, reporter: Reporter, stop: Sto
     run.update(result={**_final_figures(best, learner), "sheets_share_of_time": round(share, 4)})
 
 
-def _learner(run: Run, recipe: Recipe, plan: Plan, data: Data, components: pca.PrincipalComponents | None) -> Learner:
+def _learner(
+    run: Run,
+    recipe: Recipe,
+    plan: Plan,
+    data: Data,
+    components: pca.PrincipalComponents | None,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> Learner:
     """A learner at its first step, from what can be fitted without gradients, or at that of the last checkpoint."""
     learner = Learner(recipe, plan, data, new_network(recipe))
     stored = run.load("checkpoint.pt")
@@ -233,6 +244,8 @@ def _learner(run: Run, recipe: Recipe, plan: Plan, data: Data, components: pca.P
         return learner
     if components is not None:
         learner.network.start_from(components)
+    if isinstance(learner.network, SimilarityAutoencoder):
+        find_semantic_half(run, plan, data, learner.network, reporter, stop)
     if learner.network.fits_images:
         learner.network.fit(data.tensor(evenly(data.train, FIT_IMAGES), learner.device))
     learner.averaged.load_state_dict(learner.network.state_dict())
@@ -261,6 +274,12 @@ def _make_plan(
 ) -> tuple[Plan, pca.PrincipalComponents | None]:
     """Find the linear bound, choose what the settings leave open, and say what will be done."""
     code = recipe.architecture.code(recipe.data.image_size)
+    if recipe.has_trunk and len(data.train) < MIN_TRUNK_IMAGES:
+        reporter.say(
+            f"{len(data.train):,} images are too few to learn from what is alike ({MIN_TRUNK_IMAGES:,} would do): the "
+            "semantic half is found from patches and colours, without training."
+        )
+        recipe = recipe.without_trunk()
     mirror, components = _choose_mirror(data, recipe, code, reporter)
     if components is not None:
         if components.dims == 0:
@@ -276,6 +295,7 @@ def _make_plan(
             code = supported
             recipe = recipe.with_dims(code)
     batch = min(recipe.training.batch, len(data.train))
+    bound = _linear_bound(data, recipe, code, reporter)
     plan = Plan(
         dims=code,
         mirror=mirror,
@@ -285,7 +305,9 @@ def _make_plan(
         precision=recipe.training.precision,
         device=find_device(recipe.training.device),
         threads=threads,
-        **_linear_bound(data, recipe, code, reporter),
+        pca_validation_mse=bound["pca_validation_mse"],
+        pca_test_mse=bound["pca_test_mse"],
+        wiener_test_mse=bound.get("wiener_test_mse"),
     )
     return _with_budget(plan, recipe, data, reporter), components
 
@@ -344,18 +366,24 @@ def _choose_mirror(
 def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter) -> Plan:
     """Choose precision and steps; where that needs the rate of this machine, measure it."""
     training = recipe.training
-    if recipe.architecture.is_fitted:
+    if recipe.architecture.is_fitted or training.epochs == 0:
         return replace(plan, precision="fp32", steps=0)
     precisions = ["fp32", "bf16"] if training.precision == "auto" else [training.precision]
     epochs = training.epochs or DEFAULT_EPOCHS
     if len(precisions) == 1 and training.minutes is None:
-        return replace(plan, steps=epochs * plan.steps_per_epoch)
+        plan = replace(plan, steps=epochs * plan.steps_per_epoch)
+        return replace(plan, trunk_steps=trunk_steps(plan, recipe, data)) if recipe.has_trunk else plan
     times = {name: _step_times(replace(plan, precision=name), recipe, data) for name in precisions}
     # The fastest step says what a precision can do, the median what the machine gives beside its other work.
     precision = min(precisions, key=lambda name: min(times[name]))
     step = float(np.median(times[precision])) / CALIBRATION_SHARE
-    steps = epochs * plan.steps_per_epoch if training.minutes is None else max(1, int(training.minutes * 60 / step))
+    share = 1 - recipe.semantic.share if recipe.has_trunk else 1.0
+    steps = (
+        epochs * plan.steps_per_epoch if training.minutes is None else max(1, int(training.minutes * share * 60 / step))
+    )
     plan = replace(plan, precision=precision, steps=steps)
+    if recipe.has_trunk:
+        plan = replace(plan, trunk_steps=trunk_steps(plan, recipe, data))
     reporter.say(
         f"Training {plan.dims:,} dimensions on {len(data.train):,} images of {recipe.data.image_size} px: "
         f"{plan.epochs:.3g} epochs in {precision} on {plan.device}, about {duration(steps * step)}."

@@ -122,4 +122,5 @@ def test_only_settings_that_shape_what_is_learnt_tie_a_run():
 def test_recipes_are_valid_toml_with_known_sections():
     for name in recipe_names():
         table = tomllib.loads(recipe_file(name).read_text())
-        assert table.keys() <= {"about", "data", "architecture", "corruption", "constraint", "loss", "training"}
+        sections = {"about", "data", "architecture", "corruption", "constraint", "loss", "semantic", "training"}
+        assert table.keys() <= sections | {"preset"}

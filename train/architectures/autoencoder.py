@@ -80,6 +80,10 @@ class Autoencoder(nn.Module):
         """Encode images (n, 3, h, w) in [0, 1] as latents (n, latent_dims), norms kept."""
         return self.statistics(x)[:, : self.latent_dims].float()
 
+    def pixel_half(self, x: Tensor) -> Tensor:
+        """The dimensions of `encode` that are not semantic, (n, latent_dims - semantic_dims)."""
+        return self.encode(x)[:, self.semantic_dims :]
+
     def decode(self, latent: Tensor) -> Tensor:
         """Paint latents (n, latent_dims) as images (n, 3, h, w) in [0, 1]."""
         return self.paint(latent).clamp(0, 1)

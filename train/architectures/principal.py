@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.architectures import cleaner
 from train.architectures.autoencoder import Architecture, Autoencoder, expect_choice, unit, zeroed
 from train.errors import SettingsError
 from train.pca import PrincipalComponents
@@ -24,14 +25,13 @@ WHITENING = 0.5  # power of the standard deviation that divides a component
 FOLD = 2  # px; pixels of such a square become channels where a branch works near full resolution: 4 times cheaper
 PATCHES = (1, 2, 4, 8)  # px
 SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # px
-LINEAR_SIZE = 64  # px; larger images meet the linear path as a thumbnail of at most this side
 EPSILON = 1e-4  # under roots and in denominators; large enough to survive fp16
 
 
-def thumbnail_factor(image_size: int) -> int:
+def thumbnail_factor(image_size: int, linear_size: int) -> int:
     """How many times larger the image is than the thumbnail that the linear path sees: 1, 2, 4, ..."""
     factor = 1
-    while image_size // factor > LINEAR_SIZE:
+    while image_size // factor > linear_size:
         factor *= 2
     return factor
 
@@ -48,9 +48,10 @@ class Principal(Architecture):
     alpha: float = 0.25  # weight of the pixel half in the embedding, where there is a semantic one
     initialisation: str = "default"  # of the branches: default (PyTorch's) or he; see `_enliven`
     patch: int = 4  # px; side of the patches that the branches read and paint, their finest grid: a power of 2
-    clean: int = 0  # channels of a branch before the code that repairs the image, near full resolution; 0: none
-    refine: int = 0  # channels of the same kind of branch behind the code, on the painted image; 0: none
-    blocks: int = 4  # residual blocks of each of these two
+    linear_size: int = 64  # px; larger images meet the linear skip as a thumbnail of at most this side
+    clean: int = 0  # channels of what takes noise or text off before the code (train/architectures/cleaner.py); 0: none
+    refine: int = 0  # channels of a branch behind the code, on the painted image, near full resolution; 0: none
+    blocks: int = 4  # residual blocks of that branch
     # Deviation of Gaussian noise on the input that the linear path expects, pixels in 0..1. Leave it at 0 where `clean`
     # takes the noise off: that network would have to undo the shrinkage.
     noise: float = 0.0
@@ -63,6 +64,8 @@ class Principal(Architecture):
             raise SettingsError(f"architecture.widths is {list(self.widths)}: give one number of channels or more.")
         if self.patch not in PATCHES:
             raise SettingsError(f"architecture.patch is {self.patch}: use one of {', '.join(map(str, PATCHES))}.")
+        if self.linear_size < SMALLEST_SIZE:
+            raise SettingsError(f"architecture.linear_size is {self.linear_size}: use {SMALLEST_SIZE} or more.")
         for name in ("clean", "refine", "blocks", "noise"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise SettingsError(f"architecture.{name} is {getattr(self, name)}: it must be 0 or more.")
@@ -75,11 +78,11 @@ class Principal(Architecture):
     @property
     def size_step(self) -> int:
         """Image sizes are multiples of it, px."""
-        return max(self.stride, FOLD) if self.clean or self.refine else self.stride
+        return max(self.stride, cleaner.STEP if self.clean else 1, FOLD if self.refine else 1)
 
     def thumbnail_factor(self, image_size: int) -> int:
-        """1 up to `LINEAR_SIZE`, then 2, 4, ..."""
-        return thumbnail_factor(image_size)
+        """1 up to `linear_size`, then 2, 4, ..."""
+        return thumbnail_factor(image_size, self.linear_size)
 
     def check(self, image_size: int, channels: int) -> None:
         """Refuse an image size that the branches cannot divide as often as they do, or that is out of range."""
@@ -142,11 +145,9 @@ class ResidualBlock(nn.Module):
 
 
 class Retouch(nn.Module):
-    """What an image lacks, seen near full resolution: a few residual blocks behind which nothing comes out at first.
+    """What can be guessed from a blurred image, as networks for super-resolution do: a few residual blocks.
 
-    Before the code it takes off what a linear projection cannot tell from the image, such as noise; behind the code it
-    adds what can be guessed from a blurred image, as networks for super-resolution do. Squares of `FOLD` px are folded
-    into channels first.
+    Nothing comes out of them at first. Squares of `FOLD` px are folded into channels before.
 
     Source of the folding: FFDNet, arXiv 1710.04026.
     """
@@ -171,14 +172,16 @@ class Encoder(nn.Module):
 
     mean: Tensor  # of the training images (or their thumbnails), (1, 3, h, w)
 
-    def __init__(self, image_size: int, channels: int, settings: Principal, pixel_dims: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, settings: Principal, pixel_dims: int, semantic_dims: int
+    ) -> None:
         super().__init__()
-        widths, semantic_dims = settings.widths, settings.semantic_dims
-        self.factor = thumbnail_factor(image_size)
+        widths = settings.widths
+        self.factor = settings.thumbnail_factor(image_size)
         side = image_size // self.factor
         grid = image_size // settings.stride
         patch = settings.patch
-        self.clean = Retouch(channels, settings.clean, settings.blocks) if settings.clean else None
+        self.clean = cleaner.Cleaner(channels, settings.clean) if settings.clean else None
         # Taken off the pixels, not folded into a bias: small differences of large sums would not survive fp16.
         self.register_buffer("mean", torch.zeros(1, channels, side, side))
         self.linear = nn.Linear(channels * side * side, pixel_dims)
@@ -225,7 +228,7 @@ class Decoder(nn.Module):
     def __init__(self, image_size: int, channels: int, settings: Principal, pixel_dims: int) -> None:
         super().__init__()
         widths, semantic_dims = settings.widths, settings.semantic_dims
-        self.factor = thumbnail_factor(image_size)
+        self.factor = settings.thumbnail_factor(image_size)
         self.side = image_size // self.factor
         self.grid = image_size // settings.stride
         self.patch = settings.patch
@@ -296,12 +299,13 @@ class PrincipalAutoencoder(Autoencoder):
 
     antisymmetric: Tensor
 
-    def __init__(self, settings: Principal, image_size: int, channels: int) -> None:
+    def __init__(self, settings: Principal, image_size: int, channels: int, *, own_semantic_half: bool = False) -> None:
         super().__init__(image_size, channels, (settings.dims,))
         self.semantic_dims, self.alpha = settings.semantic_dims, settings.alpha
         self.pixel_dims = settings.dims - settings.semantic_dims
         self.noise = settings.noise
-        self.encoder = Encoder(image_size, channels, settings, self.pixel_dims)
+        within = 0 if own_semantic_half else settings.semantic_dims
+        self.encoder = Encoder(image_size, channels, settings, self.pixel_dims, within)
         self.decoder = Decoder(image_size, channels, settings, self.pixel_dims)
         self.register_buffer("deviation", torch.ones(self.pixel_dims))
         self.register_buffer("antisymmetric", torch.zeros(self.pixel_dims))

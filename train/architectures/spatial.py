@@ -1,8 +1,8 @@
 """A code that keeps its grid: (channels, height, width) numbers, each made from the pixels around its place.
 
 With `linear_skip`, patches start as their principal components, so that the network is good before the first step, and
-convolutions that start at zero add to it. With a `cleaner`, what is on top of a picture (text, boxes) is taken off at
-half its resolution before it is coded: a soft mask says where, so that the rest stays as it is.
+convolutions that start at zero add to it. With a `cleaner`, what is on top of a picture (text, boxes) is taken off
+before it is coded.
 """
 
 import math
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.architectures import cleaner
 from train.architectures.autoencoder import (
     ACTIVATIONS,
     INITIALISATIONS,
@@ -27,7 +28,6 @@ from train.architectures.autoencoder import (
 from train.errors import SettingsError
 
 MIDDLE = 0.5  # taken off the pixels: patches vary about it
-DILATIONS = (1, 2, 4, 8, 4, 2, 1)  # of the cleaner's blocks: each place sees 88 px around it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Spatial(Architecture):
     initialisation: str = "default"  # default (PyTorch's), xavier, he
     pooling: str = "max"  # how the picture is halved: max, mean, or stride (of the convolution)
     linear_skip: bool = False  # patches start as their principal components
-    cleaner: int = 0  # channels of what is taken off before coding; 0: nothing is
+    cleaner: int = 0  # channels of what takes text or noise off before coding; 0: nothing does
 
     def __post_init__(self) -> None:
         expect_choice("architecture.activation", self.activation, tuple(ACTIVATIONS))
@@ -65,6 +65,8 @@ class Spatial(Architecture):
     def check(self, image_size: int, channels: int) -> None:
         """Refuse sizes that the stride does not divide, and principal components that are not there."""
         expect_divisible(image_size, self.stride, f"a stride of {self.stride}")
+        if self.cleaner:
+            expect_divisible(image_size, cleaner.STEP, "a cleaner")
         values = channels * self.stride**2
         if self.linear_skip and self.code_channels > values:
             raise SettingsError(
@@ -89,7 +91,6 @@ class SpatialAutoencoder(Autoencoder):
     def __init__(self, settings: Spatial, image_size: int, channels: int, outputs: int) -> None:
         side, maps, stride = image_size // settings.stride, settings.code_channels, settings.stride
         super().__init__(image_size, channels, (maps, side, side), outputs=outputs)
-        self.cleaner = Cleaner(channels, settings.cleaner, settings.activation) if settings.cleaner else None
         down: list[nn.Module] = []
         for narrow, wide in pairwise((channels, *settings.widths)):
             down += _halving(narrow, wide, settings)
@@ -103,6 +104,7 @@ class SpatialAutoencoder(Autoencoder):
             up += [nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), ACTIVATIONS[settings.activation]()]
         self.decoder = nn.Sequential(*up, nn.Conv2d(settings.widths[0], channels, 3, padding=1))
         initialise(self, settings.initialisation)
+        self.cleaner = cleaner.Cleaner(channels, settings.cleaner) if settings.cleaner else None
         self.patch = nn.Conv2d(channels, maps, stride, stride=stride, bias=False) if settings.linear_skip else None
         self.unpatch = (
             nn.ConvTranspose2d(maps, channels, stride, stride=stride, bias=False) if settings.linear_skip else None
@@ -115,7 +117,7 @@ class SpatialAutoencoder(Autoencoder):
         """Encode images (n, 3, h, w)."""
         x = self.see(x) - MIDDLE
         if self.cleaner is not None:
-            x = self.cleaner(x)
+            x = x + self.cleaner(x)
         code: Tensor = self.encoder(x)
         if self.patch is not None:
             code = code + self.patch(x)
@@ -148,27 +150,6 @@ class SpatialAutoencoder(Autoencoder):
         kernel = basis.reshape(self.patch.weight.shape)
         self.patch.weight.copy_(kernel)
         self.unpatch.weight.copy_(kernel)
-
-
-class Cleaner(nn.Module):
-    """x + mask * change, both found at half the resolution; the identity at initialisation."""
-
-    def __init__(self, channels: int, width: int, activation: str) -> None:
-        super().__init__()
-        self.channels = channels
-        self.first = nn.Conv2d(4 * channels, width, 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in DILATIONS)
-        self.activation = ACTIVATIONS[activation]()
-        self.last = zeroed(nn.Conv2d(width, 4 * (channels + 1), 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Clean images (n, channels, h, w), pixels about 0."""
-        features = self.first(F.pixel_unshuffle(x, 2))
-        for block in self.blocks:
-            features = features + block(self.activation(features))
-        found = F.pixel_shuffle(self.last(self.activation(features)), 2)
-        change, mask = found[:, : self.channels], found[:, self.channels :]
-        return x + torch.sigmoid(mask) * change
 
 
 def _halving(narrow: int, wide: int, settings: Spatial) -> list[nn.Module]:
