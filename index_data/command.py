@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from index_data.config import MAX_BAD, MAX_BATCH, AddSettings
+from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError
 from train.interruption import stop_request
@@ -172,9 +172,16 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
 @click.argument("gallery")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
 @click.option("-k", type=click.IntRange(1, MAX_K), default=DEFAULT_K, help="How many neighbours of each image.")
+@click.option(
+    "--beta",
+    type=click.FloatRange(0, MAX_BETA),
+    default=AS_INDEXED,
+    help="Weight of what an image looks like: 0 same thing, 1 as indexed, high: looks the same. Only for models with a "
+    "semantic half.",
+)
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
-def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, provider: str) -> None:
+def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, beta: float, provider: str) -> None:
     """Find the nearest neighbours of images in a gallery."""
     from index_data.adding import provider_sentence
     from index_data.engine import Engine
@@ -187,6 +194,7 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, pr
         Engine.open(folder, provider=provider, decoder=False) as engine,
         DecodePool(min(len(images), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
     ):
+        engine.halves.expect_weight(beta)
         line.reporter.say(provider_sentence(engine.encoder))
         if engine.degraded:
             line.reporter.say(engine.degraded)
@@ -197,14 +205,15 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, pr
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            hits = engine.search(engine.embed(seen[None]).embeddings, k)[0]
-            answers.append({"query": name, "hits": _described(engine, hits)})
+            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta)[0]
+            answers.append({"query": name, **_described(engine, hits, beta)})
         record = {
             "gallery": engine.gallery.name,
             "model": engine.gallery.model_id,
             "provider": engine.encoder.provider,
             "asked": engine.encoder.asked,
             "generation": engine.generation,
+            "beta": beta,
             "results": answers,
         }
     good = [answer for answer in answers if "hits" in answer]
@@ -221,13 +230,17 @@ def _pixels(pool: Any, engine: "Engine", image: Path) -> Any:
     return pool.fit(data, engine.gallery.preprocessing).pixels
 
 
-def _described(engine: "Engine", hits: "list[Hit]") -> list[dict[str, Any]]:
+def _described(engine: "Engine", hits: "list[Hit]", beta: float) -> dict[str, Any]:
+    """Hits with what their scores mean in this gallery, and a warning where even the best one is far."""
+    scale = engine.calibration.at(beta)
     items = {item.id: item for item in engine.gallery.items_by_id([hit.id for hit in hits])}
-    return [
+    described = [
         {
             "id": str(hit.id),
             "rank": hit.rank,
             "score": round(hit.score, 6),
+            "percentile": scale.percentile(hit.score),
+            "label": scale.label(hit.score),
             "file": printable(os.fsencode(items[hit.id].file)),
             "sha256": items[hit.id].sha256,
             "width": items[hit.id].width,
@@ -236,12 +249,18 @@ def _described(engine: "Engine", hits: "list[Hit]") -> list[dict[str, Any]]:
         for hit in hits
         if hit.id in items
     ]
+    far = not hits or scale.is_far(hits[0].score)
+    return {"warning": "nothing-close" if far else None, "hits": described}
 
 
 def _answer_text(answer: dict[str, Any], *, titled: bool) -> str:
-    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["file"]) for hit in answer["hits"]]
-    table = _table(("rank", "score", "file"), rows, right=(0, 1))
-    return f"{answer['query']}\n{table}" if titled else table
+    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["label"], hit["file"]) for hit in answer["hits"]]
+    lines = [_table(("rank", "score", "label", "file"), rows, right=(0, 1))]
+    if titled:
+        lines.insert(0, answer["query"])
+    if answer["warning"]:
+        lines.append("Nothing in this gallery is much like it: these are only the nearest.")
+    return "\n".join(lines)
 
 
 def _open_if_there(folder: Path) -> "Gallery | None":

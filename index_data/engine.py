@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import numpy as np
 
 from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
+from index_data.calibration import Calibration, calibrate
+from index_data.config import AS_INDEXED
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, current, load_faiss, pointer_path
+from index_data.weighting import Halves
 from train.errors import UserError
 from train.images import Pixels
 
@@ -51,6 +54,7 @@ class Engine:
         self.bundle = bundle
         self.encoder = encoder
         self.decoder = decoder
+        self.halves = Halves.of(bundle)
         self._process = os.getpid()
         self._state = self._load()
 
@@ -106,6 +110,11 @@ class Engine:
         return self._state.count
 
     @property
+    def calibration(self) -> Calibration:
+        """What scores mean in this gallery."""
+        return self._state.generation.calibration
+
+    @property
     def ids(self) -> Ids:
         """Ids of the items that can be found, rising."""
         state = self._state
@@ -116,20 +125,24 @@ class Engine:
         """Latents and embeddings of pictures, (n, size, size, 3)."""
         return self.encoder.encode(pixels)
 
-    def search(self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset()) -> list[list[Hit]]:
+    def search(
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+    ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
 
         Args:
             embeddings: (queries, dims), each of length 1.
             k: How many neighbours.
             exclude: Ids that are not wanted, such as the query itself.
+            beta: Weight of the pixel half: 0 same thing, 1 as indexed, high: looks the same.
 
         Raises:
-            UserError: A query has the wrong shape (dimension_mismatch) or is not finite (bad_embedding).
+            UserError: A query has the wrong shape (dimension_mismatch) or is not finite (bad_embedding); beta is out of
+                range, or the model has no semantic half to weigh (no_semantic_half).
         """
         self._expect_queries(embeddings)
         state = self._state
-        queries = np.ascontiguousarray(embeddings, np.float32)
+        queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
         return [_nearest(state, query[None], k, exclude) for query in queries]
@@ -163,6 +176,8 @@ class Engine:
         # The pointer is looked at first: if it moves on meanwhile, the next refresh sees that it did.
         pointer = _identity_of(pointer_path(self.gallery))
         generation, degraded = current(self.gallery)
+        if generation.calibration.halves != self.halves:  # the model was not there when the index was built
+            generation = replace(generation, calibration=calibrate(generation.index, self.halves))
         return _state(generation, degraded, self.gallery.removed_since(generation.seq), pointer)
 
     def _expect_queries(self, embeddings: Vectors) -> None:

@@ -1,10 +1,11 @@
 """Index generations: the searchable form of a gallery's embeddings, built aside, verified, published in one step.
 
 galleries/<name>/
-    indexes/000007/index.faiss   flat inner product, one row per item
-    indexes/000007/ids.npy       row -> item id
-    indexes/000007/manifest.json what was written: sizes, digests, model, counts
-    current                      {"generation": "000007", "manifest_sha256": ...}
+    indexes/000007/index.faiss      flat inner product, one row per item
+    indexes/000007/ids.npy          row -> item id
+    indexes/000007/calibration.npz  what scores mean here (index_data/calibration.py)
+    indexes/000007/manifest.json    what was written: sizes, digests, model, counts
+    current                         {"generation": "000007", "manifest_sha256": ...}
 
 A generation never changes. `current` is replaced by one rename; the generation before is kept, so that damage falls
 back to it, and everything can be made again from gallery.db.
@@ -26,20 +27,24 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from export.bundle import Bundle
+from index_data.calibration import Calibration, calibrate
 from index_data.gallery import Gallery, Snapshot, Vectors
-from train.errors import DamagedError, IncompatibleError
+from index_data.weighting import Halves
+from train.errors import DamagedError, IncompatibleError, NothingFoundError
 from train.files import atomic_folder, remove_leftovers, write_file
 
 logger = logging.getLogger(__name__)
 
 Ids = NDArray[np.int64]  # (n,)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no calibration: it is sampled when such a generation is loaded
 KEPT = 2  # generations: the current one and the one before
 SAMPLED_QUERIES = 64  # of the gallery's own embeddings, to verify a new generation
 SAMPLED_K = 10
 SCORE_TOLERANCE = 1e-5  # between FAISS's and NumPy's sums of up to a few thousand float32 products
-FILES = ("index.faiss", "ids.npy")
+FILES = ("index.faiss", "ids.npy", "calibration.npz")
+FILES_OF_VERSION_1 = ("index.faiss", "ids.npy")
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Generation:
     seq: int  # of the gallery's last change that it contains
     ids: Ids  # row -> item id, rising
     index: Any  # faiss.IndexFlatIP
+    calibration: Calibration
 
     @property
     def count(self) -> int:
@@ -129,7 +135,7 @@ def build_generation(gallery: Gallery) -> Generation:
     generation = build_in_memory(gallery, name)
     with atomic_folder(indexes / name) as folder:
         files = _write_files(folder, generation)
-        recall = _verified_recall(gallery, generation, _read_files(folder, files))
+        recall = _verified_recall(gallery, generation, _read_files(folder, files)[:2])
         manifest = Manifest(
             version=FORMAT_VERSION,
             generation=name,
@@ -152,7 +158,16 @@ def build_in_memory(gallery: Gallery, name: str = "") -> Generation:
     """Build a generation from the gallery's embeddings without writing anything."""
     with gallery.embeddings_in_order() as snapshot:
         ids, index = _index_of(snapshot, gallery.dims)
-        return Generation(name, snapshot.seq, ids, index)
+    return Generation(name, snapshot.seq, ids, index, calibrate(index, _halves(gallery)))
+
+
+def _halves(gallery: Gallery) -> Halves:
+    """How the embeddings of the gallery's model are put together; as one part where the model is not there to tell."""
+    try:
+        bundle = Bundle.open(gallery.bundle_folder)
+    except (NothingFoundError, DamagedError, IncompatibleError):
+        return Halves()
+    return Halves.of(bundle) if bundle.model_id == gallery.model_id else Halves()
 
 
 def _index_of(snapshot: Snapshot, dims: int) -> tuple[Ids, Any]:
@@ -174,15 +189,17 @@ def _next_name(indexes: Path) -> str:
 
 
 def _write_files(folder: Path, generation: Generation) -> dict[str, StoredFile]:
-    faiss = load_faiss()
     files = {}
     for name in FILES:
         with (folder / name).open("xb") as file:
             counted = _DigestingWriter(file)
             if name == "ids.npy":
                 np.lib.format.write_array(counted, generation.ids)
+            elif name == "calibration.npz":
+                counted.write(generation.calibration.to_bytes())
             else:
                 # Not write_index(path): on a full disk that leaves a short file and says nothing. Python's file raises.
+                faiss = load_faiss()
                 writer = faiss.PyCallbackIOWriter(counted.write)
                 faiss.write_index(generation.index, writer)
                 del writer
@@ -324,10 +341,10 @@ def load_generation(gallery: Gallery, name: str) -> Generation:
         IncompatibleError: It is of another model or a newer format.
     """
     manifest = read_manifest(gallery, name)
-    ids, index = _read_files(gallery.folder / "indexes" / name, manifest.files)
+    ids, index, calibration = _read_files(gallery.folder / "indexes" / name, manifest.files)
     if not len(ids) == index.ntotal == manifest.count or index.d != manifest.dims:
         raise DamagedError(f"{gallery.folder / 'indexes' / name} does not have the rows that its manifest says.")
-    return Generation(name, manifest.seq, ids, index)
+    return Generation(name, manifest.seq, ids, index, calibration or calibrate(index, _halves(gallery)))
 
 
 def current(gallery: Gallery) -> tuple[Generation, str | None]:
@@ -357,8 +374,8 @@ def _degraded(gallery: Gallery, wrong: list[str], instead: str) -> str | None:
     return f"{' '.join(wrong)} {instead.capitalize()}: run `lookalike index verify --repair {gallery.name}`."
 
 
-def _read_files(folder: Path, files: dict[str, StoredFile]) -> tuple[Ids, Any]:
-    if set(files) != set(FILES):
+def _read_files(folder: Path, files: dict[str, StoredFile]) -> tuple[Ids, Any, Calibration | None]:
+    if set(files) not in (set(FILES), set(FILES_OF_VERSION_1)):
         raise DamagedError(f"the manifest of {folder} does not name the files {', '.join(FILES)}.")
     with _whole(folder / "ids.npy", files["ids.npy"]) as file:
         ids: Ids = np.load(io.BytesIO(file.read()), allow_pickle=False)
@@ -366,7 +383,10 @@ def _read_files(folder: Path, files: dict[str, StoredFile]) -> tuple[Ids, Any]:
         faiss = load_faiss()
         reader = faiss.PyCallbackIOReader(file.read)
         index = faiss.read_index(reader)
-    return ids, index
+    if "calibration.npz" not in files:
+        return ids, index, None
+    with _whole(folder / "calibration.npz", files["calibration.npz"]) as file:
+        return ids, index, Calibration.from_bytes(file.read())
 
 
 @contextmanager

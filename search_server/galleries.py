@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-import numpy as np
-
+from index_data.config import AS_INDEXED
 from index_data.engine import Engine, Hit
 from index_data.gallery import Gallery, Item, Vectors
-from search_server.scores import NeighbourScores, sample_size
 from search_server.stopwatch import stage
 from train.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0  # between two looks at the disk
-_SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,7 @@ class ServedGallery:
         self._clock = clock
         self._looked = clock()
         self._looking = threading.Lock()
-        self._sampling = threading.Lock()
         self.trouble: str | None = None  # why it is not up to date
-        self._scores: tuple[object, NeighbourScores] | None = None
 
     @property
     def gallery(self) -> Gallery:
@@ -68,53 +63,25 @@ class ServedGallery:
             self._looked = self._clock()
             self._looking.release()
 
-    def neighbours(self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset()) -> list[list[Neighbour]]:
+    def neighbours(
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+    ) -> list[list[Neighbour]]:
         """The k nearest items of each query, best first; see `Engine.search`."""
-        found, items = self._search(embeddings, k, exclude)
+        found, items = self._search(embeddings, k, exclude, beta)
         if any(hit.id not in items for hits in found for hit in hits):
             # An item was removed since we last looked, and another one has its place.
             self.engine.refresh()
-            found, items = self._search(embeddings, k, exclude)
+            found, items = self._search(embeddings, k, exclude, beta)
         return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
 
     def _search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int]
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float
     ) -> tuple[list[list[Hit]], dict[int, Item]]:
         with stage("search"):
-            found = self.engine.search(embeddings, k, exclude)
+            found = self.engine.search(embeddings, k, exclude, beta=beta)
         with stage("fetch"):
             items = self.gallery.items_by_id(list({hit.id for hits in found for hit in hits}))
         return found, {item.id: item for item in items}
-
-    def neighbour_scores(self) -> NeighbourScores:
-        """How near this gallery's pictures are to each other; sampled once for each state of the index.
-
-        While one thread samples, the others take the scores of the state before, where there are some.
-        """
-        state = (self.engine.generation, self.engine.count)
-        known = self._scores
-        if known is not None and (known[0] == state or not self._sampling.acquire(blocking=False)):
-            return known[1]
-        if known is None:
-            self._sampling.acquire()
-        try:
-            if self._scores is None or self._scores[0] != state:
-                self._scores = (state, self._sample())
-            return self._scores[1]
-        finally:
-            self._sampling.release()
-
-    def _sample(self) -> NeighbourScores:
-        ids = self.engine.ids
-        count = sample_size(len(ids))
-        sample = np.sort(np.random.default_rng(_SAMPLE_SEED).choice(ids, count, replace=False))
-        embeddings = self.gallery.embeddings(sample.tolist())
-        found = self.engine.search(embeddings, 2)
-        nearest = [
-            next((hit.score for hit in hits if hit.id != own), None)
-            for own, hits in zip(sample.tolist(), found, strict=True)
-        ]
-        return NeighbourScores(np.array([score for score in nearest if score is not None], np.float32))
 
 
 class Galleries:

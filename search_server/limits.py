@@ -1,5 +1,6 @@
 """The limits of every request, in one table: shown by /api/v1/info, named in the problems that they cause."""
 
+from index_data.config import MAX_BETA
 from train.images import HTTP_LIMITS, THUMBNAIL_SIDE
 
 MIB = 1 << 20
@@ -12,6 +13,7 @@ JSON_DEPTH = 32
 JSON_DIGITS = 20  # of an integer: a 64-bit number has at most 20
 K = 1000  # neighbours of one search
 OFFSET = 10_000
+BETA = MAX_BETA  # weight of the pixel half of a query
 LIST = 1000  # items of one page
 EMBED_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
@@ -39,6 +41,7 @@ def as_json() -> dict[str, int | float]:
         "json_depth": JSON_DEPTH,
         "k_max": K,
         "offset_max": OFFSET,
+        "beta_max": BETA,
         "list_max": LIST,
         "embed_images_max": EMBED_IMAGES,
         "frames_min": FRAMES_MIN,

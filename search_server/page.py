@@ -14,6 +14,7 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
+from index_data.config import AS_INDEXED, MAX_BETA
 from search_server import limits
 from search_server.api.answers import describe_gallery, gallery_address
 from search_server.api.items import find_items
@@ -35,6 +36,7 @@ LISTED = 120  # pictures of one page of Browse
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
+_WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
@@ -65,13 +67,17 @@ def results(gallery: str) -> str | Redirection:
         return redirect(url_for("page.start", gallery=gallery))
     found = service()
     served = found.gallery(gallery)
-    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=request.args.get("offset", 0))
+    offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
+    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta)
     answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
-        more = f"{_results_address(gallery, asked)}&offset={body.offset + NEIGHBOURS}"
+        more = f"{_results_address(gallery, asked, body.beta)}&offset={body.offset + NEIGHBOURS}"
     initial = answer if body.offset == 0 else None
-    return _view("results", served, initial, title=answer["query"]["name"], more=more, **answer)
+    weights = {words: _results_address(gallery, asked, weight) for words, weight in _WEIGHTS.items()}
+    chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
+    shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
+    return _view("results", served, initial, **shown, **answer)
 
 
 @page.post("/g/<gallery>/search")
@@ -154,7 +160,7 @@ def _link(served: ServedGallery) -> dict[str, Any]:
     return {"name": served.name, "items": served.gallery.count, "root": root}
 
 
-def _limits() -> dict[str, int]:
+def _limits() -> dict[str, int | float]:
     """What the page's modules keep to."""
     return {
         "image_bytes": limits.IMAGE_BYTES,
@@ -162,6 +168,7 @@ def _limits() -> dict[str, int]:
         "neighbours": NEIGHBOURS,
         "reach": limits.OFFSET + NEIGHBOURS,
         "listed": LISTED,
+        "beta": MAX_BETA,
     }
 
 
@@ -172,10 +179,11 @@ def _modules() -> list[str]:
     return sorted(file.name for file in folder.glob("*.js") if file.name != _BEFORE_THE_PAINT)
 
 
-def _results_address(gallery: str, picture_id: str) -> str:
-    if picture_id.startswith("q_"):
-        return url_for("page.results", gallery=gallery, q=picture_id)
-    return url_for("page.results", gallery=gallery, id=picture_id)
+def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED) -> str:
+    parameters: dict[str, Any] = {"q" if picture_id.startswith("q_") else "id": picture_id}
+    if beta != AS_INDEXED:
+        parameters["beta"] = f"{beta:g}"
+    return url_for("page.results", gallery=gallery, **parameters)
 
 
 def _checked(model: type[Any], **given: Any) -> Any:

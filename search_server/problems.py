@@ -52,6 +52,8 @@ REMEDIES: dict[str, str] = {
     "build it again.",
     "no_decoder": "The model of this gallery only encodes: search works, reconstructions and morphs do not. Use a "
     "model that Lookalike trained.",
+    "no_semantic_half": "This gallery's model does not tell what is shown from what it looks like, so the two cannot "
+    "be weighed: leave `beta` at 1, or index the pictures with a model that has `semantic_dims`.",
     "locked": "Another process is writing here. Wait for it, or stop it.",
     "damaged": "Stored data is not what was written. Run `lookalike index verify`; the server's log has the details.",
     "busy": "More is asked than can be done at the moment. Ask again after `Retry-After` seconds.",

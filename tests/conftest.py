@@ -1,6 +1,8 @@
 """Small real things that the tests of all stages share."""
 
 import io
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,3 +150,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     without_probes = write_bundle(folder, graphs, facts, None)
     probes = Encoder.open(without_probes, provider="cpu").encode(probe_pixels(AVERAGED_SIZE)).embeddings
     return write_bundle(folder, graphs, facts, probes)
+
+
+@pytest.fixture(scope="session")
+def halved_bundle(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose embeddings have a semantic and a pixel half, trained for a moment by the real commands."""
+    home = tmp_path_factory.mktemp("halved")
+    train = [sys.executable, "-m", "train", drawn_folder, "--name", "halved", "--home", home, "--epochs", "1"]
+    small = ["--image-size", "32", "--dims", "24", "--batch", "8", "--threads", "1"]
+    export = [sys.executable, "-m", "export", "halved", "--home", home]
+    for command in ([*train, *small, "--set", "architecture.semantic_dims=8"], export):
+        ended = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+    return Bundle.open(home / "models" / "halved")

@@ -3,12 +3,17 @@
 import base64
 from urllib.parse import quote
 
+import numpy as np
 from flask import Response
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from index_data.calibration import Calibration, Scale
+from index_data.config import AS_INDEXED
 from index_data.gallery import Item
 from search_server import limits
 from search_server.api.schemas import (
+    CalibrationOut,
     GalleryOut,
     HitOut,
     IndexOut,
@@ -20,13 +25,13 @@ from search_server.api.schemas import (
     StoredQueryOut,
 )
 from search_server.galleries import Neighbour, ServedGallery
-from search_server.scores import NeighbourScores, label_of
 from search_server.service import StoredQuery
 from search_server.subjects import Subject
 from train.printable import printable
 
 PREFIX = "/api/v1"
 LONGEST_SIDE = {"thumb": limits.THUMB_SIDE, "preview": limits.PREVIEW_SIDE, "full": limits.WEBP_SIDE}  # pixels
+_PERCENT = (2, 10, 50, 90, 99, 99.9)  # of a gallery's scores, that describe it
 FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -67,6 +72,7 @@ def describe_gallery(served: ServedGallery) -> GalleryOut:
             has_decoder=engine.decoder is not None,
         ),
         index=describe_index(served),
+        calibration=_describe_calibration(engine.calibration),
         provider=ProviderOut(
             asked=engine.encoder.asked, used=engine.encoder.provider, degraded=engine.encoder.degraded
         ),
@@ -76,6 +82,23 @@ def describe_gallery(served: ServedGallery) -> GalleryOut:
 def describe_index(served: ServedGallery) -> IndexOut:
     """The index that answers at the moment."""
     return IndexOut(version=served.engine.generation, kind="flat", exact=True, count=served.engine.count)
+
+
+def _describe_calibration(calibration: Calibration) -> CalibrationOut:
+    scale = calibration.as_indexed
+    return CalibrationOut(
+        pictures=len(scale.nearest),
+        enough=scale.enough,
+        nearest=_quantiles(scale.nearest),
+        random=_quantiles(scale.random),
+        labels={label: round(threshold, 4) for threshold, label in scale.thresholds},
+    )
+
+
+def _quantiles(scores: NDArray[np.float32]) -> dict[str, float]:
+    if len(scores) == 0:
+        return {}
+    return {f"p{percent}": round(float(np.quantile(scores, percent / 100)), 4) for percent in _PERCENT}
 
 
 def describe_item(served: ServedGallery, item: Item) -> ItemOut:
@@ -96,23 +119,23 @@ def describe_item(served: ServedGallery, item: Item) -> ItemOut:
     )
 
 
-def describe_hits(served: ServedGallery, neighbours: list[Neighbour], *, first_rank: int = 1) -> list[HitOut]:
-    """Neighbours with what their scores mean."""
-    scores = served.neighbour_scores()
-    return [
-        _describe_hit(served.name, neighbour, rank, scores) for rank, neighbour in enumerate(neighbours, first_rank)
-    ]
+def describe_hits(
+    served: ServedGallery, neighbours: list[Neighbour], *, first_rank: int = 1, beta: float = AS_INDEXED
+) -> list[HitOut]:
+    """Neighbours with what their scores mean at the weight that they were found with."""
+    scale = served.engine.calibration.at(beta)
+    return [_describe_hit(served.name, neighbour, rank, scale) for rank, neighbour in enumerate(neighbours, first_rank)]
 
 
-def _describe_hit(gallery: str, neighbour: Neighbour, rank: int, scores: NeighbourScores) -> HitOut:
+def _describe_hit(gallery: str, neighbour: Neighbour, rank: int, scale: Scale) -> HitOut:
     item, score = neighbour.item, neighbour.score
     address = _item_address(gallery, item)
     return HitOut(
         id=str(item.id),
         rank=rank,
         score=round(score, 6),
-        percentile=scores.percentile(score),
-        label=label_of(score),
+        percentile=scale.percentile(score),
+        label=scale.label(score),
         name=item.name,
         path=printable(item.path),
         sha256=item.sha256,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from index_data.config import AS_INDEXED
 from search_server import limits
 
 # An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
@@ -158,6 +159,13 @@ class NeighbourOptions(Parameters):
     offset: int = Field(default=0, ge=0, le=limits.OFFSET, description="how many to leave out first")
     min_score: float | None = Field(default=None, ge=-1, le=1, description="only neighbours with at least this cosine")
     exclude_self: bool = Field(default=True, description="leave out the item that is asked about")
+    beta: float = Field(
+        default=AS_INDEXED,
+        ge=0,
+        le=limits.BETA,
+        description="weight of what a picture looks like: 0 same thing, 1 as indexed, high: looks the same. Other than "
+        "1 only where the gallery's model has `semantic_dims`",
+    )
 
 
 class SearchOptions(NeighbourOptions):
@@ -341,7 +349,7 @@ class ModelOut(BaseModel):
     id: str
     image_size: int
     dims: int
-    semantic_dims: int
+    semantic_dims: int = Field(description="leading numbers that say what is shown; 0: `beta` cannot be used")
     has_decoder: bool
 
 
@@ -354,6 +362,16 @@ class IndexOut(BaseModel):
     count: int
 
 
+class CalibrationOut(BaseModel):
+    """How near the pictures of a gallery are to each other, as scores at their percentiles (`p50`: the median)."""
+
+    pictures: int = Field(description="that were asked for their nearest neighbour")
+    enough: bool = Field(description="whether it decides what is close; else fixed cosines do")
+    nearest: dict[str, float] = Field(description="of pictures with their nearest other picture")
+    random: dict[str, float] = Field(description="of pairs of pictures by chance")
+    labels: dict[str, float] = Field(description="the least score of each label")
+
+
 class GalleryOut(BaseModel):
     """One gallery."""
 
@@ -362,6 +380,7 @@ class GalleryOut(BaseModel):
     failures: int
     model: ModelOut
     index: IndexOut
+    calibration: CalibrationOut
     provider: ProviderOut
 
 
@@ -408,7 +427,7 @@ class HitOut(BaseModel):
 
     id: str
     rank: int
-    score: float = Field(description="cosine, -1 to 1")
+    score: float = Field(description="cosine, -1 to 1; with `beta` the weighted mean of the halves' cosines")
     percentile: float | None = Field(
         description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
     )
@@ -439,7 +458,9 @@ class QueryOut(BaseModel):
         default=None, description="on values from 0 to 1; with include=reconstruction"
     )
     warning: QueryWarning | None = Field(
-        default=None, description="plain-query: almost one colour; nothing-close: even the best neighbour is weak"
+        default=None,
+        description="plain-query: almost one colour; nothing-close: even the best neighbour is farther away than "
+        "nearly all of the gallery's pictures are from theirs",
     )
     vector: list[float] | None = Field(default=None, description="the embedding; with include=vector")
 
@@ -449,6 +470,7 @@ class SearchOut(BaseModel):
 
     query: QueryOut
     hits: list[HitOut]
+    beta: float = Field(description="weight that the hits were found with")
     index: IndexOut
     provider: str = Field(description="the execution provider that computes")
     took_ms: dict[str, float]

@@ -23,7 +23,7 @@ from search_server.api.schemas import (
     SearchOptions,
     SearchOut,
 )
-from search_server.galleries import ServedGallery
+from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode
 from search_server.painting import reconstruct
@@ -45,6 +45,7 @@ search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
             "no_such_item",
             "no_such_query",
             "no_decoder",
+            "no_semantic_half",
             "file_missing",
             "file_changed",
             *UPLOADING,
@@ -67,7 +68,7 @@ def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
 
 @search.get(
     "/galleries/<gallery>/items/<id>/similar",
-    responses={200: SearchOut, **responses("no_such_gallery", "no_such_item")},
+    responses={200: SearchOut, **responses("no_such_gallery", "no_such_item", "no_semantic_half")},
 )
 def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
     """Find the nearest neighbours of an item: a search that can be linked to."""
@@ -81,12 +82,12 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
-    found_near = served.neighbours(subject.embedding[None], asked.offset + asked.k, exclude=itself)[0]
+    nearest = served.neighbours(subject.embedding[None], asked.offset + asked.k, exclude=itself, beta=asked.beta)[0]
     least = -1.0 if asked.min_score is None else asked.min_score
-    wanted = [neighbour for neighbour in found_near[asked.offset :] if neighbour.score >= least]
-    described = describe_hits(served, wanted, first_rank=asked.offset + 1)
+    wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
+    described = describe_hits(served, wanted, first_rank=asked.offset + 1, beta=asked.beta)
     query = describe_subject(served, subject)
-    if query.warning is None and asked.offset == 0 and (not described or described[0].label == "weak"):
+    if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
         query.warning = "nothing-close"
     if "vector" in asked.include:
         query.vector = subject.embedding.tolist()
@@ -97,7 +98,12 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
     return SearchOut(
         query=query,
         hits=described,
+        beta=asked.beta,
         index=describe_index(served),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
     )
+
+
+def _nothing_close(served: ServedGallery, neighbours: list[Neighbour], beta: float) -> bool:
+    return not neighbours or served.engine.calibration.at(beta).is_far(neighbours[0].score)

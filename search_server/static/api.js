@@ -46,11 +46,11 @@ export class Api {
     return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
   }
 
-  /** Neighbours of an item or of a stored query. */
-  neighbours(id, k, offset, signal) {
-    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset }), { signal });
+  /** Neighbours of an item or of a stored query; beta weighs what it looks like, 1 as indexed. */
+  neighbours(id, k, offset, beta, signal) {
+    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta }), { signal });
     const headers = { "Content-Type": "application/json" };
-    return ask(`${this.base}/search`, { method: "POST", body: JSON.stringify({ id, k, offset }), headers, signal });
+    return ask(`${this.base}/search`, { method: "POST", body: JSON.stringify({ id, k, offset, beta }), headers, signal });
   }
 
   /** Store a picture without a search: one end of a morph. */

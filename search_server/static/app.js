@@ -18,9 +18,9 @@ const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is 
 export class Page {
   constructor() {
     const given = JSON.parse(document.getElementById("page-data").textContent);
-    /** @type {{name: string, items: number, model: {has_decoder: boolean}, provider: {used: string}}} */
+    /** @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}} */
     this.gallery = given.gallery;
-    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number}} */
+    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
     this.limits = given.limits;
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
     this.root = given.root;
@@ -111,8 +111,8 @@ export class Page {
   // Acts -------------------------------------------------------------------------------------------------------------
 
   /** Search with a picture of the gallery; the tile's picture travels to its new place. */
-  search(item, tile = null) {
-    const go = () => this.go("search", queryParameters(item.id), { item });
+  search(item, tile = null, parameters = {}) {
+    const go = () => this.go("search", { ...queryParameters(item.id), ...parameters }, { item });
     const picture = tile?.querySelector("img");
     if (!picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");

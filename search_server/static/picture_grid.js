@@ -126,8 +126,8 @@ function altText(item) {
 function caption(item) {
   const share = Math.max(0, item.score).toFixed(3);
   const hint = item.percentile === undefined || item.percentile === null
-    ? `Cosine ${item.score.toFixed(4)}`
-    : `Cosine ${item.score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
+    ? `Score ${item.score.toFixed(4)}`
+    : `Score ${item.score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",

@@ -17,6 +17,7 @@ const WARNINGS = {
 export function queryPanel(query, gallery, ways) {
   const facts = h("p", { class: "query-facts", "aria-busy": "true" }, "Looking …");
   const seen = h("figure", { class: "query-seen" });
+  const notice = h("div", { class: "query-notice" });
   const element = h(
     "section",
     { class: "query", "aria-label": "Your picture" },
@@ -34,8 +35,9 @@ export function queryPanel(query, gallery, ways) {
       ways.morph && button("morph", "Morph", ways.morph),
       button("link", "Copy link", () => copyLink(location.href)),
     ),
+    notice,
   );
-  return { element, answered: (answer) => showAnswer(answer, gallery, { element, facts, seen }) };
+  return { element, answered: (answer) => showAnswer(answer, gallery, { facts, seen, notice }) };
 }
 
 function framed(source, { width, height }, alt) {
@@ -43,7 +45,7 @@ function framed(source, { width, height }, alt) {
   return h("div", { class: "frame" }, h("img", { src: source, alt, ...size, decoding: "async" }));
 }
 
-function showAnswer({ query, index, took_ms: took, provider }, gallery, { element, facts, seen }) {
+function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts, seen, notice }) {
   facts.removeAttribute("aria-busy");
   const embedded = took.embed === undefined ? null : `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`;
   const searched = `Searched ${count(index.count)} in ${milliseconds(took.search)}`;
@@ -55,7 +57,6 @@ function showAnswer({ query, index, took_ms: took, provider }, gallery, { elemen
       h("figcaption", {}, h("strong", {}, "What the model sees"), h("span", {}, `Painted from the ${gallery.model.dims} numbers that it keeps of it`)),
     );
   }
-  if (query.warning) {
-    element.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, WARNINGS[query.warning] ?? query.warning)));
-  }
+  const words = WARNINGS[query.warning] ?? query.warning;
+  notice.replaceChildren(...(words ? [h("p", { class: "notice" }, icon("warning"), h("span", {}, words))] : []));
 }

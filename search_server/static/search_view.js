@@ -8,6 +8,7 @@ import { PictureGrid } from "./picture_grid.js";
 import { queryPanel } from "./query_panel.js";
 import { problemState, state, tooLarge } from "./states.js";
 import { remember, remembered } from "./storage.js";
+import { AS_INDEXED, weightSlider } from "./weight_slider.js";
 import { count, plural, scoreWords } from "./words.js";
 
 const SMALLEST_ROW = 72; // CSS pixels
@@ -105,12 +106,13 @@ class Results {
     this.asked = asked;
     this.withdrawn = new AbortController();
     this.least = Number(page.parameter("min") ?? -1);
+    this.beta = Number(page.parameter("beta") ?? AS_INDEXED);
     this.grid = new PictureGrid({
       label: "Pictures like yours, the most similar first",
-      address: (id) => page.address("search", { id }),
+      address: (id) => page.address("search", { id, ...this.#weight() }),
       choose: (item) => this.#open(item),
       actions: [
-        { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile) },
+        { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile, this.#weight()) },
         ...(page.gallery.model.has_decoder
           ? [{ icon: "morph", words: "Morph with the query", name: "morph", act: (item) => this.#morphWith(item) }]
           : []),
@@ -127,7 +129,7 @@ class Results {
     this.preview = this.asked.file ? URL.createObjectURL(this.asked.file) : null;
     const { initial } = this.page;
     const answer = this.page.remembered() ?? (initial?.hits ? asAnswer(initial, this.page.limits) : null);
-    if (answer) {
+    if (answer?.beta === this.beta) {
       this.page.remember(answer);
       this.#show(answer);
     } else this.#ask();
@@ -158,7 +160,7 @@ class Results {
     try {
       const response = file
         ? await api.search(file, limits.neighbours, this.withdrawn.signal)
-        : await api.neighbours(id, limits.neighbours, 0, this.withdrawn.signal);
+        : await api.neighbours(id, limits.neighbours, 0, this.beta, this.withdrawn.signal);
       const answer = asAnswer(response, limits);
       if (file) this.page.became("search", queryParameters(answer.query.id), answer);
       else this.page.remember(answer);
@@ -172,7 +174,7 @@ class Results {
 
   /** Grey tiles: only where the answer keeps the reader waiting. */
   #expect() {
-    this.main.replaceChildren(this.#toolbar(), this.grid.element);
+    this.main.replaceChildren(...this.#head(), this.grid.element);
     this.grid.expect(24);
   }
 
@@ -220,17 +222,54 @@ class Results {
     this.panel.answered(answer);
     this.grid.clear();
     this.grid.resize(this.#row());
-    this.main.replaceChildren(this.#toolbar(), this.grid.element, this.foot);
-    this.grid.add(answer.hits);
+    this.main.replaceChildren(...this.#head(), this.grid.element, this.foot);
+    this.#fill();
+    this.page.titled(answer.query.name);
+  }
+
+  #fill() {
+    const { hits } = this.answer;
+    this.grid.add(hits);
     this.#filter(this.least);
     this.#watchFoot();
-    announce(`${plural(answer.hits.length, "result", "results")}. ${this.#nearest()}`);
-    this.page.titled(answer.query.name);
+    announce(`${plural(hits.length, "result", "results")}. ${this.#nearest()}`);
+  }
+
+  /** Rank anew with another weight, below the slider that the reader holds. */
+  async #rank(beta) {
+    this.beta = beta;
+    this.page.amend({ beta: null, ...this.#weight() });
+    this.ranking?.abort();
+    this.ranking = new AbortController();
+    const { api, limits } = this.page;
+    const signal = AbortSignal.any([this.withdrawn.signal, this.ranking.signal]);
+    try {
+      this.answer = asAnswer(await api.neighbours(this.answer.query.id, limits.neighbours, 0, beta, signal), limits);
+      this.page.remember(this.answer);
+      this.panel.answered(this.answer);
+      this.grid.clear();
+      this.#fill();
+    } catch (error) {
+      if (isWithdrawn(error)) return;
+      this.watcher.disconnect();
+      this.foot.replaceChildren(problemState(error, { retry: () => this.#rank(beta) }));
+    }
+  }
+
+  /** The weight as the address has it: nothing where it is that of the index. */
+  #weight() {
+    return this.beta === AS_INDEXED ? {} : { beta: this.beta };
   }
 
   #nearest() {
     const [first] = this.answer.hits;
     return first ? `The nearest is ${first.name}, similarity ${scoreWords(first.score)}.` : "";
+  }
+
+  #head() {
+    const { gallery, limits } = this.page;
+    const slider = gallery.model.semantic_dims ? [weightSlider(this.beta, limits.beta, (beta) => this.#rank(beta))] : [];
+    return [this.#toolbar(), ...slider];
   }
 
   #toolbar() {
@@ -311,7 +350,12 @@ class Results {
     try {
       const { api, limits } = this.page;
       const wanted = Math.min(limits.neighbours, limits.reach - answer.hits.length);
-      const more = await api.neighbours(answer.query.id, wanted, answer.hits.length, this.withdrawn.signal);
+      const more = await api.neighbours(answer.query.id, wanted, answer.hits.length, answer.beta, this.withdrawn.signal);
+      if (answer !== this.answer) {
+        this.fetching = false; // ranked anew meanwhile: these belong to the ranking before
+        this.#watchFoot();
+        return;
+      }
       answer.hits.push(...more.hits);
       answer.done = more.hits.length < wanted || answer.hits.length >= limits.reach;
       this.grid.add(more.hits);
@@ -329,9 +373,9 @@ class Results {
   #open(item) {
     this.page.lightbox.open(this.grid.items.filter((other) => (other.score ?? 1) >= this.least), item, {
       query: { ...this.answer.query, image: this.preview ?? this.answer.query.image },
-      similar: (chosen) => this.page.search(chosen),
+      similar: (chosen) => this.page.search(chosen, null, this.#weight()),
       morph: this.page.gallery.model.has_decoder ? (chosen) => this.#morphWith(chosen) : null,
-      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id })),
+      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...this.#weight() })),
     });
   }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from PIL import Image
 
 import search_server.lookalike
 from index_data.gallery import Gallery
@@ -86,9 +87,48 @@ def test_a_search_is_shown_as_a_table(home, drawn_folder):
     query = drawn_folder / "square" / "picture-02.png"
     ended = lookalike("search", "drawn", query, "-k", 2, "--home", home)
     title, first, second = ended.stdout.splitlines()
-    assert title.split() == ["rank", "score", "file"]
-    assert first.split() == ["1", "1.0000", str(query)]
+    assert title.split() == ["rank", "score", "label", "file"]
+    assert first.split() == ["1", "1.0000", "identical", str(query)]
     assert second.split()[0] == "2"
+
+
+def test_a_search_says_what_its_scores_mean_and_when_nothing_is_close(home, drawn_folder, tmp_path):
+    query = drawn_folder / "square" / "picture-02.png"
+    noise = tmp_path / "noise.png"
+    Image.effect_noise((96, 80), 100).convert("RGB").save(noise)
+    ended = lookalike("search", "drawn", query, noise, "-k", 48, "--home", home, "--json")
+    near, far = json.loads(ended.stdout)["results"]
+    assert (near["warning"], near["hits"][0]["label"], near["hits"][0]["percentile"]) == (None, "identical", 100.0)
+    assert far["hits"][0]["label"] == "weak"
+    assert far["warning"] == "nothing-close"
+    shown = lookalike("search", "drawn", noise, "-k", 1, "--home", home)
+    assert shown.stdout.splitlines()[-1] == "Nothing in this gallery is much like it: these are only the nearest."
+
+
+def test_a_search_can_be_weighed(halved_bundle, drawn_folder, tmp_path):
+    options = ["--home", tmp_path, "--quiet"]
+    model = ["--model", halved_bundle.folder, "--provider", "cpu", "--workers", 1]
+    assert lookalike("index", "add", "drawn", drawn_folder, *options, *model).returncode == 0
+    query = drawn_folder / "square" / "picture-02.png"
+    found = {}
+    for beta in (0, 1, 1000):
+        record = json.loads(lookalike("search", "drawn", query, "--beta", beta, "--json", *options).stdout)
+        assert record["beta"] == beta
+        assert record["results"][0]["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
+        found[beta] = [hit["id"] for hit in record["results"][0]["hits"]]
+    assert found[0] != found[1000]
+    assert found[1] == [
+        hit["id"]
+        for hit in json.loads(lookalike("search", "drawn", query, "--json", *options).stdout)["results"][0]["hits"]
+    ]
+    assert lookalike("search", "drawn", query, "--beta", 1001, *options).returncode == 2
+    assert "beta is nan" in lookalike("search", "drawn", query, "--beta", "nan", *options).stderr
+
+
+def test_a_model_without_a_semantic_half_cannot_be_weighed(home, drawn_folder):
+    ended = lookalike("search", "drawn", drawn_folder / "square" / "picture-02.png", "--beta", 2, "--home", home)
+    assert ended.returncode == 7
+    assert "no semantic half" in ended.stderr
 
 
 def test_a_gallery_may_be_named_by_its_path(home, drawn_folder):

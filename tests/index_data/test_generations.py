@@ -91,7 +91,7 @@ def grown(copied, bundle, drawn_folder, tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "calibration.npz", "manifest.json"])
 def test_a_damaged_generation_gives_way_to_the_one_before(grown, name, damage):
     DAMAGES[damage](grown.folder / "indexes" / "000002" / name)
     generation, degraded = current(grown)

@@ -22,6 +22,7 @@ from werkzeug.test import EnvironBuilder
 from export.bundle import Bundle
 from index_data.adding import add_folder
 from index_data.gallery import Gallery
+from tests.conftest import draw_picture
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,16 @@ def pictures(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def drawn_gallery(bundle: Bundle, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gallery of the drawn pictures."""
     return make_gallery(tmp_path_factory.mktemp("galleries") / "drawn", bundle, pictures)
+
+
+@pytest.fixture(scope="session")
+def halved_gallery(halved_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of 120 drawn pictures, enough to be calibrated, by a model that has a semantic half."""
+    pictures = tmp_path_factory.mktemp("halved-pictures")
+    for number in range(120):
+        width, height = ((120, 80), (80, 120), (96, 96), (160, 60))[number % 4]
+        draw_picture(number, width, height).save(pictures / f"drawn-{number:03}.png")
+    return make_gallery(tmp_path_factory.mktemp("galleries") / "halved", halved_bundle, pictures)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import pytest
 
 from index_data.engine import Engine
 from index_data.gallery import Gallery
-from index_data.generations import build_generation
 from search_server.galleries import REFRESH_SECONDS, Galleries, NoSuchGalleryError, ServedGallery
 
 
@@ -62,19 +61,6 @@ def test_an_item_that_was_just_removed_leaves_its_place_to_the_next(folder, engi
     before = [neighbour.item.id for neighbour in served.neighbours(query, 6)[0]]
     remove(folder, *before[:2])
     assert [neighbour.item.id for neighbour in served.neighbours(query, 4)[0]] == before[2:]
-
-
-def test_the_scores_of_a_gallery_are_sampled_once_for_each_state_of_the_index(folder, engine):
-    served = ServedGallery("drawn", engine)
-    scores = served.neighbour_scores()
-    assert served.neighbour_scores() is scores
-    # Two pictures have the same bytes, so at most 48 in 50 have a nearest neighbour below 1.
-    assert scores.percentile(1.0) <= 96
-    remove(folder, 1, 2, 3)
-    with Gallery.open(folder) as gallery:
-        build_generation(gallery)
-    engine.refresh()
-    assert served.neighbour_scores() is not scores
 
 
 def test_a_name_that_is_not_served_is_refused_with_those_that_are(engine):

@@ -55,9 +55,11 @@ def galleries(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.fixture(scope="session")
-def page_server(galleries: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of both galleries."""
-    with serving(*galleries, log=tmp_path_factory.mktemp("page-server") / "log") as running:
+def page_server(
+    galleries: tuple[Path, Path], halved_gallery: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server of both galleries, and of one whose model has a semantic half."""
+    with serving(*galleries, halved_gallery, log=tmp_path_factory.mktemp("page-server") / "log") as running:
         yield running
 
 
@@ -82,8 +84,8 @@ class Visit:
     troubles: list[str] = field(default_factory=list)
     expected: str = "$^"  # a pattern of console lines that belong to what is tested
 
-    def open(self, path: str = "") -> Page:
-        self.page.goto(f"{self.origin}/g/drawings/{path}")
+    def open(self, path: str = "", gallery: str = "drawings") -> Page:
+        self.page.goto(f"{self.origin}/g/{gallery}/{path}")
         expect(self.page.locator("html[data-ready]")).to_be_attached()
         return self.page
 
@@ -385,6 +387,119 @@ def test_a_file_name_is_text_and_nothing_else(visit: Callable[..., Visit]):
     assert page.title() == f"{HOSTILE_NAME} · Lookalike"
 
 
+# The similarity slider ----------------------------------------------------------------------------------------------
+
+WEIGHT = "From same thing to looks the same"
+
+
+def names_shown(page: Page) -> list[str]:
+    return [name_of(tile) for tile in tiles(page).all()]
+
+
+def names_found(reader: Visit, item: str, beta: float) -> list[str]:
+    address = f"{reader.origin}/api/v1/galleries/halved/items/{item}/similar?k=48&beta={beta}"
+    return [hit["name"] for hit in reader.page.request.get(address).json()["hits"]]
+
+
+def ranked(page: Page, names: list[str]) -> None:
+    expect(tiles(page).first.locator("img")).to_have_attribute("alt", re.compile(f"^{re.escape(names[0])},"))
+    page.wait_for_function(
+        "(names) => [...document.querySelectorAll('.grid .tile img')].slice(0, 48)"
+        ".every((image, place) => image.alt.startsWith(`${names[place]},`))",
+        arg=names,
+    )
+
+
+def test_the_similarity_slider_ranks_anew_and_the_address_keeps_its_weight(visit: Callable[..., Visit]):
+    reader = visit()
+    page = reader.open("search?id=1", "halved")
+    indexed, same_thing, looks = (names_found(reader, "1", beta) for beta in (1, 0, 1000))
+    slider = page.get_by_role("slider", name=WEIGHT)
+    back = page.get_by_role("button", name="As indexed")
+    expect(slider).to_have_attribute("aria-valuetext", "as indexed")
+    expect(back).to_be_disabled()
+    ranked(page, indexed)
+
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", "same thing only")
+    ranked(page, same_thing)
+    expect(slider).to_be_focused()  # the slider is the one that was there: only what stands below it is new
+    expect(page).to_have_url(re.compile(r"\?id=1&beta=0$"))
+    page.keyboard.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", "looks the same only")
+    ranked(page, looks)
+    expect(page).to_have_url(re.compile(r"\?id=1&beta=1000$"))
+    expect(page.locator("#announcements")).to_have_text(re.compile("48 results"))
+
+    page.reload()
+    expect(slider).to_have_attribute("aria-valuetext", "looks the same only")
+    ranked(page, looks)
+    back.click()
+    ranked(page, indexed)
+    expect(page).to_have_url(re.compile(r"\?id=1$"))
+    expect(slider).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "1 of 10 towards looks the same")
+    expect(page).to_have_url(re.compile(r"beta=2$"))
+    slider.dblclick()
+    expect(page).to_have_url(re.compile(r"\?id=1$"))
+
+
+def test_the_weight_goes_on_to_the_next_search_and_back_comes_back_to_it(visit: Callable[..., Visit]):
+    reader = visit()
+    page = reader.open("search?id=1&beta=0", "halved")
+    same_thing = names_found(reader, "1", 0)
+    ranked(page, same_thing)
+    second = tiles(page).nth(1)
+    assert (second.locator("a").get_attribute("href") or "").endswith("&beta=0")
+    second.hover()
+    second.get_by_role("button", name="More like this").click()
+    expect(page.locator(".query-name")).to_have_text(same_thing[1])
+    expect(page).to_have_url(re.compile(r"beta=0$"))
+    page.get_by_role("button", name="As indexed").click()
+    expect(page).not_to_have_url(re.compile("beta"))
+    page.go_back()
+    expect(page.get_by_role("slider", name=WEIGHT)).to_have_attribute("aria-valuetext", "same thing only")
+    ranked(page, same_thing)
+
+
+def test_a_picture_that_came_in_can_be_weighed_and_its_list_goes_on(visit: Callable[..., Visit]):
+    page = visit().open(gallery="halved")
+    drop(page, PICTURE)
+    expect(tiles(page)).to_have_count(48)
+    page.get_by_role("slider", name=WEIGHT).fill("10")
+    expect(page).to_have_url(re.compile(r"/search\?q=q_[\w-]+&beta=1000$"))
+    expect(tiles(page).first.locator("img")).to_have_attribute("alt", re.compile("^drawn-008.png, identical"))
+    page.locator(".results-foot").scroll_into_view_if_needed()
+    expect(tiles(page)).to_have_count(96)
+    scores = [float(score.replace("−", "-")) for score in page.locator(".tile .score").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_model_without_a_semantic_half_has_no_slider(visit: Callable[..., Visit]):
+    reader = visit()
+    page = reader.open("search?id=1")
+    expect(tiles(page)).to_have_count(48)
+    expect(page.get_by_role("slider", name=WEIGHT)).to_have_count(0)
+    reader.expected = "status of 409"
+    page = reader.open("search?id=1&beta=5")
+    expect(page.get_by_role("alert")).to_contain_text("The model has no semantic half")
+
+
+def test_without_javascript_the_weights_are_links(visit: Callable[..., Visit]):
+    reader = visit(java_script_enabled=False)
+    page = reader.page
+    page.goto(f"{reader.origin}/g/halved/search?id=1")
+    expect(page.get_by_role("link", name="as indexed")).to_have_attribute("aria-current", "true")
+    page.get_by_role("link", name="looks the same").click()
+    expect(page).to_have_url(re.compile("beta=1000"))
+    assert names_shown(page) == names_found(reader, "1", 1000)
+    page.get_by_role("link", name="Show more").click()
+    expect(page).to_have_url(re.compile("beta=1000&offset=48"))
+    expect(tiles(page)).to_have_count(48)
+
+
 # Morph --------------------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +614,7 @@ VIEWS = {
     "start": "",
     "results": "search?id=1",
     "nothing": "search?id=1&min=1.00",
+    "weighed": "../halved/search?id=1&beta=0",
     "browse": "browse",
     "morph": "morph?a=1&b=2",
     "empty morph": "morph",
