@@ -45,7 +45,9 @@ WEIGHTS = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0, MAX_BETA)
 ENOUGH = 100  # pictures: two of them are the farthest 2 %
 FAR = 0.02  # of the nearest neighbours: a best hit that is farther away than all but these is not close ...
 BY_CHANCE = 0.999  # ... unless it is nearer than all but 1 in 1,000 random pairs
-SIMILAR = 0.99  # a similar picture is nearer than so many random pairs, a very similar one than BY_CHANCE of them
+# A similar picture is nearer than so many random pairs, a very similar one than so many. In a gallery of ten kinds of
+# things, one random pair in ten is of a kind.
+SIMILAR, VERY_SIMILAR = 0.95, 0.995
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Scale:
         """
         if not self.enough:
             return LABELS
-        similar, very_similar = (float(np.quantile(self.random, share)) for share in (SIMILAR, BY_CHANCE))
+        similar, very_similar = (float(np.quantile(self.random, share)) for share in (SIMILAR, VERY_SIMILAR))
         way = (_NEAR_DUPLICATE - _VERY_SIMILAR) / (1 - _VERY_SIMILAR)
         near_duplicate = min(_IDENTICAL, very_similar + way * (1 - very_similar))
         return (

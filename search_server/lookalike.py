@@ -47,6 +47,13 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "morph": Entry("export.uses.command:morph", "Paint what lies between two pictures."),
     },
     "Look into it": {
+        "eval": Entry(
+            "index_data.evaluation.command:evaluate",
+            "Measure how good models are, with labels and without, beside what needs no training.",
+        ),
+        "report": Entry(
+            "index_data.evaluation.command:report", "Say how well a gallery finds what it should, without any labels."
+        ),
         "visualise": Entry(
             "export.uses.study_command:visualise",
             "Draw what a model's codes hold: codes, reconstructions, traversals, a map.",

@@ -15,8 +15,8 @@ from train.interruption import StopRequest
 from train.progress import Reporter
 from train.views import Views
 
-FITTED_IMAGES = 6000  # whose features are looked at, at most
-VIEWED_IMAGES = 2000  # of them, whose views are
+FITTED_IMAGES = 5000  # whose features are looked at, at most
+VIEWED_IMAGES = 1500  # of them, whose views are
 VIEWS_EACH = 4
 KEPT = 1024  # principal directions of the features, in which the map is found: 3,584 cubed operations are too many
 POWER_ITERATIONS = 2  # of the randomised method that finds them

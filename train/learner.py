@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from train.architectures import Autoencoder
+from train.architectures.similarity import SimilarityAutoencoder
 from train.constraints import Situation
-from train.data import Data, Rows, evenly
+from train.data import Data, Rows, batches, evenly
 from train.errors import UserError
 from train.figures import FIGURE_IMAGES, changed_pixels, constraint_figures, corrupt, latents_of, squared_error
 from train.losses import clip_straight_through
@@ -49,6 +50,7 @@ class Learner:
     best_step: int = 0
     best_mse: float = math.inf
     best_weights: dict[str, Tensor] | None = None  # not yet written; None where best.pt has them
+    semantic_half: Tensor | None = None  # of the codes of all training images, (n, semantic_dims), once it is known
     sums: dict[str, float] = field(default_factory=dict)  # since the last line of metrics.jsonl
 
     def __post_init__(self) -> None:
@@ -94,8 +96,8 @@ class Learner:
         for parameter in self.linear:
             parameter.requires_grad_(progress >= self.settings.linear_frozen)
         random = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
-        x = self._batch(random)
-        terms = self._terms(x, random, plain=progress >= 1 - self.recipe.loss.plain)
+        x, places = self._batch(random)
+        terms = self._terms(x, places, random, plain=progress >= 1 - self.recipe.loss.plain)
         value = float(terms["loss"].detach())
         if not math.isfinite(value):
             raise DivergedError(
@@ -121,16 +123,18 @@ class Learner:
         rate = self.settings.learning_rate * min(1.0, (self.step + 1) / warm_up)
         return rate * cosine if self.settings.schedule == "cosine" else rate
 
-    def _batch(self, random: torch.Generator) -> Tensor:
+    def _batch(self, random: torch.Generator) -> tuple[Tensor, Rows]:
+        """The images of this step, and their places among the training images."""
         epoch, place = divmod(self.step, self.plan.steps_per_epoch)
         order = _order(self.settings.seed, epoch, len(self.data.train))
-        x = self.data.tensor(self.data.train[order[place * self.plan.batch :][: self.plan.batch]], self.device)
+        places = order[place * self.plan.batch :][: self.plan.batch]
+        x = self.data.tensor(self.data.train[places], self.device)
         if self.plan.mirror:
             turned = torch.rand(len(x), generator=random) < 0.5
             x = torch.where(turned[:, None, None, None].to(self.device), x.flip(3), x)
-        return x
+        return x, places
 
-    def _terms(self, x: Tensor, random: torch.Generator, *, plain: bool) -> dict[str, Tensor]:
+    def _terms(self, x: Tensor, places: Rows, random: torch.Generator, *, plain: bool) -> dict[str, Tensor]:
         """What is minimised, `loss`, and its parts that are reported."""
         self._critic_losses: list[Tensor] = []
         stage = self._pretraining_stage()
@@ -141,7 +145,7 @@ class Learner:
         if any(constraint.wants_gradient for constraint in self.recipe.constraint):
             seen = seen.detach().requires_grad_(True)
         with self._autocast():
-            statistics = self.network.statistics(seen)
+            statistics = self._statistics(seen, places)
             latent = statistics[:, : self.network.latent_dims]
             for constraint in self.recipe.constraint:
                 latent = constraint.draw(statistics, random) if constraint.outputs == 2 else latent
@@ -163,6 +167,19 @@ class Learner:
             terms["mixing"] = self._mixing(latent.float(), random)
             loss = loss + self.settings.mixing * terms["mixing"]
         return {"loss": loss, **terms}
+
+    def _statistics(self, seen: Tensor, places: Rows) -> Tensor:
+        """What the encoder says; a semantic half is fixed, so that its numbers are found once and not at every step.
+
+        Those of an image stand for its mirror image, too: the half is made to find them alike.
+        """
+        if not isinstance(self.network, SimilarityAutoencoder) or self.recipe.corruption:
+            return self.network.statistics(seen)
+        if self.semantic_half is None:
+            parts = [self.network.semantic(self.data.tensor(rows, self.device)) for rows in batches(self.data.train)]
+            self.semantic_half = torch.cat(parts)
+        known = self.semantic_half[torch.from_numpy(places).to(self.device)]
+        return torch.cat([known, self.network.pixel_half(seen)], dim=1)
 
     def _mixing(self, latent: Tensor, random: torch.Generator) -> Tensor:
         """How far mixtures of two codes are from the codes of what they paint, as a share of the codes' mean square.

@@ -31,6 +31,7 @@ POOL, POOL_STEP = 13, 14  # of 27 x 27 responses, quarters; the middle row and c
 CELLS = 2  # quarters on a side
 FITTED_IMAGES = 10_000  # at most, for the principal components of the responses
 BATCH = 64
+SMALLEST_SHARE = 1e-6  # of the largest variance: below it a direction is rounding noise
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PatchEncoder:
             dims: Of the code; fewer come out where the images do not support as many.
             seed: Of the choice of patches.
             whitening: Power of the deviation that divides a component: 0.5 is best on a thousand photos, 1 on many
-                small images (docs/evaluation.md).
+                small images (docs/decisions/0007).
         """
         random = np.random.default_rng(seed)
         rows = np.sort(random.permutation(len(images))[:FITTED_IMAGES])
@@ -135,8 +136,14 @@ def _responses(images: Pixels, filters: Floats, offsets: Floats) -> Iterator[Flo
 
 def _projection(centred: Floats, dims: int, whitening: float) -> Floats:
     """Principal directions (dims, values) of centred rows, each over its deviation to the power of `whitening`."""
-    values, directions = np.linalg.eigh((centred.T @ centred / len(centred)).astype(np.float64))
-    order = np.argsort(values)[::-1][: min(dims, len(centred) - 1)]
-    order = order[values[order] > 1e-8 * max(values[order[0]], 1e-12)] if len(order) else order
-    rows: Floats = (directions[:, order] / np.sqrt(values[order]) ** whitening).T.astype(np.float32)
+    count, width = centred.shape
+    few = count < width  # the Gram matrix is then the smaller one, and has the same eigenvalues
+    products = (centred @ centred.T if few else centred.T @ centred) / count
+    values, vectors = np.linalg.eigh(products.astype(np.float64))
+    order = np.argsort(values)[::-1][: min(dims, count - 1)]
+    order = order[values[order] > SMALLEST_SHARE * max(values[-1], 1e-12)]
+    directions = vectors[:, order]
+    if few:
+        directions = centred.T @ directions / np.sqrt(count * values[order])
+    rows: Floats = (directions / np.sqrt(values[order]) ** whitening).T.astype(np.float32)
     return rows

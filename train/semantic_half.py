@@ -22,11 +22,15 @@ LINES = 200  # of metrics.jsonl from the trunk, at most
 LOOKS = 20  # for collapse
 FIRST_LOOK = 0.1  # share of the steps: before it a trunk may still be finding its way
 CHECKPOINT = "semantic.pt"
+MIN_EPOCHS = 5  # of a trunk; in fewer it learns less than patches and colours say
 MIN_IMAGES = 2000  # from fewer, a trunk learns less than patches and colours say (docs/decisions/0007)
 
 
 def trunk_steps(plan: Plan, recipe: Recipe, data: Data) -> int:
-    """Steps of the trunk: as many as its epochs have, or as its share of the minutes holds on this machine."""
+    """Steps of the trunk: as many as its epochs have, or as its share of the minutes holds on this machine.
+
+    0 where that is not worth while: the budget is better spent on the decoder.
+    """
     settings = recipe.semantic
     learner = _learner(recipe, replace(plan, trunk_steps=1000), data, _new_trunk(recipe))
     if recipe.training.minutes is None:
@@ -38,7 +42,8 @@ def trunk_steps(plan: Plan, recipe: Recipe, data: Data) -> int:
         learner.take_step()
         times.append(time.perf_counter() - start)
     seconds = 60 * recipe.training.minutes * settings.share
-    return max(1, int(seconds * CALIBRATION_SHARE / float(np.median(times))))
+    steps = int(seconds * CALIBRATION_SHARE / float(np.median(times)))
+    return steps if steps >= MIN_EPOCHS * learner.steps_per_epoch else 0
 
 
 def find_semantic_half(

@@ -377,13 +377,15 @@ def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter) -> 
     # The fastest step says what a precision can do, the median what the machine gives beside its other work.
     precision = min(precisions, key=lambda name: min(times[name]))
     step = float(np.median(times[precision])) / CALIBRATION_SHARE
-    share = 1 - recipe.semantic.share if recipe.has_trunk else 1.0
+    plan = replace(plan, precision=precision)
+    plan = replace(plan, trunk_steps=trunk_steps(plan, recipe, data) if recipe.has_trunk else 0)
+    share = 1 - recipe.semantic.share if plan.trunk_steps else 1.0
     steps = (
         epochs * plan.steps_per_epoch if training.minutes is None else max(1, int(training.minutes * share * 60 / step))
     )
-    plan = replace(plan, precision=precision, steps=steps)
-    if recipe.has_trunk:
-        plan = replace(plan, trunk_steps=trunk_steps(plan, recipe, data))
+    plan = replace(plan, steps=steps)
+    if plan.trunk_steps:
+        reporter.say(f"Learning what is alike without labels first: {plan.trunk_steps:,} steps.")
     reporter.say(
         f"Training {plan.dims:,} dimensions on {len(data.train):,} images of {recipe.data.image_size} px: "
         f"{plan.epochs:.3g} epochs in {precision} on {plan.device}, about {duration(steps * step)}."
@@ -393,7 +395,8 @@ def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter) -> 
 
 def _step_times(plan: Plan, recipe: Recipe, data: Data) -> list[float]:
     """Seconds of a few steps with every loss and all weights moving, on a network that is then thrown away."""
-    learner = Learner(recipe, replace(plan, steps=1000), data, new_network(recipe))
+    nothing = torch.zeros(len(data.train), recipe.semantic_dims)  # finding the semantic half is no part of a step
+    learner = Learner(recipe, replace(plan, steps=1000), data, new_network(recipe), semantic_half=nothing)
     learner.step = int(1000 * max(recipe.training.linear_frozen, 1 / 2))
     learner.take_step()
     times = []

@@ -131,14 +131,14 @@ def test_labels_go_by_what_random_pairs_reach_at_the_same_weight(beta):
     thresholds = [threshold for threshold, _ in scale.thresholds]
     assert thresholds == sorted(thresholds, reverse=True)
     labels = [scale.label(score) for score in scale.random]
-    assert np.mean([label == "weak" for label in labels]) == pytest.approx(0.99, abs=0.001)
-    assert np.mean([label in ("weak", "similar") for label in labels]) == pytest.approx(0.999, abs=0.001)
+    assert np.mean([label == "weak" for label in labels]) == pytest.approx(0.95, abs=0.001)
+    assert np.mean([label in ("weak", "similar") for label in labels]) == pytest.approx(0.995, abs=0.001)
     assert (scale.label(1.0), scale.label(-1.0)) == ("identical", "weak")
 
 
 def test_labels_of_a_gallery_of_photos_are_near_the_fixed_ones():
-    # 99 % of the random pairs below .50 and 99.9 % below .70, as with the photos that the fixed ones come from.
-    random = np.interp(np.linspace(0, 1, 20_001), [0, 0.99, 0.999, 1], [-0.8, 0.5, 0.7, 0.9]).astype(np.float32)
+    # 95 % of the random pairs below .50 and 99.5 % below .70, about as with the photos that the fixed ones come from.
+    random = np.interp(np.linspace(0, 1, 20_001), [0, 0.95, 0.995, 1], [-0.8, 0.5, 0.7, 0.9]).astype(np.float32)
     scale = Scale(random, random, 1000)
     assert [label for _, label in scale.thresholds] == [label for _, label in LABELS]
     assert [at for at, _ in scale.thresholds] == pytest.approx([at for at, _ in LABELS], abs=1e-3)
