@@ -88,7 +88,7 @@ def test_crops_are_as_large_as_asked_and_inside_the_image():
     boxes = views._boxes(2000, generator(), mirror=True)
     across, down, width, height = boxes.unbind(1)
     area = width.abs() * height
-    assert 0.25 <= float(area.min()) and float(area.max()) <= 1
+    assert float(area.min()) >= 0.25 and float(area.max()) <= 1
     assert float((across - width.abs() / 2).min()) >= -1e-6 and float((across + width.abs() / 2).max()) <= 1 + 1e-6
     assert float((down - height / 2).min()) >= -1e-6 and float((down + height / 2).max()) <= 1 + 1e-6
     assert 0.45 < float((width < 0).float().mean()) < 0.55
@@ -101,7 +101,7 @@ def test_views_are_the_same_for_the_same_generator_and_stay_in_range(images, vie
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == images.shape
-    assert 0 <= float(first.min()) and float(first.max()) <= 1
+    assert float(first.min()) >= 0 and float(first.max()) <= 1
 
 
 def test_shares_of_grey_and_solarised_views_are_what_was_asked_for():
