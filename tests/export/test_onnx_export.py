@@ -113,7 +113,8 @@ def test_graphs_that_differ_are_refused_with_the_figures(variant, parity):
 def test_a_graph_of_another_network_is_noticed(run, exported, drawn_pixels):
     network = run.load_network()
     with torch.no_grad():
-        network.encoder.linear.weight.mul_(torch.linspace(0.5, 1.5, network.dims)[:, None])
+        weight = network.encoder.linear.weight
+        weight.mul_(torch.linspace(0.5, 1.5, len(weight))[:, None])
     measured = measure_parity(network, exported.graph("encoder"), exported.graph("decoder"), drawn_pixels)
     with pytest.raises(IncompatibleError):
         expect_parity("fp32", measured)

@@ -183,7 +183,7 @@ def test_pictures_that_are_all_alike_get_a_finite_code():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"semantic_dims": 0}, "semantic_dims"),
+        ({"semantic_dims": -1}, "semantic_dims"),
         ({"trunk_stride": 3}, "trunk_stride"),
         ({"trunk_widths": (0,)}, "trunk_widths"),
         ({"cells": 9}, "cells"),
@@ -193,6 +193,12 @@ def test_pictures_that_are_all_alike_get_a_finite_code():
 def test_settings_that_make_no_sense_are_refused_by_name(change, named):
     with pytest.raises(SettingsError, match=named):
         Similarity(**{**SMALL, **change})
+
+
+def test_an_eighth_of_the_dimensions_is_semantic_where_nothing_else_is_said():
+    assert Similarity(dims=64).semantic_dims == 8
+    assert Similarity(dims=2).semantic_dims == 1
+    assert Recipe.read("similarity", {"architecture.dims": 16}).semantic_dims == 2
 
 
 def test_a_preset_changes_what_it_says_and_the_command_line_comes_after_it():

@@ -23,6 +23,7 @@ from train.architectures.principal import Principal, PrincipalAutoencoder
 from train.errors import SettingsError
 from train.patches import CONTRAST, PATCH, THRESHOLD, whitened_patches
 
+SEMANTIC_PART = 8  # one in so many dimensions is semantic
 SIDE = 32  # px; larger images are averaged down to at least this before patches are looked at
 LEVELS = 8  # of each channel in the colour histogram
 SMALLEST = 1e-6  # added to pooled responses before the root, whose slope at 0 has no end
@@ -34,7 +35,7 @@ class Similarity(Principal):
     """Settings of the autoencoder with a semantic half."""
 
     kind: ClassVar[str] = "similarity"
-    semantic_dims: int = 32  # of `dims`
+    semantic_dims: int = 0  # of `dims`; 0: an eighth of them
     filters: int = 384  # whitened patches
     cells: int = 2  # on a side, over which their responses are pooled
     colour: float = 1.0  # weight of the colour histogram beside the patches; 0: none
@@ -43,9 +44,11 @@ class Similarity(Principal):
     trunk_stride: int = 2  # px; the finest grid has a cell for each; 1, 2, 4, 8
 
     def __post_init__(self) -> None:
+        if self.semantic_dims == 0:
+            object.__setattr__(self, "semantic_dims", max(1, self.dims // SEMANTIC_PART))
         super().__post_init__()
-        if self.semantic_dims < 1:
-            raise SettingsError("architecture.semantic_dims must be 1 or more; the architecture principal has none.")
+        if self.semantic_dims < 0:
+            raise SettingsError(f"architecture.semantic_dims is {self.semantic_dims}: it must be 0 or more.")
         if self.trunk_stride not in (1, 2, 4, 8):
             raise SettingsError(f"architecture.trunk_stride is {self.trunk_stride}: use 1, 2, 4 or 8.")
         if any(width < 1 for width in self.trunk_widths) or self.trunk_blocks < 1:
