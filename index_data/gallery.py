@@ -16,8 +16,8 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index_data import schema
+from index_data import metadata, schema
 from train.errors import (
     DamagedError,
     DiskError,
@@ -123,6 +123,7 @@ class Content:
     format: str
     latent: Vectors  # (latent_dims,)
     embedding: Vectors  # (dims,), length 1
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what the camera wrote: `DecodePool.describe`
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class Changes:
 
     def __init__(self, connection: sqlite3.Connection, seq: int) -> None:
         self.seq = seq
+        self.connection = connection  # for the modules beside this one, within the same transaction
         self._connection = connection
         self._now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -153,6 +155,11 @@ class Changes:
     def move_root(self, root_id: int, new_root_id: int, below: bytes) -> None:
         """Let everything of a root belong to a folder above it: `below` is the way down, ending in '/'."""
         moved = self._connection.execute("SELECT id, path FROM items WHERE root_id = ?", (root_id,)).fetchall()
+        self._connection.execute(
+            "UPDATE documents SET place = CAST(? || place AS BLOB) "
+            "WHERE source != 'own' AND item_id IN (SELECT id FROM items WHERE root_id = ?)",
+            (below, root_id),
+        )
         for table in ("items", "failures"):
             self._connection.execute(
                 f"UPDATE {table} SET root_id = ?, path = CAST(? || path AS BLOB) WHERE root_id = ?",  # noqa: S608
@@ -175,6 +182,7 @@ class Changes:
         row = (*values, _checksum(latent, embedding), latent, embedding)
         cursor = self._connection.execute(f"INSERT INTO contents ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
         assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
+        metadata.put_exif(self._connection, cursor.lastrowid, content.facts)
         return cursor.lastrowid
 
     def item_at(self, file: FileState) -> tuple[int, int] | None:
@@ -204,6 +212,7 @@ class Changes:
             )
             assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
             self._name_item(cursor.lastrowid, file.path)
+            metadata.describe(self._connection, [cursor.lastrowid])
         else:
             item_id, old_content_id = known
             self._connection.execute(
@@ -212,6 +221,7 @@ class Changes:
             )
             if content_id != old_content_id:
                 self._connection.execute("UPDATE items SET seq = ? WHERE id = ?", (self.seq, item_id))
+                metadata.describe(self._connection, [item_id])
         self._forget_failure(file)
 
     def move_item(self, item_id: int, file: FileState) -> None:
@@ -221,6 +231,8 @@ class Changes:
             (file.root_id, file.path, file.size, file.mtime_ns, item_id),
         )
         self._name_item(item_id, file.path)
+        # A table of metadata may name the new place: it is to be read again.
+        self._connection.execute("DELETE FROM metadata_files WHERE root_id = ?", (file.root_id,))
         self._forget_failure(file)
 
     def remove_items(self, ids: Iterable[int]) -> None:
@@ -499,6 +511,14 @@ class Gallery:
             yield from rows
             after = rows[-1][0]
 
+    def rows(self, statement: str, values: Any = ()) -> list[Any]:
+        """What a SELECT of one of the modules beside this one gives."""
+        return self._all(statement, values)
+
+    def rows_of(self, statement: str, ids: Sequence[int], order: str = "") -> Iterator[Any]:
+        """What a SELECT that ends in `IN` gives for ids, any number of them; `order` holds for each slice of them."""
+        return self._for_ids(statement, ids, order)
+
     def has_changed_since(self, seq: int) -> bool:
         """Whether an item came, went or got another content after a change."""
         row = self._one(
@@ -676,10 +696,10 @@ class Gallery:
         with self._reading() as connection:
             return connection.execute(statement, values).fetchall()
 
-    def _for_ids(self, statement: str, ids: Sequence[int]) -> Iterator[Any]:
+    def _for_ids(self, statement: str, ids: Sequence[int], order: str = "") -> Iterator[Any]:
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = [int(number) for number in ids[start : start + _IDS_AT_ONCE]]
-            yield from self._all(f"{statement} ({','.join('?' * len(some))})", some)
+            yield from self._all(f"{statement} ({','.join('?' * len(some))}) {order}", some)
 
     def _vectors(self, ids: Sequence[int]) -> tuple[Vectors, Vectors]:
         rows = self._for_ids(

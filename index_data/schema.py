@@ -109,6 +109,7 @@ CREATE INDEX metadata_by_value ON metadata (field, type, value, item_id);
 CREATE TABLE tags (
     item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
     tag TEXT NOT NULL,
+    own INTEGER NOT NULL,  -- 1: given by hand; 0: a document says it
     PRIMARY KEY (item_id, tag)
 ) WITHOUT ROWID;
 CREATE INDEX tags_by_name ON tags (tag, item_id);
