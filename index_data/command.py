@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from index_data import metadata_command
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError
@@ -30,6 +31,10 @@ MAX_K = 1000
 @click.group(cls=Group)
 def index() -> None:
     """Make galleries and keep them up to date."""
+
+
+for _command in metadata_command.COMMANDS:
+    index.add_command(_command)
 
 
 def _working_options(function: Function) -> Function:
@@ -179,12 +184,16 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
     help="Weight of what an image looks like: 0 same thing, 1 as indexed, high: looks the same. Only for models with a "
     "semantic half.",
 )
+@click.option("--filter", "asked", metavar="JSON", help='Only items that pass it: \'{"year": {"gte": 2019}}\'.')
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
-def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, beta: float, provider: str) -> None:
+def search(
+    line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, beta: float, asked: str | None, provider: str
+) -> None:
     """Find the nearest neighbours of images in a gallery."""
     from index_data.adding import provider_sentence
     from index_data.engine import Engine
+    from index_data.filters import matching_ids, parse_filter
     from train.decoding import DecodePool
     from train.images import FOLDER_LIMITS
 
@@ -195,6 +204,9 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, be
         DecodePool(min(len(images), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
     ):
         engine.halves.expect_weight(beta)
+        among = None if asked is None else matching_ids(engine.gallery, parse_filter(asked))
+        if among is not None:
+            line.reporter.say(f"{len(among):,} of {engine.gallery.count:,} items pass the filter.")
         line.reporter.say(provider_sentence(engine.encoder))
         if engine.degraded:
             line.reporter.say(engine.degraded)
@@ -205,7 +217,7 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, be
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta)[0]
+            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta, among=among)[0]
             answers.append({"query": name, **_described(engine, hits, beta)})
         record = {
             "gallery": engine.gallery.name,

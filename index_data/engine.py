@@ -13,6 +13,7 @@ from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
+from index_data.exact import nearest_rows, rows_of
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, current, load_faiss, pointer_path
 from index_data.weighting import Halves
@@ -126,7 +127,13 @@ class Engine:
         return self.encoder.encode(pixels)
 
     def search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+        self,
+        embeddings: Vectors,
+        k: int,
+        exclude: AbstractSet[int] = frozenset(),
+        *,
+        beta: float = AS_INDEXED,
+        among: Ids | None = None,
     ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
 
@@ -135,6 +142,7 @@ class Engine:
             k: How many neighbours.
             exclude: Ids that are not wanted, such as the query itself.
             beta: Weight of the pixel half: 0 same thing, 1 as indexed, high: looks the same.
+            among: Ids of the only items that are looked at, rising (`filters.matching_ids`); always exactly.
 
         Raises:
             UserError: A query has the wrong shape (dimension_mismatch) or is not finite (bad_embedding); beta is out of
@@ -145,6 +153,9 @@ class Engine:
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
+        if among is not None:
+            rows = rows_of(state.generation.ids, among, state.removed | exclude)
+            return [_nearest_among(state, query[None], k, rows) for query in queries]
         return [_nearest(state, query[None], k, exclude) for query in queries]
 
     def refresh(self) -> bool:
@@ -217,15 +228,26 @@ def _nearest(state: _State, query: Vectors, k: int, exclude: AbstractSet[int]) -
     return [Hit(number, rank, -score) for rank, (score, number) in enumerate(sorted(wanted)[:k], 1)]
 
 
+def _nearest_among(state: _State, query: Vectors, k: int, rows: Ids) -> list[Hit]:
+    """The k nearest of some rows; equal scores stand in the order of their ids."""
+    scores, found = nearest_rows(state.generation.index, query, rows, k)
+    ids = state.generation.ids[found]
+    wanted = zip((-_rounded(scores)).tolist(), ids.tolist(), strict=True)
+    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(sorted(wanted)[:k], 1)]
+
+
 def _search(state: _State, query: Vectors, k: int) -> tuple[Any, Any]:
     """Scores and item ids of the k nearest rows, best first; scores are rounded, so that ties are ties."""
     if k == 0:
         return np.empty(0, np.float64), np.empty(0, np.int64)
     scores, rows = state.generation.index.search(query, k, params=state.selector)
     found = rows[0] >= 0  # FAISS fills up with -1, and -1 would be the last item
-    rounded = np.round(scores[0][found].astype(np.float64), TIE_DECIMALS)
+    return _rounded(scores[0][found]), state.generation.ids[rows[0][found]]
+
+
+def _rounded(scores: Any) -> Any:
     # Lengths are 1 to within rounding: a picture's cosine with itself may come out as 1.0000001.
-    return np.clip(rounded, -1.0, 1.0), state.generation.ids[rows[0][found]]
+    return np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0)
 
 
 def _last_wanted(scores: Any, ids: Any, k: int, exclude: AbstractSet[int]) -> float:
