@@ -17,6 +17,7 @@ from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS
 from search_server.api.health import health
 from search_server.api.items import items
+from search_server.api.metadata import metadata
 from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
@@ -68,7 +69,7 @@ def create_app(engines: Mapping[str, Engine], settings: ServerSettings | None = 
     app.extensions[EXTENSION] = open_service(engines, settings)
     _register_checks(app, Doorkeeper(settings))
     register_problems(app)
-    for routes in (health, items, search, queries, codes, morph):
+    for routes in (health, items, metadata, search, queries, codes, morph):
         app.register_api(routes)
     app.register_blueprint(page)
     _register_document(app)

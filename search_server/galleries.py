@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from index_data.config import AS_INDEXED
 from index_data.engine import Engine, Hit
+from index_data.filters import Filter, Ids, matching_ids
 from index_data.gallery import Gallery, Item, Vectors
 from search_server.stopwatch import stage
 from train.errors import UserError
@@ -64,21 +65,38 @@ class ServedGallery:
             self._looking.release()
 
     def neighbours(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+        self,
+        embeddings: Vectors,
+        k: int,
+        exclude: AbstractSet[int] = frozenset(),
+        *,
+        beta: float = AS_INDEXED,
+        among: Ids | None = None,
     ) -> list[list[Neighbour]]:
         """The k nearest items of each query, best first; see `Engine.search`."""
-        found, items = self._search(embeddings, k, exclude, beta)
+        found, items = self._search(embeddings, k, exclude, beta, among)
         if any(hit.id not in items for hits in found for hit in hits):
             # An item was removed since we last looked, and another one has its place.
             self.engine.refresh()
-            found, items = self._search(embeddings, k, exclude, beta)
+            found, items = self._search(embeddings, k, exclude, beta, among)
         return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
 
+    def passing(self, asked: Filter | None) -> Ids | None:
+        """Ids of the items that pass a filter, rising; None where there is none.
+
+        Raises:
+            FilterError: It cannot be understood.
+        """
+        if not asked:
+            return None
+        with stage("filter"):
+            return matching_ids(self.gallery, asked)
+
     def _search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float, among: Ids | None
     ) -> tuple[list[list[Hit]], dict[int, Item]]:
         with stage("search"):
-            found = self.engine.search(embeddings, k, exclude, beta=beta)
+            found = self.engine.search(embeddings, k, exclude, beta=beta, among=among)
         with stage("fetch"):
             items = self.gallery.items_by_id(list({hit.id for hits in found for hit in hits}))
         return found, {item.id: item for item in items}

@@ -44,6 +44,8 @@ _ROWS = (
     Problem("file_missing", 410, 4, "The file is gone"),
     Problem("file_changed", 409, 4, "The file changed while it was read"),
     # What stands here.
+    Problem("precondition_failed", 412, 2, "It has changed meanwhile"),
+    Problem("not_computed", 409, 4, "Not computed yet"),
     Problem("fingerprint_mismatch", 409, 7, "Made by another model or format"),
     Problem("no_decoder", 409, 7, "The model has no decoder"),
     Problem("no_semantic_half", 409, 7, "The model has no semantic half"),

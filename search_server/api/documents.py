@@ -36,6 +36,11 @@ def body_of(
     return {"content": content, "required": True}
 
 
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """A body that is JSON and nothing else."""
+    return {"content": {"application/json": {"schema": _refer_to(model)}}, "required": True}
+
+
 def pictures(*content_types: str, described: str, or_json: type[BaseModel] | None = None) -> dict[str, Any]:
     """An answer that is a file, or JSON where the client asks for it."""
     content: dict[str, Any] = {kind: {"schema": PICTURE} for kind in content_types}

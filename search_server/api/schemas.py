@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from index_data.config import AS_INDEXED
+from index_data.filters import parse_filter
 from search_server import limits
 
 # An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
@@ -62,7 +63,42 @@ class GalleryChoice(Parameters):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
 
 
-class ListItems(Parameters):
+def _words(value: Any) -> Any:
+    """A list of words, also from text with commas between them."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return [word for part in value for word in part.split(",")]
+    return value
+
+
+IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+
+
+def _filter_from_text(value: Any) -> Any:
+    return parse_filter(value) if isinstance(value, str) else value
+
+
+FilterObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_filter_from_text),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "object"}],
+            "description": 'only items that pass: {"field": {"eq|ne|in|lt|lte|gt|gte|prefix|exists": ...}, '
+            '"and": [...], "or": [...], "not": {...}}; as text: the same as JSON. Evaluated before the search',
+        }
+    ),
+]
+
+
+class Filtered(Parameters):
+    """Which items are looked at."""
+
+    filter: FilterObject | None = None
+
+
+class ListItems(Filtered):
     """Which items, and in which order."""
 
     limit: int = Field(default=100, ge=1, le=limits.LIST)
@@ -74,6 +110,37 @@ class ListItems(Parameters):
     ids: str | None = Field(
         default=None, max_length=20_000, description="only these items: ids with commas between them"
     )
+    include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
+
+
+class FacetOptions(Filtered):
+    """Which values are counted."""
+
+    fields: Annotated[list[str], BeforeValidator(_words), Field(max_length=20)] = Field(
+        default_factory=list,
+        description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
+    )
+    values: int = Field(default=50, ge=1, le=limits.LIST, description="how many of each field, the most frequent first")
+
+
+Tag = Annotated[str, Field(max_length=200)]
+
+
+class ItemPatch(Parameters):
+    """What is to be known of an item: what is not named stays as it is."""
+
+    tags: list[Tag] | None = Field(default=None, max_length=200, description="all its tags, in place of those it has")
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="fields to set by hand (JSON merge patch): null takes back what was set"
+    )
+
+
+class ItemsToDelete(Parameters):
+    """Which items leave the gallery: ids, or all that pass a filter. Their files are never touched."""
+
+    ids: list[Annotated[str, Field(max_length=20)]] | None = Field(default=None, min_length=1, max_length=limits.LIST)
+    filter: FilterObject | None = None
+    dry_run: bool = Field(default=False, description="only say which")
 
 
 class ImageOptions(Parameters):
@@ -143,16 +210,7 @@ Crop = Annotated[
 ]
 
 
-def _words(value: Any) -> Any:
-    """A list of words, also from text with commas between them."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return [word for part in value for word in part.split(",")]
-    return value
-
-
-class NeighbourOptions(Parameters):
+class NeighbourOptions(Filtered):
     """Which neighbours."""
 
     k: int = Field(default=24, ge=1, le=limits.K, description="how many neighbours")
@@ -175,8 +233,9 @@ class SearchOptions(NeighbourOptions):
     store: bool = Field(
         default=True, description="keep an uploaded picture for an hour, so that its id can be used again"
     )
-    include: Annotated[list[Literal["reconstruction", "vector"]], BeforeValidator(_words)] = Field(
-        default_factory=list, description="as text: words with commas between them"
+    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(_words)] = Field(
+        default_factory=list,
+        description="metadata: tags and fields of each hit. As text: words with commas between them",
     )
 
 
@@ -413,6 +472,8 @@ class ItemOut(BaseModel):
     added_at: str
     thumb: str
     image: str
+    tags: list[str] | None = Field(default=None, description="with include=metadata, and of a single item")
+    metadata: dict[str, Any] | None = Field(default=None, description="its fields by name; likewise")
 
 
 class ItemsOut(BaseModel):
@@ -420,6 +481,36 @@ class ItemsOut(BaseModel):
 
     items: list[ItemOut]
     next_cursor: str | None
+
+
+class FacetValueOut(BaseModel):
+    """One value of a field."""
+
+    value: str | int | float | bool
+    count: int = Field(description="items that have it")
+
+
+class FacetOut(BaseModel):
+    """One field."""
+
+    field: str
+    values: list[FacetValueOut] = Field(description="the most frequent first")
+    more: bool = Field(description="whether there are others")
+
+
+class FacetsOut(BaseModel):
+    """How many items have which values."""
+
+    facets: list[FacetOut]
+    passing: int | None = Field(description="items that pass the filter; null without one")
+
+
+class DeletedOut(BaseModel):
+    """Items that left the gallery, or would."""
+
+    deleted: int
+    ids: list[str]
+    dry_run: bool
 
 
 class HitOut(BaseModel):
@@ -439,6 +530,8 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
+    tags: list[str] | None = Field(default=None, description="with include=metadata")
+    metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 
 
 QueryWarning = Literal["plain-query", "nothing-close"]
@@ -471,6 +564,7 @@ class SearchOut(BaseModel):
     query: QueryOut
     hits: list[HitOut]
     beta: float = Field(description="weight that the hits were found with")
+    passing: int | None = Field(default=None, description="items that pass the filter; null without one")
     index: IndexOut
     provider: str = Field(description="the execution provider that computes")
     took_ms: dict[str, float]

@@ -82,10 +82,19 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
-    nearest = served.neighbours(subject.embedding[None], asked.offset + asked.k, exclude=itself, beta=asked.beta)[0]
+    among = served.passing(asked.filter)
+    nearest = served.neighbours(
+        subject.embedding[None], asked.offset + asked.k, exclude=itself, beta=asked.beta, among=among
+    )[0]
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
-    described = describe_hits(served, wanted, first_rank=asked.offset + 1, beta=asked.beta)
+    described = describe_hits(
+        served,
+        wanted,
+        first_rank=asked.offset + 1,
+        beta=asked.beta,
+        with_metadata="metadata" in asked.include,
+    )
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
         query.warning = "nothing-close"
@@ -99,6 +108,7 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         query=query,
         hits=described,
         beta=asked.beta,
+        passing=None if among is None else len(among),
         index=describe_index(served),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
