@@ -31,7 +31,12 @@ class Facet:
 
 
 def facets(
-    gallery: Gallery, asked: Filter | None = None, fields: list[str] | None = None, *, values: int = VALUES
+    gallery: Gallery,
+    asked: Filter | None = None,
+    fields: list[str] | None = None,
+    *,
+    values: int = VALUES,
+    with_own: bool = True,
 ) -> list[Facet]:
     """Count the values of fields among the items that a filter lets through.
 
@@ -40,18 +45,24 @@ def facets(
         asked: Only what passes this filter is counted.
         fields: Which; else the usual ones and all with few values.
         values: How many of each, at most.
+        with_own: Count a field also by the filter's own condition on it; without, its other values can be chosen
+            instead.
 
     Raises:
         FilterError: See `compile_filter`.
     """
-    condition = compile_filter(gallery, asked) if asked else ALL
+    asked = asked or {}
+    condition = compile_filter(gallery, asked)
     known = field_types(gallery)
     chosen = fields if fields is not None else [*USUAL, *sorted(known.keys() - set(USUAL))]
     found = []
     for field in chosen:
         if fields is None and field not in USUAL and not _has_few_values(gallery, field):
             continue
-        rows = gallery.rows(*_counting(field, condition.sql, condition.values, values + 1))
+        counted_by = condition
+        if not with_own and field in asked:
+            counted_by = compile_filter(gallery, {name: value for name, value in asked.items() if name != field})
+        rows = gallery.rows(*_counting(field, counted_by.sql, counted_by.values, values + 1))
         if rows:
             counted = [FacetValue(_value(kind, value), count) for kind, value, count in rows[:values]]
             found.append(Facet(field, counted, len(rows) > values))

@@ -141,7 +141,7 @@ def find_facets(served: ServedGallery, query: FacetOptions) -> FacetsOut:
     """Counted values, as the API and the page show them."""
     passing = served.passing(query.filter)
     with stage("fetch"):
-        counted = facets(served.gallery, query.filter, query.fields or None, values=query.values)
+        counted = facets(served.gallery, query.filter, query.fields or None, values=query.values, with_own=query.own)
     return FacetsOut(
         facets=[
             FacetOut(

@@ -121,6 +121,11 @@ class FacetOptions(Filtered):
         description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
     )
     values: int = Field(default=50, ge=1, le=limits.LIST, description="how many of each field, the most frequent first")
+    own: bool = Field(
+        default=True,
+        description="false: a field is counted without the filter's own condition on it, so that its other values can "
+        "be chosen instead",
+    )
 
 
 Tag = Annotated[str, Field(max_length=200)]
