@@ -243,7 +243,7 @@ class _Test:
     def begins(self, text: str, place: str) -> Condition:
         self._expect_type(text, place)
         if not text:
-            return self.exists()
+            return self._rows("text", lambda column: f"{column} NOTNULL", ())
         # Not LIKE, which folds case and has wildcards. What begins with a text lies from it to its next one.
         last = text[-1]
         if ord(last) < 0x10FFFF and not 0xD7FF <= ord(last) < 0xE000:

@@ -48,8 +48,9 @@ REMEDIES: dict[str, str] = {
     "file_missing": "The item is in the gallery, its file is not where it was. Mount the folder, or run "
     "`lookalike index scan`.",
     "file_changed": "The file is another one than was indexed. Run `lookalike index scan`.",
-    "precondition_failed": "`If-Match` names another state than the item's: somebody changed it meanwhile. Get it "
-    "again, and decide anew.",
+    "taken_out": "`lookalike index remove` took its item out. `lookalike index add --retry` brings it back.",
+    "precondition_failed": "It is not what `If-Match` says any more: somebody else changed it. Read it again, and "
+    "decide again.",
     "not_computed": "Duplicates, outliers and the map are computed by commands: `lookalike index duplicates`, "
     "`outliers` and `map`. Run the one that `detail` names.",
     "fingerprint_mismatch": "Made by another model or another version of the format. Use the model that made it, or "

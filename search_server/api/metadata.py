@@ -8,11 +8,9 @@ from flask_openapi import APIBlueprint, Tag
 from index_data.facets import facets
 from index_data.gallery import Item
 from index_data.metadata import Description, change_own, descriptions, set_tags
-from search_server import limits
 from search_server.api.answers import PREFIX, cached, describe_item, json_answer
 from search_server.api.documents import json_body
 from search_server.api.schemas import (
-    DeletedOut,
     FacetOptions,
     FacetOut,
     FacetsOut,
@@ -21,20 +19,17 @@ from search_server.api.schemas import (
     ItemOut,
     ItemPatch,
     ItemPath,
-    ItemsToDelete,
     NoParameters,
 )
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import InvalidRequest, responses
+from search_server.problems import responses
 from search_server.service import service
 from search_server.stopwatch import stage
 from search_server.subjects import find_item
 from train.errors import UserError
 
 metadata = APIBlueprint("metadata", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="metadata")])
-
-_REMOVED_AT_ONCE = 1000  # items in one transaction
 
 
 class PreconditionFailed(UserError):
@@ -88,49 +83,6 @@ def change_item(path: ItemPath, query: NoParameters) -> Response:
     return _shown(served, item)
 
 
-@metadata.delete(
-    "/galleries/<gallery>/items/<id>",
-    responses={
-        204: {"description": "it is no longer in the gallery"},
-        **responses("no_such_gallery", "no_such_item", "precondition_failed", "locked", "disk_full"),
-    },
-)
-def delete_item(path: ItemPath) -> Response:
-    """Take an item out of the gallery; its file is never touched."""
-    served = service().gallery(path.gallery)
-    item = find_item(served, path.id)
-    _expect_unchanged(served, item)
-    _remove(served, [item.id])
-    return Response(status=204)
-
-
-@metadata.post(
-    "/galleries/<gallery>/items/delete",
-    request_body=json_body(ItemsToDelete),
-    responses={
-        200: DeletedOut,
-        **responses("no_such_gallery", "no_such_item", "body_too_large", "unsupported_format", "locked", "disk_full"),
-    },
-)
-def delete_items(path: GalleryPath, query: NoParameters) -> Response:
-    """Take items out of the gallery, by their ids or by a filter; their files are never touched."""
-    served = service().gallery(path.gallery)
-    asked = read_request(ItemsToDelete, query).options
-    if (asked.ids is None) == (asked.filter is None):
-        raise InvalidRequest("say which items: give ids, or a filter.")
-    if asked.ids is not None:
-        chosen = list(dict.fromkeys(find_item(served, word).id for word in asked.ids))
-    else:
-        passing = served.passing(asked.filter)
-        if passing is None:
-            raise InvalidRequest("the filter is empty, and all items would go: say which are meant.")
-        chosen = passing.tolist()
-    if not asked.dry_run:
-        _remove(served, chosen)
-    ids = [str(number) for number in chosen[: limits.LIST]]
-    return json_answer(DeletedOut(deleted=len(chosen), ids=ids, dry_run=asked.dry_run))
-
-
 @metadata.get("/galleries/<gallery>/facets", responses={200: FacetsOut, **responses("no_such_gallery")})
 def show_facets(path: GalleryPath, query: FacetOptions) -> Response:
     """Count the values of fields: folders, tags, years, cameras, and what else has few values."""
@@ -174,11 +126,4 @@ def _etag(item: Item, known: Description) -> str:
 
 def _expect_unchanged(served: ServedGallery, item: Item) -> None:
     if request.if_match and _etag(item, _known(served, item)) not in request.if_match:
-        raise PreconditionFailed(f"item {item.id} has changed since it was read: get it again.")
-
-
-def _remove(served: ServedGallery, ids: list[int]) -> None:
-    for start in range(0, len(ids), _REMOVED_AT_ONCE):
-        with served.gallery.changes() as changes:
-            changes.remove_items(ids[start : start + _REMOVED_AT_ONCE])
-    served.engine.refresh()
+        raise PreconditionFailed("it is not what If-Match says any more: read it again, and decide again.")

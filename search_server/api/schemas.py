@@ -140,14 +140,6 @@ class ItemPatch(Parameters):
     )
 
 
-class ItemsToDelete(Parameters):
-    """Which items leave the gallery: ids, or all that pass a filter. Their files are never touched."""
-
-    ids: list[Annotated[str, Field(max_length=20)]] | None = Field(default=None, min_length=1, max_length=limits.LIST)
-    filter: FilterObject | None = None
-    dry_run: bool = Field(default=False, description="only say which")
-
-
 class ImageOptions(Parameters):
     """Which rendering of a picture."""
 
@@ -508,14 +500,6 @@ class FacetsOut(BaseModel):
 
     facets: list[FacetOut]
     passing: int | None = Field(description="items that pass the filter; null without one")
-
-
-class DeletedOut(BaseModel):
-    """Items that left the gallery, or would."""
-
-    deleted: int
-    ids: list[str]
-    dry_run: bool
 
 
 class HitOut(BaseModel):
