@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from index_data import duplicates_command, metadata_command
+from index_data import analysis_command, duplicates_command, metadata_command
 from index_data.care_command import build, remove, rollback
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
@@ -34,7 +34,7 @@ def index() -> None:
     """Make galleries and keep them up to date."""
 
 
-for _command in (*metadata_command.COMMANDS, *duplicates_command.COMMANDS):
+for _command in (*metadata_command.COMMANDS, *duplicates_command.COMMANDS, *analysis_command.COMMANDS):
     index.add_command(_command)
 
 
