@@ -12,6 +12,7 @@ from flask_openapi.models import Schema
 from index_data.engine import Engine
 from search_server import limits, stopwatch
 from search_server.access import Doorkeeper, OriginRefusedError
+from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
 from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS
@@ -69,7 +70,7 @@ def create_app(engines: Mapping[str, Engine], settings: ServerSettings | None = 
     app.extensions[EXTENSION] = open_service(engines, settings)
     _register_checks(app, Doorkeeper(settings))
     register_problems(app)
-    for routes in (health, items, metadata, search, queries, codes, morph):
+    for routes in (health, items, metadata, analyses, search, queries, codes, morph):
         app.register_api(routes)
     app.register_blueprint(page)
     _register_document(app)
