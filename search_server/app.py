@@ -22,6 +22,7 @@ from search_server.api.metadata import metadata
 from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
+from search_server.api.searches import searches
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
 from search_server.problems import ProblemDocument, answer_user_error, refuse_parameters, register_problems
@@ -70,7 +71,7 @@ def create_app(engines: Mapping[str, Engine], settings: ServerSettings | None = 
     app.extensions[EXTENSION] = open_service(engines, settings)
     _register_checks(app, Doorkeeper(settings))
     register_problems(app)
-    for routes in (health, items, metadata, analyses, search, queries, codes, morph):
+    for routes in (health, items, metadata, analyses, search, searches, queries, codes, morph):
         app.register_api(routes)
     app.register_blueprint(page)
     _register_document(app)

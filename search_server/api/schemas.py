@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from index_data.config import AS_INDEXED
+from index_data.config import AS_INDEXED, MAX_WEIGHT
 from index_data.filters import parse_filter
 from search_server import limits
 
@@ -227,6 +227,10 @@ class SearchOptions(NeighbourOptions):
     """Which neighbours, of which part of the picture, and what to tell beside them."""
 
     crop: Crop | None = Field(default=None, description="as text: x,y,w,h")
+    transforms: Literal["none", "mirror", "rotate", "all"] = Field(
+        default="none",
+        description="forms to look for too: mirrored, by quarter turns, or all 8; the best score counts",
+    )
     store: bool = Field(
         default=True, description="keep an uploaded picture for an hour, so that its id can be used again"
     )
@@ -236,11 +240,45 @@ class SearchOptions(NeighbourOptions):
     )
 
 
-class SearchBody(SearchOptions):
-    """A search: for exactly one of a file, a picture as base64, and the id of an item or of a stored query."""
+class QueryPart(Parameters):
+    """One picture of a query of several: an item or stored query, or a picture as base64; of all or a part of it."""
 
     id: Reference | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
+    weight: float = Field(default=1.0, gt=0, le=MAX_WEIGHT)
+    crop: Crop | None = None
+
+
+class SearchBody(SearchOptions):
+    """A search: for one of a file, base64, an id of an item or stored query, a vector, several pictures."""
+
+    id: Reference | None = None
+    image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
+    vector: list[float] | None = Field(default=None, max_length=65_536, description="an embedding; only in JSON")
+    positive: list[QueryPart] = Field(
+        default_factory=list, max_length=limits.QUERY_PARTS, description="like all of these; only in JSON"
+    )
+    negative: list[QueryPart] = Field(
+        default_factory=list, max_length=limits.QUERY_PARTS, description="and unlike these; only in JSON"
+    )
+
+
+class SearchAllBody(SearchBody):
+    """A search in several galleries, each with its own model."""
+
+    galleries: list[str] = Field(
+        default_factory=list, max_length=limits.GALLERIES, description="names; all that are served, if none is given"
+    )
+    gallery: str | None = Field(default=None, description="the gallery of the items whose ids are given")
+
+
+class BatchBody(Parameters):
+    """Several searches in one request."""
+
+    queries: list[dict[str, Any]] = Field(
+        default_factory=list, max_length=limits.BATCH, description="each as the body of a search; only in JSON"
+    )
+    defaults: dict[str, Any] = Field(default_factory=dict, description="of all of them; only in JSON")
 
 
 class PictureBody(Parameters):
@@ -529,7 +567,7 @@ QueryWarning = Literal["plain-query", "nothing-close"]
 class QueryOut(BaseModel):
     """What was asked about."""
 
-    kind: Literal["item", "upload", "stored"]
+    kind: Literal["item", "upload", "stored", "combination", "vector"]
     id: str | None = Field(description="of the item or stored query; null for an upload that was not stored")
     name: str
     width: int
@@ -556,6 +594,37 @@ class SearchOut(BaseModel):
     passing: int | None = Field(default=None, description="items that pass the filter; null without one")
     index: IndexOut
     provider: str = Field(description="the execution provider that computes")
+    took_ms: dict[str, float]
+
+
+class GalleryHitOut(HitOut):
+    """One neighbour, and where it is."""
+
+    gallery: str
+
+
+class SearchAllOut(BaseModel):
+    """Neighbours of several galleries, best first."""
+
+    queries: dict[str, QueryOut] = Field(description="what was asked about, as each gallery's model sees it")
+    hits: list[GalleryHitOut]
+    by: Literal["score", "percentile"] = Field(
+        description="what they are ranked by: scores of different models cannot be compared, percentiles can"
+    )
+    took_ms: dict[str, float]
+
+
+class BatchAnswer(BaseModel):
+    """What came of one search of a batch: an answer, or a problem."""
+
+    answer: SearchOut | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchOut(BaseModel):
+    """What came of each search, in their order."""
+
+    results: list[BatchAnswer]
     took_ms: dict[str, float]
 
 
