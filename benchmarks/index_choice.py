@@ -171,7 +171,7 @@ def hnswlib(vectors: StoredVectors) -> Callable[[int], Search]:
     import hnswlib as library
 
     index = library.Index(space="ip", dim=vectors.dims)
-    index.init_index(max_elements=len(vectors), M=16, ef_construction=60, random_seed=0)  # M 16: 32 links, as ours
+    index.init_index(max_elements=len(vectors), M=32, ef_construction=60, random_seed=0)
     index.set_num_threads(1)
     for start, some in slices(vectors):
         index.add_items(some, np.arange(start, start + len(some)))
