@@ -47,9 +47,9 @@ def main() -> None:
     bench = Bench(vectors, queries)
     print(f"{len(vectors):,} vectors of {vectors.dims} numbers, {len(queries)} queries")
     flat = bench.flat()
-    fast = bench.chosen(Aims(recall=FAST_RECALL, latency_ms=flat["ms"] / 50), "for speed", arguments.threads)
+    fast = bench.chosen(Aims(recall=FAST_RECALL, latency_ms=flat["ms"] / 5), "for speed", arguments.threads)
     budget = int(arguments.memory_share * vectors.dims * 4 * len(vectors))
-    aims = Aims(recall=SMALL_RECALL, latency_ms=flat["ms"] / 50, memory=budget)
+    aims = Aims(recall=SMALL_RECALL, latency_ms=flat["ms"] / 5, memory=budget)
     small = bench.chosen(aims, "for memory", arguments.threads)
     found = {"count": len(vectors), "dims": vectors.dims, "flat": flat, "for_speed": fast, "for_memory": small}
     if arguments.others:
@@ -71,7 +71,7 @@ class Bench:
         for some in self.vectors.slices():
             bare.add(some)
         ours = build_index(FLAT, self.vectors)
-        allowed = AllowedRows(np.arange(len(self.vectors)) % 1000 != 0)
+        allowed = AllowedRows.of(np.arange(len(self.vectors)) % 1000 != 0)
         asked = self.queries[:100]
         times: dict[str, list[float]] = {"ours": [], "bare": [], "tombstones": []}
         for query in asked:

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -83,12 +82,10 @@ def _lean_on(index: Any, vectors: StoredVectors) -> None:
 
 
 def write_index(built: BuiltIndex, write: Callable[[bytes], int]) -> None:
-    """Write an index through a function; what its stored vectors say is not written again, so of `flat` nothing is.
+    """Write an index through a function; what its stored vectors say is not written again. Not for `flat`.
 
     Never by name: on a full disk `faiss.write_index(path)` leaves a short file and says nothing.
     """
-    if built.kind is FLAT:
-        return
     faiss = load_faiss()
     flags = 0 if built.kind.holds_vectors else faiss.IO_FLAG_SKIP_STORAGE
     writer = faiss.PyCallbackIOWriter(write)
@@ -96,28 +93,31 @@ def write_index(built: BuiltIndex, write: Callable[[bytes], int]) -> None:
     del writer
 
 
-def open_index(kind: Kind, path: Path, vectors: StoredVectors) -> BuiltIndex:
-    """Map an index file into memory. The caller has checked its digest: a damaged file is not noticed here.
+def open_index(kind: Kind, file: BinaryIO, vectors: StoredVectors, *, mapped: bool = True) -> BuiltIndex:
+    """Map an index file into memory, or read it. The caller has checked its digest: damage is not noticed here.
 
     Args:
-        kind: What it was built as.
-        path: Of the file; not looked at for `flat`.
+        kind: What it was built as; not `flat`, which has no file.
+        file: Open at its start; it may be closed and its name be gone afterwards.
         vectors: Those that it was built over.
+        mapped: Only what is searched comes into memory.
 
     Raises:
         DamagedError: It does not fit its kind or the vectors.
     """
-    if kind is FLAT:
-        return BuiltIndex(FLAT, vectors.as_index, vectors)
     faiss = load_faiss()
     try:
-        index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
+        if mapped:
+            # By the open file, whatever has its name meanwhile; the mapping outlives both.
+            index = faiss.read_index(f"/proc/self/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+        else:
+            index = faiss.read_index(faiss.PyCallbackIOReader(file.read))
     except (RuntimeError, MemoryError) as error:  # all that FAISS throws
-        raise DamagedError(f"{path} cannot be read as an index: {str(error).splitlines()[0]}") from error
+        raise DamagedError(f"{file.name} cannot be read by FAISS ({str(error).splitlines()[0][:200]}).") from error
     if index.ntotal != len(vectors) or index.d != vectors.dims:
         raise DamagedError(
-            f"{path} holds {index.ntotal:,} vectors of {index.d} numbers, its stored vectors are {len(vectors):,} of "
-            f"{vectors.dims}."
+            f"{file.name} holds {index.ntotal:,} vectors of {index.d} numbers, its stored vectors are "
+            f"{len(vectors):,} of {vectors.dims}."
         )
     if not kind.holds_vectors:
         _lean_on(index, vectors)

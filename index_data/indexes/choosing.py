@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from index_data.config import BuildAims
 from index_data.indexes.building import ALL_CORES, build_index
 from index_data.indexes.curve import Curve, Point, worth_having
 from index_data.indexes.kinds import FLAT, KINDS, LEAST, Kind, Setting, candidates, kind_named
@@ -34,13 +35,8 @@ STEEPEST = 1.0  # a candidate's time grows no faster than an exact search's
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aims:
-    """What an index shall reach. The memory is kept; of the others as much as can be had."""
-
-    recall: float = 0.99  # share of the ten nearest that are found
-    latency_ms: float = 5.0  # of a search by one thread, in the median, below which everything is compared
-    memory: int | None = None  # bytes; None: no limit
-    kind: str | None = None  # instead of a choice
+class Aims(BuildAims):
+    """What an index shall reach, checked."""
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
@@ -87,6 +83,7 @@ def choose_index(
     *,
     threads: int = ALL_CORES,
     sample: int = SAMPLE,
+    keep: str | None = None,
     reporter: Reporter | None = None,
     stop: StopRequest | None = None,
 ) -> Choice:
@@ -97,6 +94,8 @@ def choose_index(
         aims: What it shall reach.
         threads: Of FAISS, while building; searches are measured with one.
         sample: Vectors that candidates are built on.
+        keep: A kind that was chosen before, for as many vectors or nearly: it is built again without comparing others,
+            where it still fits and comparing all is still too slow.
         reporter: Where progress is shown.
         stop: Looked at between steps of a second or so, but for one training of codes or lists.
 
@@ -104,7 +103,7 @@ def choose_index(
         SettingsError: Nothing fits the memory; the message has what would.
         Interrupted: It was asked to stop.
     """
-    return _Chooser(vectors, aims or Aims(), threads, sample, reporter or Reporter("none"), stop).choose()
+    return _Chooser(vectors, aims or Aims(), threads, sample, keep, reporter or Reporter("none"), stop).choose()
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,7 @@ class _Chooser:
     aims: Aims
     threads: int
     sampled: int
+    keep: str | None
     reporter: Reporter
     stop: StopRequest | None
 
@@ -130,6 +130,9 @@ class _Chooser:
             )
         if not (possible := [kind for kind in self._candidates() if kind.chosen]):
             return self._nothing_but_exact(exact)
+        if self.keep in [kind.name for kind in possible]:
+            built, curve = self._in_full(kind_named(self.keep), asked)
+            return self._with(built, curve, exact, [f"{self.keep} was chosen before; nothing else was compared."])
         trials = self._trials(exact)
         ranked = self._ranked(trials)
         built, curve = self._best_in_full(ranked[:TRIED], asked)

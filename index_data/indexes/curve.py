@@ -8,7 +8,9 @@ from typing import Any
 from index_data.indexes.kinds import Setting
 from train.errors import DamagedError, SettingsError
 
+NEARLY = 1.25  # times a measured k
 EXACT = 1.0  # an accuracy that only a comparison with all vectors has
+BELOW_EXACT = 1 - 1e-9  # as much as an index may have of itself
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,12 @@ class Curve:
     points: Mapping[int, tuple[Point, ...]]  # by k
 
     def at(self, k: int) -> tuple[Point, ...]:
-        """The points of the smallest measured k that is not smaller than `k`; of the largest where none is."""
+        """The points of the smallest measured k that is not much smaller than `k`; of the largest where none is.
+
+        Whoever wants ten neighbours asks for twelve, to leave out the query and to see ties: that is ten still.
+        """
         known = sorted(self.points)
-        return self.points[known[min(bisect.bisect_left(known, k), len(known) - 1)]]
+        return self.points[known[min(bisect.bisect_left(known, k / NEARLY), len(known) - 1)]]
 
     def fastest(self, k: int, recall: float) -> Point | None:
         """The fastest point that has a recall; None where none has."""
@@ -46,8 +51,7 @@ class Curve:
         Raises:
             SettingsError: It is not from 0 to 1.
         """
-        if not 0 <= accuracy <= 1:  # nor is NaN
-            raise SettingsError(f"the accuracy is {accuracy}: it is a share of the exact neighbours, from 0 to 1.")
+        expect_accuracy(accuracy)
         point = self.fastest(k, accuracy) if accuracy < EXACT else None
         if point is None:
             return None
@@ -74,6 +78,16 @@ class Curve:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"the curve of the index is damaged ({error}).") from error
         return cls(points)
+
+
+def expect_accuracy(accuracy: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        SettingsError: It is not from 0 to 1.
+    """
+    if not 0 <= accuracy <= 1:  # nor is NaN
+        raise SettingsError(f"the accuracy is {accuracy}: it is a share of the exact neighbours, from 0 to 1.")
 
 
 def worth_having(points: Iterable[Point]) -> tuple[Point, ...]:

@@ -147,8 +147,8 @@ def _listed(dims: int, count: int, code_bytes: float) -> float:
     return code_bytes + LIST_ID_BYTES + (4 * dims + 16 * code_bytes) * lists_for(count) / max(count, 1)
 
 
-_EFFORTS_OF_GRAPHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_EFFORTS_OF_LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_EFFORTS_OF_GRAPHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
+_EFFORTS_OF_LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 
 FLAT = Kind("flat", "all stored vectors compared: exact", None, lambda dims, count, stored: stored, (0,))
 KINDS: dict[str, Kind] = {

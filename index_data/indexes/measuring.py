@@ -24,7 +24,7 @@ HALF = 0.5  # of the neighbours: an effort that finds fewer is not tried with mo
 RISING = 0.05  # ... where the next effort finds so many more
 GAIN = 0.0005  # of recall, that a greater effort has to bring
 TOLERANCE = 1e-5  # of scores: neighbours that are equally near are equally right
-MEASURED_K = (10, 100)
+MEASURED_K = (10, 30, 100)
 
 
 @dataclass(frozen=True)

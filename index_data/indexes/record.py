@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from index_data.indexes.choosing import Aims, Choice, Trial
-from index_data.indexes.curve import Curve
-from index_data.indexes.kinds import KINDS, Setting
-from index_data.indexes.vectors import PRECISIONS, Precision
+from index_data.indexes.curve import BELOW_EXACT, Curve, expect_accuracy
+from index_data.indexes.kinds import FLAT, KINDS, Setting
+from index_data.indexes.vectors import PRECISIONS, Precision, StoredVectors
 from train.errors import DamagedError
 
 
@@ -46,6 +46,42 @@ class IndexRecord:
             reasons=choice.reasons,
             curve=choice.curve,
         )
+
+    @classmethod
+    def of_flat(cls, vectors: StoredVectors) -> "IndexRecord":
+        """Of vectors that nothing was chosen for: they are all compared."""
+        return cls(
+            kind=FLAT.name,
+            count=len(vectors),
+            dims=vectors.dims,
+            precision=vectors.precision,
+            memory=FLAT.memory(vectors.dims, len(vectors), vectors.precision),
+            exact_ms=None,
+            setting=Setting(),
+            aims=Aims(),
+            sampled=0,
+            trials=(),
+            reasons=("Nothing was measured.",),
+            curve=None,
+        )
+
+    def setting_for(self, k: int, accuracy: float | None) -> Setting | None:
+        """How to search for k neighbours; None: by comparing all.
+
+        Args:
+            k: Neighbours that are wanted.
+            accuracy: Recall that is asked for; None: the one that the index was chosen for, or what it comes near to.
+
+        Raises:
+            SettingsError: It is not from 0 to 1.
+        """
+        if accuracy is not None:
+            expect_accuracy(accuracy)
+        if self.curve is None or self.kind == FLAT.name:
+            return None
+        if accuracy is not None:
+            return self.curve.setting_for(k, accuracy)
+        return self.curve.setting_for(k, min(self.aims.recall, self.curve.at(k)[-1].recall, BELOW_EXACT))
 
     def to_bytes(self) -> bytes:
         """As JSON."""

@@ -17,32 +17,38 @@ FEW, FEW_SHARE = 20_000, 0.02  # rows that pass, and share of all, up to which t
 
 
 class AllowedRows:
-    """The rows that a search may find: all but the removed ones, or those that a filter passes."""
+    """The rows that a search may find: all but the hidden ones, or those that a filter passes."""
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        """Take a mask, (count,)."""
-        self.mask = mask
-        self.count = int(np.count_nonzero(mask))
+    def __init__(self, bits: NDArray[np.uint8], total: int, count: int) -> None:
+        """Take one bit a row, the lowest first, of `total` rows, and how many of them are set."""
+        self.bits = bits
+        self.total = total
+        self.count = count
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> "AllowedRows":
+        """From a mask, (total,)."""
+        return cls(np.packbits(mask, bitorder="little"), len(mask), int(np.count_nonzero(mask)))
 
     @property
     def share(self) -> float:
         """Of all rows."""
-        return self.count / max(len(self.mask), 1)
+        return self.count / max(self.total, 1)
 
     @property
     def few(self) -> bool:
         """Whether comparing them one by one is better than any index: graphs get lost among rows that do not count."""
-        return self.count <= max(FEW, FEW_SHARE * len(self.mask)) and self.share <= 0.5
+        return self.count <= max(FEW, FEW_SHARE * self.total) and self.share <= 0.5
 
     @cached_property
     def rows(self) -> Rows:
         """Their numbers, rising."""
-        return np.flatnonzero(self.mask)
+        return np.flatnonzero(np.unpackbits(self.bits, count=self.total, bitorder="little"))
 
     @cached_property
     def selector(self) -> Any:
         """The same as a faiss.IDSelectorBitmap, which has to be the innermost one."""
-        return load_faiss().IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
+        return load_faiss().IDSelectorBitmap(self.bits)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,12 @@ _BYTES = {"float32": 4, "float16": 2}
 class StoredVectors:
     """Vectors in a file, or in memory. Never changed, so any number of threads may look at them."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array: NDArray[Any], *, keep_alive: object = None) -> None:
         """Take an array, (n, dims), float32 or float16, whose rows follow each other in memory.
+
+        Args:
+            array: The vectors.
+            keep_alive: What owns their memory, where NumPy does not.
 
         Raises:
             ValueError: It is another one.
@@ -39,16 +43,17 @@ class StoredVectors:
                 f"vectors of shape {array.shape}, type {array.dtype}: rows of float32 or float16 are needed"
             )
         self.array = array
+        self._keep_alive = keep_alive
 
     @classmethod
-    def open(cls, path: Path) -> "StoredVectors":
-        """Map a file into memory.
+    def open(cls, path: Path, *, mapped: bool = True) -> "StoredVectors":
+        """Map a file into memory, or read it.
 
         Raises:
             DamagedError: It is missing, short, or holds something else.
         """
         try:
-            return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+            return cls(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise DamagedError(f"{path} cannot be read as vectors ({error}).") from error
 
@@ -95,7 +100,7 @@ class StoredVectors:
             index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(raw), len(raw), nobody)
         index.ntotal = len(self)
         index.is_trained = True
-        index.referenced_objects = [self.array]  # the bytes stay as long as the view on them
+        index.referenced_objects = [self.array, self._keep_alive]  # the bytes stay as long as the view on them
         return index
 
 

@@ -63,7 +63,8 @@ def test_a_disk_that_fills_up_anywhere_in_a_run_loses_nothing(small_disk, bundle
             else:
                 break
     assert refusals > 5
-    assert summary.resumed + summary.embedded == 48
+    # All may be in, and only the index that had no room.
+    assert summary.resumed + summary.unchanged + summary.embedded == 48
     with Gallery.open(place) as gallery, Gallery.open(filled) as reference:
         assert verify(gallery) == []
         assert [(item.id, item.path, item.sha256) for item in items_of(gallery)] == [
@@ -76,7 +77,7 @@ def test_an_index_is_never_published_short(small_disk, filled):
     resize(small_disk, 4000)
     place = shutil.copytree(filled, small_disk / "drawn")
     filler = small_disk / "filler"
-    index = (place / "indexes" / "000001" / "index.faiss").stat().st_size
+    index = (place / "indexes" / "000001" / "vectors.npy").stat().st_size
     refusals = 0
     with Gallery.open(place) as gallery:
         gallery.count  # noqa: B018  (opens the database, so that its files stand before the disk fills)

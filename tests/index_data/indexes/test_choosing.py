@@ -51,7 +51,7 @@ def test_otherwise_the_kinds_are_compared_and_one_is_built_that_reaches_the_reca
 def test_the_curve_holds_on_the_whole_index(large, chosen):
     rows = np.arange(0, 6000, 97)
     asked = sample_of(large, rows, large.take(rows), 100, threads=1)
-    for k in (10, 100):
+    for k in (10, 30, 100):
         points = chosen.curve.at(k)
         assert [point.recall for point in points] == sorted({point.recall for point in points})
         assert [point.p50_ms for point in points] == sorted(point.p50_ms for point in points)
@@ -140,7 +140,8 @@ def test_points_that_another_one_beats_are_not_worth_having():
         (10, 0.5, 16),
         (10, 0.9, 16),
         (1, 0.95, 64),
-        (11, 0.5, 128),
+        (12, 0.5, 16),
+        (13, 0.5, 128),
         (100, 0.99, 256),
         (1000, 0.99, 2560),
         (10, 0.999, None),

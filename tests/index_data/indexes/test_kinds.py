@@ -14,6 +14,7 @@ from train.interruption import Interrupted, StopRequest
 MUCH = {"flat": Setting(), "lsh": Setting(0, 64), "ivf-pq": Setting(64, 16), "ivf-rabitq": Setting(64, 32)}
 ALL = sorted(KINDS)
 CHOOSABLE = sorted(choosable())
+WITH_FILES = sorted({*CHOOSABLE} - {"flat"})
 
 
 def much(kind):
@@ -46,7 +47,7 @@ def test_every_kind_finds_the_exact_neighbours_when_it_looks_at_much(built, vect
 @pytest.mark.parametrize("share", [0.999, 0.7, 0.1, 0.001, 0.0])
 def test_a_row_that_is_not_allowed_is_never_found_and_the_others_still_are(built, vectors, queries, name, share):
     mask = np.random.default_rng(2).random(len(vectors)) < share
-    scores, rows = built(name).search(queries, 10, much(KINDS[name]), AllowedRows(mask))
+    scores, rows = built(name).search(queries, 10, much(KINDS[name]), AllowedRows.of(mask))
     wanted = min(10, int(mask.sum()))
     assert mask[rows[rows >= 0]].all()
     if wanted:
@@ -62,26 +63,29 @@ def test_more_neighbours_than_there_are_vectors_are_all_of_them(built, queries, 
     assert [sorted(row[row >= 0].tolist()) for row in rows] == [list(range(4000))] * 2
 
 
-@pytest.mark.parametrize("name", CHOOSABLE)
+@pytest.mark.parametrize("name", WITH_FILES)
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_an_index_is_mapped_back_as_it_was_built(tmp_path, queries, name, precision):
+@pytest.mark.parametrize("mapped", [True, False])
+def test_an_index_is_opened_as_it_was_built(tmp_path, queries, name, precision, mapped):
     whole = StoredVectors(embeddings(2000).astype(precision))
     built = build_index(KINDS[name], whole, threads=1)
     path = tmp_path / "index.faiss"
     with path.open("wb") as file:
         write_index(built, file.write)
-    opened = open_index(KINDS[name], path, whole)
+    with path.open("rb") as file:
+        opened = open_index(KINDS[name], file, whole, mapped=mapped)
+    path.unlink()
     for one, other in zip(
         built.search(queries, 10, much(built.kind)), opened.search(queries, 10, much(built.kind)), strict=True
     ):
         assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", CHOOSABLE)
+@pytest.mark.parametrize("name", WITH_FILES)
 def test_what_an_index_takes_is_about_what_was_said(built, vectors, name):
     buffer = io.BytesIO()
     write_index(built(name), buffer.write)
-    own = 0 if KINDS[name].holds_vectors and name != "flat" else vectors.bytes_each * len(vectors)
+    own = 0 if KINDS[name].holds_vectors else vectors.bytes_each * len(vectors)
     said = KINDS[name].memory(DIMS, len(vectors), "float32")
     assert 0.75 * said < len(buffer.getvalue()) + own < 1.15 * said
 
@@ -117,14 +121,19 @@ def test_an_index_of_other_vectors_is_refused(tmp_path, built, vectors):
     with path.open("wb") as file:
         write_index(built("ivf-pq"), file.write)
     fewer = StoredVectors(vectors.array[:100])
-    with pytest.raises(DamagedError, match="4,000 vectors of 32 numbers, its stored vectors are 100"):
-        open_index(KINDS["ivf-pq"], path, fewer)
+    with (
+        path.open("rb") as file,
+        pytest.raises(DamagedError, match="4,000 vectors of 32 numbers, its stored vectors are 100"),
+    ):
+        open_index(KINDS["ivf-pq"], file, fewer)
 
 
 def test_a_file_that_is_no_index_is_damaged(tmp_path, vectors):
-    (tmp_path / "index.faiss").write_bytes(b"nothing of the kind")
-    with pytest.raises(DamagedError, match=r"index\.faiss cannot be read as an index"):
-        open_index(KINDS["hnsw"], tmp_path / "index.faiss", vectors)
+    path = tmp_path / "index.faiss"
+    path.write_bytes(b"nothing of the kind")
+    for mapped in (True, False):
+        with path.open("rb") as file, pytest.raises(DamagedError, match=r"index\.faiss cannot be read by FAISS"):
+            open_index(KINDS["hnsw"], file, vectors, mapped=mapped)
 
 
 @pytest.mark.parametrize("name", ["hnsw", "ivf-pq"])
