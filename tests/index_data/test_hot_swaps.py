@@ -110,7 +110,7 @@ def test_every_answer_under_swaps_is_exactly_that_of_a_moment(swaps, bundle, tmp
         assert changes > swaps
         assert engine.generation == f"{swaps + 1:06}"
         growth = sizes[-1] / sizes[len(sizes) // 5]
-        print(f"{swaps} swaps, {answers} answers, {changes} changes, memory x{growth:.3f}")
+        print(f"{swaps} swaps, {answers} answers, {changes} changes, memory x{growth:.3f}")  # noqa: T201  (for docs/benchmarks.md)
         if swaps >= 100:
             # `history` itself grows; it is small beside the rest.
             assert growth < 1.05
