@@ -454,8 +454,12 @@ def _remove_old(gallery: Gallery) -> None:
 
 
 def remove_generation(gallery: Gallery, name: str) -> None:
-    """Remove a generation's files; whoever has it open keeps it."""
-    shutil.rmtree(gallery.folder / "indexes" / name, ignore_errors=True)
+    """Remove a generation's files, none or all; whoever has it open keeps it."""
+    folder = gallery.folder / "indexes" / name
+    aside = folder.with_name(f".{name}.{os.getpid()}.tmp")  # what is left of it, the next build clears away
+    with contextlib.suppress(OSError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------
