@@ -442,6 +442,17 @@ def read_manifest(gallery: Gallery, name: str) -> Manifest:
     return manifest
 
 
+def is_of_this_model(gallery: Gallery, name: str) -> bool:
+    """Whether a generation was built for the model that the gallery has now."""
+    try:
+        read_manifest(gallery, name)
+    except IncompatibleError:
+        return False
+    except DamagedError:
+        pass
+    return True
+
+
 def load_generation(gallery: Gallery, name: str, *, in_full: bool = True) -> Generation:
     """Load a generation: manifest, sizes and digests are checked before FAISS sees a byte.
 
