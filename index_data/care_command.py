@@ -1,39 +1,17 @@
-"""`lookalike index build`, `rollback` and `remove`: what keeps a gallery fast and tidy."""
+"""`lookalike index rollback`, `remove`, `export`, `import`, `relocate`, `watch`: looking after a gallery."""
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from train.command_line import Command, CommandLine, common_options
+from train.errors import NothingFoundError
 
 if TYPE_CHECKING:
     from index_data.gallery import Gallery
-
-
-@click.command(
-    cls=Command, examples="lookalike index build photos\nlookalike index build photos --if-due --quiet   # every night"
-)
-@click.argument("gallery")
-@click.option("--if-due", is_flag=True, help="Only where enough has changed since the last one.")
-@common_options
-def build(line: CommandLine, gallery: str, if_due: bool) -> None:
-    """Build the index anew beside the one that answers, check it, and let it take over in one step.
-
-    Searches, adding and removing go on meanwhile. Running servers take it up within a second.
-    """
-    from index_data.generations import build_generation, build_if_due
-    from train.files import locked
-
-    with _existing(line, gallery) as opened:
-        if if_due:
-            name = build_if_due(opened, line.reporter)
-        else:
-            with locked(opened.folder, "index build"):
-                line.reporter.say(f"Building the index of {opened.count:,} images.")
-                opened.drop_unused_contents()
-                name = build_generation(opened).name
-        text = f"Generation {name} of {gallery} answers now." if name else f"Nothing is due for {gallery}."
-        line.result({"gallery": opened.name, "items": opened.count, "generation": name}, text)
+    from train.interruption import StopRequest
 
 
 @click.command(cls=Command, examples="lookalike index rollback photos\nlookalike index rollback photos 000007")
@@ -81,6 +59,90 @@ def remove(line: CommandLine, gallery: str, items: tuple[str, ...], dry_run: boo
         line.result({"gallery": opened.name, "chosen": len(ids), "removed": removed, "items": opened.count}, text)
         if removed:
             build_if_due(opened, line.reporter)
+
+
+@click.command(name="export", cls=Command, examples="lookalike index export photos photos-2026-11.tar")
+@click.argument("gallery")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@common_options
+def export_command(line: CommandLine, gallery: str, file: Path) -> None:
+    """Write a gallery to one file: database and thumbnails, with digests. Searches and changes go on meanwhile."""
+    from index_data.backup import export_gallery
+
+    with _existing(line, gallery) as opened:
+        count = export_gallery(opened, file, reporter=line.reporter)
+        size = file.stat().st_size
+        record = {"gallery": opened.name, "items": count, "file": str(file), "bytes": size}
+        line.result(record, f"{count:,} items of {gallery} are in {file} ({size:,} bytes). The pictures are not.")
+
+
+@click.command(
+    name="import", cls=Command, examples="lookalike index import photos photos-2026-11.tar --model models/photos"
+)
+@click.argument("gallery")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--model", help="Name or folder of its model, where that is not where it was.")
+@common_options
+def import_command(line: CommandLine, gallery: str, file: Path, model: str | None) -> None:
+    """Make a gallery of a file that `index export` wrote; every byte is checked, and the index is built anew."""
+    from export.choice import choose_model
+    from index_data.backup import import_gallery
+
+    bundle = choose_model(line.workspace, model) if model else None
+    with import_gallery(file, line.workspace.place("galleries", gallery), reporter=line.reporter) as opened:
+        if bundle is not None:
+            opened.accept_model(bundle)
+        record = {"gallery": opened.name, "items": opened.count, "folder": str(opened.folder)}
+        line.result(record, f"{opened.count:,} items are in {opened.folder}.\nNext: lookalike serve {gallery}")
+
+
+@click.command(cls=Command, examples="lookalike index relocate photos /mnt/old/Pictures /mnt/new/Pictures")
+@click.argument("gallery")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path, exists=True))
+@common_options
+def relocate(line: CommandLine, gallery: str, old: Path, new: Path) -> None:
+    """Say that the pictures below a folder lie below another one now; nothing is read or embedded again."""
+    import os
+
+    with _existing(line, gallery) as opened:
+        # Not resolved: the old folder may be gone.
+        roots = opened.relocate(Path(os.path.abspath(old)), new.resolve())  # noqa: PTH100
+        line.result({"gallery": opened.name, "roots": roots}, f"{roots:,} folders of {gallery} lie below {new} now.")
+
+
+@click.command(cls=Command, examples="lookalike index watch photos --every 300")
+@click.argument("gallery")
+@click.option("--every", type=click.IntRange(min=1), default=300, help="Seconds from the end of a scan to the next.")
+@common_options
+def watch(line: CommandLine, gallery: str, every: int) -> None:
+    """Scan a gallery's folders again and again, until Ctrl-C: what changed there can be found within the interval."""
+    from export.bundle import Bundle
+    from index_data.adding import scan_roots
+    from train.interruption import stop_request
+
+    with _existing(line, gallery) as opened, stop_request() as stop:
+        while not stop:
+            try:
+                summary = scan_roots(opened, Bundle.open(opened.bundle_folder), reporter=line.reporter, stop=stop)
+            except NothingFoundError as error:  # a disk that is not mounted may come back
+                line.reporter.say(error.detail)
+            else:
+                changed = summary.embedded + summary.duplicate + summary.moved + summary.removed
+                if changed:
+                    line.result(
+                        {"gallery": opened.name, "items": opened.count, "changed": changed},
+                        f"{summary.embedded:,} embedded, {summary.duplicate:,} duplicates, {summary.moved:,} moved, "
+                        f"{summary.removed:,} taken out: {opened.count:,} items.",
+                    )
+            _wait(every, stop)
+        stop.raise_if_set("Everything that was found is kept.")
+
+
+def _wait(seconds: int, stop: "StopRequest") -> None:
+    until = time.monotonic() + seconds
+    while not stop and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def _existing(line: CommandLine, gallery: str) -> "Gallery":

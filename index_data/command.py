@@ -1,6 +1,7 @@
 """`lookalike index ...` and `lookalike search`."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from index_data import analysis_command, duplicates_command, metadata_command
-from index_data.care_command import build, remove, rollback
+from index_data.build_command import build, explain
+from index_data.care_command import export_command, import_command, relocate, remove, rollback, watch
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, MAX_WEIGHT, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from index_data.engine import Engine, Hit
     from index_data.folders import Plan
     from index_data.gallery import Gallery, Vectors
+    from index_data.generations import Ids
     from index_data.queries import Transforms
     from train.decoding import Crop
 
@@ -80,36 +83,63 @@ def _working_options(function: Function) -> Function:
 
 @index.command(
     cls=Command,
-    examples="lookalike index add photos ~/Pictures --model photos\nlookalike index add photos ~/More --dry-run",
+    examples="lookalike index add photos ~/Pictures --model photos\n"
+    "lookalike index add photos ~/More cat.jpg --dry-run\n"
+    "lookalike index add shards shard-*.tar train.parquet\n"
+    "find /photos -newer mark -print0 | lookalike index add photos -",
 )
 @click.argument("gallery")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
 @_working_options
 @common_options
 def add(
-    line: CommandLine, gallery: str, folder: Path, model: str | None, max_bad: float, dry_run: bool, **settings: Any
+    line: CommandLine,
+    gallery: str,
+    sources: tuple[Path, ...],
+    model: str | None,
+    max_bad: float,
+    dry_run: bool,
+    **settings: Any,
 ) -> None:
-    """Make the images of a folder items of a gallery, which is made if it is not there."""
+    """Make images items of a gallery, which is made if it is not there.
+
+    SOURCE is a folder with all folders below it, an image, a tar archive or a Parquet file, or - for a list of such on
+    the standard input, one a line, or separated by NUL.
+    """
     from export.sessions import Encoder
-    from index_data.adding import add_folder, judge
-    from index_data.folders import expect_images, plan_folder
+    from index_data.adding import add_sources, judge
+    from index_data.folders import expect_images, expect_sources, plan_sources
     from index_data.gallery import Gallery
     from index_data.generations import build_if_due
 
     place = line.workspace.place("galleries", gallery)
     found = _open_if_there(place)
+    named = [each for source in sources for each in (_listed() if source == Path("-") else [source])]
     if dry_run:
-        _show_plan(line, plan_folder(found, folder, retry=settings["retry"]))
+        _show_plan(line, plan_sources(found, named, retry=settings["retry"]))
         return
     bundle = _bundle(line, found, model)
-    expect_images(folder)
+    expect_sources(named)
+    if len(named) == 1 and named[0].is_dir():
+        expect_images(named[0])
     if found is None and settings["provider"] != AddSettings.provider:
         Encoder.open(bundle, provider=settings["provider"])  # refused, if it must be, before anything is made
     with found or Gallery.open_or_create(place, bundle) as opened, stop_request() as stop:
-        summary = add_folder(opened, bundle, folder, build=False, reporter=line.reporter, stop=stop, **settings)
+        summary = add_sources(opened, bundle, named, build=False, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
         build_if_due(opened, line.reporter)
-    judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)
+    what = printable(os.fsencode(named[0])) if len(named) == 1 else f"{len(named):,} sources"
+    judge(summary, what=what, max_bad=max_bad)
+
+
+def _listed() -> list[Path]:
+    """The paths on the standard input: separated by NUL if there is one, else one a line."""
+    data = sys.stdin.buffer.read()
+    words = data.split(b"\0" if b"\0" in data else b"\n")
+    paths = [Path(os.fsdecode(word)) for word in words if word.strip()]
+    if not paths:
+        raise NothingFoundError("the list on the standard input is empty: give one path a line.")
+    return paths
 
 
 @index.command(cls=Command, examples="lookalike index scan photos\nlookalike index scan photos --dry-run")
@@ -180,7 +210,7 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
     line.result({"galleries": records}, text)
 
 
-for care in (build, rollback, remove):
+for care in (build, explain, rollback, remove, watch, relocate, export_command, import_command):
     index.add_command(care)
 
 
@@ -227,6 +257,12 @@ for care in (build, rollback, remove):
     help="Weight of what an image looks like: 0 same thing, 1 as indexed, high: looks the same. Only for models with a "
     "semantic half.",
 )
+@click.option(
+    "--accuracy",
+    type=click.FloatRange(0, 1),
+    help="Share of the exact neighbours to look for; 1 compares all.  [default: what the index was built for]",
+)
+@click.option("--exact", is_flag=True, help="Compare all images, whatever it takes.")
 @click.option("--filter", "asked", metavar="JSON", help='Only items that pass it: \'{"year": {"gte": 2019}}\'.')
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
@@ -242,6 +278,8 @@ def search(
     out: Path | None,
     k: int,
     beta: float,
+    accuracy: float | None,
+    exact: bool,
     asked: str | None,
     provider: str,
 ) -> None:
@@ -259,38 +297,33 @@ def search(
         expect_format(out)
     part = _crop(crop)
     parts = [*plus, *((image, -weight) for image, weight in minus)]
-    together = [image for image, _ in parts]
     images = (*images, *_images_of(folder_of_queries))
-    if bool(images) == bool(parts):
-        raise SettingsError("say what to look for: images, --dir FOLDER, or --plus and --minus.")
-    if together and transforms != "none":
-        raise SettingsError("--transforms is for one image at a time: leave it out, or leave out --plus and --minus.")
+    _expect_queries(images, parts, transforms)
     folder = line.workspace.existing("galleries", gallery)
     answers: list[dict[str, Any]] = []
     with (
         Engine.open(folder, provider=provider, decoder=False) as engine,
-        DecodePool(min(len(images or together), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
+        DecodePool(min(len(images or parts), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
     ):
         engine.halves.expect_weight(beta)
         among = None if asked is None else matching_ids(engine.gallery, parse_filter(asked))
-        if among is not None:
-            line.reporter.say(f"{len(among):,} of {engine.gallery.count:,} items pass the filter.")
+        _say_how(line, engine, among)
         line.reporter.say(provider_sentence(engine.encoder))
-        if engine.degraded:
-            line.reporter.say(engine.degraded)
-        if together:
-            vector = _combined(pool, engine, parts, part)
-            hits = engine.search(vector, k, beta=beta, among=among)[0]
+
+        def find(embeddings: "Vectors") -> "list[Hit]":
+            found = engine.search(embeddings, k, beta=beta, accuracy=accuracy, exact=exact, among=among)
+            return _in_any_form(found, k)
+
+        if parts:
+            hits = find(_combined(pool, engine, parts, part))
             answers.append({"query": _combination_words(parts), **_described(engine, hits, beta)})
-        pixels = pool.map(lambda image: _pixels(pool, engine, image, part), images)
-        for image, seen in pixels:
+        for image, seen in pool.map(lambda image: _pixels(pool, engine, image, part), images):
             name = printable(os.fsencode(image))
             if isinstance(seen, ImageError):
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            embeddings = engine.embed(variants(seen, transforms)).embeddings
-            hits = _in_any_form(engine.search(embeddings, k, beta=beta, among=among), k)
+            hits = find(engine.embed(variants(seen, transforms)).embeddings)
             answers.append({"query": name, **_described(engine, hits, beta)})
         if out is not None:
             content = answers_as(out.suffix.lower(), answers, engine.gallery.thumbnail)
@@ -301,6 +334,8 @@ def search(
             "provider": engine.encoder.provider,
             "asked": engine.encoder.asked,
             "generation": engine.generation,
+            "kind": engine.index_record.kind,
+            "exact": engine.is_exact(accuracy, exact=exact),
             "beta": beta,
             "results": answers,
         }
@@ -310,6 +345,21 @@ def search(
         line.result(record, text if out is None else f"The answers to {len(answers):,} queries are in {out}.")
     if not good:
         raise NothingFoundError("no image could be used as a query.")
+
+
+def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms: str) -> None:
+    """Refuse a search for nothing, or for two kinds of things at once."""
+    if bool(images) == bool(parts):
+        raise SettingsError("say what to look for: images, --dir FOLDER, or --plus and --minus.")
+    if parts and transforms != "none":
+        raise SettingsError("--transforms is for one image at a time: leave it out, or leave out --plus and --minus.")
+
+
+def _say_how(line: CommandLine, engine: "Engine", among: "Ids | None") -> None:
+    if among is not None:
+        line.reporter.say(f"{len(among):,} of {engine.gallery.count:,} items pass the filter.")
+    if engine.degraded:
+        line.reporter.say(engine.degraded)
 
 
 def _pixels(pool: Any, engine: "Engine", image: Path, crop: "Crop | None" = None) -> Any:

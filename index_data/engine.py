@@ -14,9 +14,11 @@ from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
-from index_data.exact import nearest_among
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, check_generation, current, current_name, pointer_path
+from index_data.indexes.curve import EXACT
+from index_data.indexes.kinds import FLAT
+from index_data.indexes.record import IndexRecord
 from index_data.segments import Segments
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, UserError
@@ -34,6 +36,14 @@ class Hit:
     id: int
     rank: int  # from 1
     score: float  # cosine, -1 to 1
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a search looks through the index."""
+
+    accuracy: float | None
+    beta: float
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,11 @@ class Engine:
         return segments.fresh.count + segments.generation.count - segments.old.count
 
     @property
+    def index_record(self) -> IndexRecord:
+        """What is known of the index that answers: its kind, why, and its curve."""
+        return self._state.generation.record
+
+    @property
     def calibration(self) -> Calibration:
         """What scores mean in this gallery."""
         return self._state.generation.calibration
@@ -154,6 +169,8 @@ class Engine:
         exclude: AbstractSet[int] = frozenset(),
         *,
         beta: float = AS_INDEXED,
+        accuracy: float | None = None,
+        exact: bool = False,
         among: Ids | None = None,
     ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
@@ -163,9 +180,14 @@ class Engine:
             k: How many neighbours.
             exclude: Ids that are not wanted, such as the query itself.
             beta: Weight of the pixel half: 0 same thing, 1 as indexed, high: looks the same.
-            among: Ids of the only items that are looked at, rising (`filters.matching_ids`); always exactly.
+            accuracy: Share of the exact neighbours that is asked for, 0 to 1: the index's curve says how to look for
+                it. None: as the index was chosen.
+            exact: Compare all stored vectors, whatever it takes.
+            among: Ids of the only items that are looked at, rising (`filters.matching_ids`); where they are few, one by
+                one.
 
         Raises:
+            SettingsError: The accuracy is no share.
             UserError: A query has the wrong shape (dimension_mismatch) or is not finite (bad_embedding); beta is out of
                 range, or the model has no semantic half to weigh (no_semantic_half).
         """
@@ -176,8 +198,13 @@ class Engine:
         if k < 1 or not len(queries):
             return [[] for _ in queries]
         if among is not None:
-            return [_nearest_among(segments, query[None], k, exclude, among) for query in queries]
-        return [_nearest(segments, query[None], k, exclude) for query in queries]
+            segments = segments.among(among)
+        how = _How(EXACT if exact else accuracy, beta)
+        return [_nearest(segments, query[None], k, exclude, how) for query in queries]
+
+    def is_exact(self, accuracy: float | None = None, *, exact: bool = False) -> bool:
+        """Whether such a search compares everything."""
+        return exact or accuracy == EXACT or self.index_record.kind == FLAT.name
 
     def keep_up(self) -> None:
         """Take up what was added and removed since; microseconds where nothing was.
@@ -280,35 +307,26 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
-def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int]) -> list[Hit]:
+def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[Hit]:
     """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
     # One more than is wanted shows whether the last one has equals.
     asked = min(k + len(exclude) + 1, segments.rows)
     while asked:
-        found, left_out = _search(segments, query, asked)
+        found, left_out = _search(segments, query, asked, how)
         wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
         worst = -wanted[-1][0] if len(wanted) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
-        if left_out < worst or asked == segments.rows:
+        if left_out < worst or len(found) >= segments.count or asked == segments.rows:
             return [Hit(number, rank, -score) for rank, (score, number) in enumerate(wanted, 1)]
         asked = min(4 * asked, segments.rows)
     return []
 
 
-def _nearest_among(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], among: Ids) -> list[Hit]:
-    """The k nearest of some items; equal scores stand in the order of their ids."""
-    if exclude:
-        among = among[~np.isin(among, np.fromiter(exclude, np.int64, len(exclude)))]
-    scores, ids = nearest_among(segments, query, among, k)
-    wanted = zip((-_rounded(scores)).tolist(), ids.tolist(), strict=True)
-    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(sorted(wanted)[:k], 1)]
-
-
-def _search(segments: Segments, query: Vectors, k: int) -> tuple[list[tuple[float, int]], float]:
+def _search(segments: Segments, query: Vectors, k: int, how: _How) -> tuple[list[tuple[float, int]], float]:
     """Scores and item ids of the k nearest rows of each segment, and the most that a row left out may score."""
     found: list[tuple[float, int]] = []
     left_out = -np.inf
-    for scores, ids in segments.search(query, k):
+    for scores, ids in segments.search(query, k, accuracy=how.accuracy, beta=how.beta):
         rounded = _rounded(scores).tolist()
         found += zip(rounded, ids.tolist(), strict=True)
         if len(rounded) == k:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from export.sessions import Decoder
 from index_data.analyses import read_analysis, write_analysis
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Ids, load_faiss
+from index_data.generations import Ids
+from index_data.indexes.library import load_faiss
 from index_data.neighbours import all_neighbours, open_segments, vectors_in_blocks
 from index_data.segments import Segments
 from train.errors import SettingsError

@@ -52,7 +52,7 @@ def nearest(segments: Segments, queries: Vectors, k: int) -> tuple[Rows, Scores]
     queries = np.ascontiguousarray(queries, np.float32)
     generation = segments.generation
     if segments.old.count:
-        scores, rows = generation.search(queries, min(k, generation.count), segments.old.selector)
+        scores, rows = generation.search(queries, min(k, generation.count), segments.old.allowed(generation.count))
         parts.append((np.where(rows >= 0, generation.ids[rows], NOBODY), np.where(rows >= 0, scores, -np.inf)))
     if segments.fresh.count:
         fresh = np.flatnonzero(segments.fresh.of(len(segments.fresh_ids)))

@@ -90,7 +90,18 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
     among = served.passing(asked.filter)
     k = asked.offset + asked.k
     embeddings = embeddings_of(found, served, subject, asked.transforms)
-    nearest = in_any_form(served.neighbours(embeddings, k, exclude=itself, beta=asked.beta, among=among), k)
+    nearest = in_any_form(
+        served.neighbours(
+            embeddings,
+            k,
+            exclude=itself,
+            beta=asked.beta,
+            accuracy=asked.accuracy,
+            exact=asked.exact,
+            among=among,
+        ),
+        k,
+    )
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
     described = describe_hits(
@@ -116,7 +127,9 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         hits=described,
         beta=asked.beta,
         passing=None if among is None else len(among),
-        index=describe_index(served),
+        index=describe_index(
+            served, exact=among is not None or served.engine.is_exact(asked.accuracy, exact=asked.exact)
+        ),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
     )
