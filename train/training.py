@@ -280,15 +280,15 @@ def _make_plan(
 ) -> tuple[Plan, pca.PrincipalComponents | None]:
     """Find the linear bound, choose what the settings leave open, and say what will be done."""
     code = recipe.architecture.code(recipe.data.image_size)
-    learns_trunk = recipe.has_trunk
-    if recipe.has_trunk and len(data.train) < MIN_TRUNK_IMAGES:
+    learns_trunk = recipe.has_trunk and recipe.semantic.epochs > 0
+    if learns_trunk and len(data.train) < MIN_TRUNK_IMAGES:
         instead = "the trunk stays as it came" if has_start else "the semantic half is found from patches and colours"
         reporter.say(
             f"{len(data.train):,} images are too few to learn from what is alike ({MIN_TRUNK_IMAGES:,} would do): "
             f"{instead}, without training."
         )
         learns_trunk = False
-        recipe = recipe if has_start else recipe.without_trunk()
+    recipe = recipe if learns_trunk or has_start else recipe.without_trunk()
     mirror, components = _choose_mirror(data, recipe, code, reporter)
     if components is not None:
         if components.dims == 0:

@@ -23,7 +23,7 @@ from train.data import Data, evenly
 from train.errors import DamagedError, NothingFoundError, SettingsError
 from train.recipe import Recipe
 from train.run import RUN_FILE, Run
-from train.workspace import Workspace
+from train.workspace import SHIPPED, STARTER, Workspace
 
 TRUNK_FILE = "trunk.npz"
 MAX_BYTES = 256 << 20
@@ -67,7 +67,7 @@ class WarmStart:
             NothingFoundError: There is neither, or it has no trunk.
         """
         for kind in ("models", "runs"):
-            for folder in (workspace.place(kind, name), Path(name)):
+            for folder in (workspace.place(kind, name), Path(name), *([SHIPPED] if name == STARTER else [])):
                 if (folder / TRUNK_FILE).is_file():
                     return cls.read(_read(folder / TRUNK_FILE), str(folder / TRUNK_FILE))
                 if (folder / RUN_FILE).is_file():
