@@ -123,6 +123,21 @@ def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry
     judge(summary, what=f"the gallery {gallery}", max_bad=max_bad)
 
 
+@index.command(cls=Command, examples="lookalike index build photos")
+@click.argument("gallery")
+@common_options
+def build(line: CommandLine, gallery: str) -> None:
+    """Build a gallery's index anew, aside, and let it answer when it is proved to be whole."""
+    from index_data.generations import build_generation
+    from train.files import locked
+
+    with _existing(line, gallery) as opened, locked(opened.folder, "index build"):
+        line.reporter.say(f"Building the index of {opened.count:,} images.")
+        generation = build_generation(opened)
+    text = f"Generation {generation.name} of {gallery} answers now: {generation.count:,} items."
+    line.result({"gallery": gallery, "generation": generation.name, "items": generation.count}, text)
+
+
 @index.command(cls=Command, examples="lookalike index verify photos\nlookalike index verify photos --repair")
 @click.argument("gallery")
 @click.option("--repair", is_flag=True, help="Make again what can be made again: index, thumbnails.")

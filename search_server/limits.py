@@ -9,6 +9,7 @@ IMAGE_BYTES = HTTP_LIMITS.bytes  # of one picture
 BODY_BYTES = 28 * MIB  # of a whole request: the largest picture as base64, and the words around it
 TEXT_FIELD_BYTES = 500_000  # of one text field of a form
 FORM_PARTS = 20
+URL = 2000  # letters of an address that is fetched
 JSON_DEPTH = 32
 JSON_DIGITS = 20  # of an integer: a 64-bit number has at most 20
 K = 1000  # neighbours of one search
@@ -16,6 +17,7 @@ OFFSET = 10_000
 BETA = MAX_BETA  # weight of the pixel half of a query
 LIST = 1000  # items of one page
 EMBED_IMAGES = 16  # of one call
+ADD_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
 NEAREST_K = 10  # real pictures beside each frame
 FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
@@ -44,6 +46,7 @@ def as_json() -> dict[str, int | float]:
         "beta_max": BETA,
         "list_max": LIST,
         "embed_images_max": EMBED_IMAGES,
+        "add_images_max": ADD_IMAGES,
         "frames_min": FRAMES_MIN,
         "frames_max": FRAMES_MAX,
         "frame_side_max": FRAME_SIDE_MAX,

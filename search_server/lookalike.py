@@ -67,6 +67,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "datasets": Entry("train.datasets.command:datasets", "List and download the data sets of the recipes."),
     },
     "This machine": {
+        "token": Entry(
+            "search_server.token_command:token", "Make, list and revoke the tokens that let programs and people in."
+        ),
         "doctor": Entry("search_server.doctor:doctor", "Say what works on this machine."),
         "config": Entry("search_server.config:config", "Show where settings come from."),
         "completion": Entry(

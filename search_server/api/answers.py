@@ -4,7 +4,7 @@ import base64
 from urllib.parse import quote
 
 import numpy as np
-from flask import Response
+from flask import Response, request
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
@@ -54,7 +54,7 @@ def data_uri(data: bytes, content_type: str = "image/webp") -> str:
 
 def gallery_address(name: str) -> str:
     """The path of a gallery."""
-    return f"{PREFIX}/galleries/{quote(name, safe='')}"
+    return f"{request.script_root}{PREFIX}/galleries/{quote(name, safe='')}"
 
 
 def describe_gallery(served: ServedGallery) -> GalleryOut:
@@ -190,5 +190,5 @@ def plain_warning(*, plain: bool) -> QueryWarning | None:
 
 def _item_address(gallery: str, item: Item) -> str:
     """The address of an item's image, with {} for the size; it changes with the bytes, so it may be kept for ever."""
-    # Braces of a gallery's name are quoted, so {} is the only field.
+    # Braces of a gallery's name and of the prefix are quoted or refused, so {} is the only field.
     return f"{gallery_address(gallery)}/items/{item.id}/image?size={{}}&v={item.sha256}"

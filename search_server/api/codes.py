@@ -7,6 +7,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, data_uri, json_answer
 from search_server.api.documents import body_of, pictures
 from search_server.api.schemas import (
@@ -24,10 +25,10 @@ from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.morphing import encode
 from search_server.painting import Reconstruction, decoder_of, reconstruct
-from search_server.problems import DECODING, UPLOADING, InvalidRequest, responses
+from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, responses
 from search_server.service import service
 from search_server.stopwatch import took_ms
-from search_server.subjects import Source, find_item, look_at, one_source
+from search_server.subjects import Source, find_item, look_at, named_source
 
 codes = APIBlueprint("codes", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="model")])
 
@@ -38,8 +39,9 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "file_missing", 
 @codes.post(
     "/embed",
     request_body=body_of(EmbedBody, files=("image",), several=True),
-    responses={200: EmbedOut, **responses(*_MISSING, *UPLOADING, *DECODING)},
+    responses={200: EmbedOut, **responses(*_MISSING, *FETCHING, *UPLOADING, *DECODING)},
 )
+@needs("read")
 def embed(query: EmbedAddress) -> Response:
     """Give the vectors of pictures: unit-length embeddings for searching, or latents for the decoder."""
     found = service()
@@ -49,11 +51,11 @@ def embed(query: EmbedAddress) -> Response:
     uploads = incoming.files.get("image", [])
     if len(uploads) > limits.EMBED_IMAGES:
         raise InvalidRequest(f"image: {len(uploads)} pictures came, at most {limits.EMBED_IMAGES} are taken at once.")
-    if len(uploads) > 1 and asked.image_base64 is None and asked.id is None:
+    if len(uploads) > 1 and asked.image_base64 is None and asked.id is None and asked.url is None:
         sources: list[Source] = [*uploads]
     else:
         file = incoming.file("image")
-        sources = [one_source(file=file, image_base64=asked.image_base64, picture_id=asked.id)]
+        sources = [named_source(found, file, asked)]
     subjects = [look_at(found, served, source) for source in sources]
     vectors = [subject.embedding if asked.kind == "search" else subject.latent for subject in subjects]
     return json_answer(
@@ -70,14 +72,15 @@ def embed(query: EmbedAddress) -> Response:
 @codes.post(
     "/reconstruct",
     request_body=body_of(ReconstructBody, files=("image",)),
-    responses={200: _PAINTED, **responses("no_decoder", *_MISSING, *UPLOADING, *DECODING)},
+    responses={200: _PAINTED, **responses("no_decoder", *_MISSING, *FETCHING, *UPLOADING, *DECODING)},
 )
+@needs("read")
 def reconstruct_picture(query: ReconstructAddress) -> Response:
     """Paint a picture from its own code: what the model sees of it."""
     found = service()
     incoming = read_request(ReconstructBody, query, image_fields=("image",))
     asked = incoming.options
-    source = one_source(file=incoming.file("image"), image_base64=asked.image_base64, picture_id=asked.id)
+    source = named_source(found, incoming.file("image"), asked)
     served = found.gallery(asked.gallery)
     decoder_of(served)
     return _painted(reconstruct(found, served, look_at(found, served, source)), asked)

@@ -9,6 +9,7 @@ from flask_openapi import APIBlueprint, Tag
 from numpy.typing import NDArray
 
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
     cached,
@@ -72,6 +73,7 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "f
     request_body=body_of(MorphBody, files=("a", "b"), bare=False),
     responses={200: _FILES, **responses(*_MISSING, *UPLOADING, *DECODING)},
 )
+@needs("read")
 def make_morph(query: MorphAddress) -> Response:
     """Morph one picture into another: each a file, base64, an item or a stored query."""
     found = service()

@@ -180,18 +180,26 @@ class SearchOptions(NeighbourOptions):
     )
 
 
+Url = Annotated[
+    str,
+    Field(max_length=limits.URL, description="address of a picture, where the server is started with --fetch-host"),
+]
+
+
 class SearchBody(SearchOptions):
-    """A search: for exactly one of a file, a picture as base64, and the id of an item or of a stored query."""
+    """A search: for exactly one of a file, a picture as base64, an address, and the id of an item or stored query."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
 class PictureBody(Parameters):
-    """One picture: exactly one of a file, base64, and the id of an item or of a stored query."""
+    """One picture: exactly one of a file, base64, an address, and the id of an item or of a stored query."""
 
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
@@ -222,6 +230,7 @@ class ReconstructAddress(GalleryChoice, ReconstructionOptions):
 class QueryBody(Parameters):
     """A picture to be stored for a while."""
 
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
