@@ -164,10 +164,12 @@ class Fetcher:
             port = parts.port
         except ValueError as error:
             raise FetchError("the address cannot be read: give a whole one.", code="bad_url") from error
+        schemes = {"https", "http"} if self.policy.plain_http else {"https"}
+        if parts.scheme and parts.scheme not in schemes:
+            raise _refused()
         if not parts.hostname or not parts.scheme:
             raise FetchError("the address is not whole: begin it with https://.", code="bad_url")
-        schemes = {"https", "http"} if self.policy.plain_http else {"https"}
-        if parts.scheme not in schemes or parts.username is not None or parts.password is not None:
+        if parts.username is not None or parts.password is not None:
             raise _refused()
         if port is not None and port != PORTS[parts.scheme]:
             raise _refused()
@@ -194,7 +196,8 @@ class Fetcher:
         host = (parts.hostname or "").rstrip(".")
         port = parts.port or PORTS[parts.scheme]
         address = self._addresses(host, port, deadline)[0]
-        connection = _Connection(host, port, self._open(parts.scheme, host, address, port, deadline))
+        connected = self._open(parts.scheme, host, address, port, deadline)
+        connection = _Connection(host, port, connected)
         try:
             path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
             headers = {"Host": host, "User-Agent": _USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
@@ -202,15 +205,19 @@ class Fetcher:
             # A watch closes the connection: each byte may come in time, and all of them too late.
             with _Watch(connection, deadline) as watch:
                 try:
-                    return _read(connection.getresponse(), deadline)
-                except (OSError, http.client.HTTPException, ValueError) as error:
+                    with contextlib.closing(connection.getresponse()) as response:
+                        return _read(response, deadline)
+                except (UserError, OSError, http.client.HTTPException, ValueError) as error:
                     if watch.closed or isinstance(error, TimeoutError):
                         raise _too_slow() from error
+                    if isinstance(error, UserError):
+                        raise
                     raise FetchError("the other server gave no picture.", code="upstream_error") from error
         except (OSError, http.client.HTTPException) as error:
             raise FetchError("the other server gave no picture.", code="upstream_error") from error
         finally:
             connection.close()
+            connected.close()
 
     def _open(self, scheme: str, host: str, address: str, port: int, deadline: float) -> socket.socket:
         left = deadline - time.monotonic()
@@ -220,8 +227,12 @@ class Fetcher:
             plain = self._connector(address, port, left)
             if scheme == "http":
                 return plain
-            context = self._context or ssl.create_default_context()
-            return context.wrap_socket(plain, server_hostname=host)
+            with contextlib.ExitStack() as stack:
+                stack.callback(plain.close)  # where TLS is refused
+                context = self._context or ssl.create_default_context()
+                wrapped = context.wrap_socket(plain, server_hostname=host)
+                stack.pop_all()
+                return wrapped
         except TimeoutError as error:
             raise _too_slow() from error
         except OSError as error:
