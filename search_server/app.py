@@ -34,6 +34,7 @@ from search_server.api.galleries import galleries
 from search_server.api.health import health
 from search_server.api.items import items
 from search_server.api.jobs import jobs
+from search_server.api.models import models
 from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
@@ -109,7 +110,7 @@ def create_app(
     permissions = Permissions(settings, Tokens(workspace.home))
     _register_checks(app, service, Doorkeeper(settings), permissions)
     register_problems(app)
-    for routes in (health, galleries, items, additions, search, queries, codes, morph, jobs):
+    for routes in (health, galleries, items, additions, search, queries, codes, morph, models, jobs):
         app.register_api(routes)
     app.register_blueprint(page)
     # The sign-in form has to look like something before anybody is signed in.

@@ -22,6 +22,10 @@ FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
 NEAREST_K = 10  # real pictures beside each frame
 FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
 MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
+CODES, CODE_NUMBERS = 64, 65_536  # codes of one call to decode, numbers of one code
+EXPLAIN_GRID = 12  # patches in a row
+CLEANED_SIDE = 2048  # longest side of a picture that is cleaned, pixels
+AXES, PROTOTYPES = 16, 64  # of one answer
 PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
 THUMB_SIDE = THUMBNAIL_SIDE
 WEBP_SIDE = 16_383  # longest side that a WebP file can have, so of size=full
@@ -51,6 +55,9 @@ def as_json() -> dict[str, int | float]:
         "frames_max": FRAMES_MAX,
         "frame_side_max": FRAME_SIDE_MAX,
         "morph_pixels": MORPH_PIXELS,
+        "codes_max": CODES,
+        "explain_grid_max": EXPLAIN_GRID,
+        "cleaned_side": CLEANED_SIDE,
         "nearest_k_max": NEAREST_K,
         "query_seconds": QUERY_SECONDS,
     }

@@ -31,6 +31,7 @@ REMEDIES: dict[str, str] = {
     "no_such_gallery": "No gallery of this name is served here. /api/v1/galleries lists those that are.",
     "no_such_item": "The gallery has no item with this id. Ids are never reused, so it was removed or never there.",
     "no_such_query": "A stored query lives for an hour, or until newer ones need its room. Send the picture again.",
+    "no_such_model": "The server's workspace has no model of this name. /api/v1/models lists those that there are.",
     "no_such_job": "There is no job with this id. /api/v1/jobs lists those that there are.",
     "origin_refused": "The request came from a page of another site, or was sent to a host name that is not this "
     "server's. Open the page from this server; start the server with --allow-host NAME to accept another name.",
@@ -67,6 +68,8 @@ REMEDIES: dict[str, str] = {
     "build it again.",
     "no_decoder": "The model of this gallery only encodes: search works, reconstructions and morphs do not. Use a "
     "model that Lookalike trained.",
+    "not_trained": "This gallery's model was not trained to take noise, lettering or boxes off pictures. Use one that "
+    "was (docs/recipes.md), or say `anyway`.",
     "no_semantic_half": "This gallery's model does not tell what is shown from what it looks like, so the two cannot "
     "be weighed: leave `beta` at 1, or index the pictures with a model that has `semantic_dims`.",
     "gallery_exists": "A gallery has this name already. Choose another, or use that one.",

@@ -99,7 +99,7 @@ class Named(Protocol):
         """Its bytes."""
 
 
-def named_source(service: Service, file: File | None, asked: Named) -> Source:
+def named_source(service: Service, file: File | None, asked: Named, *, name: str = "image") -> Source:
     """The one picture that a request names; raises like `one_source` and `Fetcher.fetch`."""
     return one_source(
         file=file,
@@ -107,6 +107,7 @@ def named_source(service: Service, file: File | None, asked: Named) -> Source:
         picture_id=asked.id,
         url=asked.url,
         fetch=service.fetcher.fetch,
+        name=name,
     )
 
 

@@ -27,6 +27,7 @@ _ROWS = (
     Problem("no_such_gallery", 404, 4, "No such gallery"),
     Problem("no_such_item", 404, 4, "No such item"),
     Problem("no_such_query", 404, 4, "No such stored query"),
+    Problem("no_such_model", 404, 4, "No such model"),
     Problem("no_such_job", 404, 4, "No such job"),
     Problem("origin_refused", 403, 2, "The request came from another site"),
     Problem("token_required", 401, 2, "A token is needed"),
@@ -54,6 +55,7 @@ _ROWS = (
     # What stands here.
     Problem("fingerprint_mismatch", 409, 7, "Made by another model or format"),
     Problem("no_decoder", 409, 7, "The model has no decoder"),
+    Problem("not_trained", 409, 7, "The model was not trained for it"),
     Problem("no_semantic_half", 409, 7, "The model has no semantic half"),
     Problem("gallery_exists", 409, 2, "There is a gallery of this name"),
     Problem("not_empty", 409, 2, "There is something in it that would be lost"),

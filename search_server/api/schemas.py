@@ -238,6 +238,7 @@ class PictureSource(Parameters):
     """One end of a morph."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = None
 
 
@@ -254,7 +255,11 @@ End = Annotated[
                 {"type": "string", "pattern": REFERENCE},
                 {
                     "type": "object",
-                    "properties": {"id": {"type": "string", "pattern": REFERENCE}, "image_base64": {"type": "string"}},
+                    "properties": {
+                        "id": {"type": "string", "pattern": REFERENCE},
+                        "url": {"type": "string", "maxLength": limits.URL},
+                        "image_base64": {"type": "string"},
+                    },
                     "additionalProperties": False,
                 },
             ]
@@ -276,7 +281,7 @@ class MorphOptions(Parameters):
     size: int = Field(
         default=256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side of a frame, pixels"
     )
-    format: Literal["webp", "gif", "strip", "zip", "json"] | None = Field(
+    format: Literal["webp", "gif", "apng", "strip", "zip", "json"] | None = Field(
         default=None,
         description="wins over `Accept`; default webp. strip: a PNG with all frames in a row; zip: a PNG each",
     )
