@@ -38,6 +38,7 @@ from search_server.api.models import models
 from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
+from search_server.api_page import api_page
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
 from search_server.problems import (
@@ -115,6 +116,7 @@ def create_app(
     app.register_blueprint(page)
     # The sign-in form has to look like something before anybody is signed in.
     app.view_functions["page.static"] = needs("nothing")(functools.partial(page.send_static_file))
+    app.register_blueprint(api_page)
     app.register_blueprint(sign_in_routes(permissions))
     _register_document(app)
     app.wsgi_app = _below(settings.url_prefix, app.wsgi_app)  # type: ignore[method-assign]
