@@ -1,7 +1,8 @@
-"""Adding a folder to a gallery, and looking again at what changed: find, read, decode, embed, commit, publish.
+"""Adding a folder to a gallery, and looking again at what changed: find, read, decode, embed, commit.
 
 Files are read and decoded ahead, in threads and worker processes, while the encoder works on the batch before. A
-batch becomes durable in one transaction, so a run that is killed goes on behind its last batch.
+batch becomes durable, and can be found, in one transaction: a run that is killed goes on behind its last batch, and
+several runs may work at once, on the same files even.
 """
 
 import contextlib
@@ -31,10 +32,11 @@ from index_data.folders import (
     settled_failures,
 )
 from index_data.gallery import Changes, Content, FileState, Gallery
-from index_data.generations import build_generation, current_name, published_seq
+from index_data.generations import build_if_due, current_name
+from index_data.unfinished import noted_run
 from train.decoding import Decoded, DecodePool
 from train.errors import ImageError, NothingFoundError, TooManyRejectedError, UserError
-from train.files import locked, write_file
+from train.files import write_file
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError, read_file
 from train.interruption import StopRequest
 from train.printable import printable
@@ -88,10 +90,11 @@ def add_folder(
     workers: int = AddSettings.workers,
     batch: int = AddSettings.batch,
     retry: bool = False,
+    build: bool = True,
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> AddSummary:
-    """Make the images of a folder, and of all folders below it, items of a gallery, and publish an index of them.
+    """Make the images of a folder, and of all folders below it, items of a gallery; each batch can be found at once.
 
     Args:
         gallery: Made with this bundle, or empty.
@@ -101,22 +104,21 @@ def add_folder(
         workers: Processes that decode.
         batch: Images that are embedded and committed together.
         retry: Look again at what was rejected.
+        build: Build a new generation at the end, where enough has changed and nobody else does.
         reporter: Shows the progress.
-        stop: When it is set, the batch in hand is committed, nothing is published, and `Interrupted` raised.
+        stop: When it is set, the batch in hand is committed, and `Interrupted` raised.
 
     Raises:
         NothingFoundError: There is no such folder.
         IncompatibleError: The gallery was made with another model.
-        LockedError: Another process writes the gallery.
         DiskError: The disk is full; what was committed stays.
         Interrupted: `stop` was set; the next run goes on.
     """
     settings = AddSettings(provider=provider, workers=workers, batch=batch, retry=retry)
     expect_folder(folder)
-    with locked(gallery.folder, "index add"):
-        gallery.accept_model(bundle)
-        run = _Run(gallery, bundle, settings, reporter, stop)
-        return run.update([claim(gallery, folder)])
+    gallery.accept_model(bundle)
+    run = _Run(gallery, bundle, settings, reporter, stop)
+    return run.update([claim(gallery, folder)], build=build)
 
 
 def scan_roots(
@@ -127,6 +129,7 @@ def scan_roots(
     workers: int = AddSettings.workers,
     batch: int = AddSettings.batch,
     retry: bool = False,
+    build: bool = True,
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> AddSummary:
@@ -136,20 +139,17 @@ def scan_roots(
         NothingFoundError: None of its folders is there; nothing is removed.
     """
     settings = AddSettings(provider=provider, workers=workers, batch=batch, retry=retry)
-    with locked(gallery.folder, "index scan"):
-        gallery.accept_model(bundle)
-        there, not_there = places_of_roots(gallery)
-        for place in not_there:
-            reporter.say(
-                f"{_name(place.root)} is not there or empty: its items stay as they are. Is a disk not mounted?"
-            )
-        if not_there and not there:
-            folders = ", ".join(_name(place.root) for place in not_there)
-            raise NothingFoundError(
-                f"no folder of the gallery {gallery.name} is there ({folders}): mount the disk and scan again."
-            )
-        run = _Run(gallery, bundle, settings, reporter, stop)
-        return run.update(there, remove_missing=True)
+    gallery.accept_model(bundle)
+    there, not_there = places_of_roots(gallery)
+    for place in not_there:
+        reporter.say(f"{_name(place.root)} is not there or empty: its items stay as they are. Is a disk not mounted?")
+    if not_there and not there:
+        folders = ", ".join(_name(place.root) for place in not_there)
+        raise NothingFoundError(
+            f"no folder of the gallery {gallery.name} is there ({folders}): mount the disk and scan again."
+        )
+    run = _Run(gallery, bundle, settings, reporter, stop)
+    return run.update(there, remove_missing=True, build=build)
 
 
 def judge(summary: AddSummary, *, what: str, max_bad: float = MAX_BAD) -> None:
@@ -186,7 +186,7 @@ _Outcome = tuple[Found, _Read | ImageError]
 
 
 class _Run:
-    """One run over some places, from the first look to the published generation."""
+    """One run over some places, from the first look to the last commit."""
 
     def __init__(
         self, gallery: Gallery, bundle: Bundle, settings: AddSettings, reporter: Reporter, stop: StopRequest | None
@@ -197,30 +197,33 @@ class _Run:
         self._reporter = reporter
         self._stop = StopRequest() if stop is None else stop  # not `or`: one that is not set is false
         self._roots: dict[int, Path] = {}
-        self._published_seq = published_seq(gallery)
+        self._earlier_seq: int | None = None  # before a run that did not come to its end
+        self._let_go: set[int] = set()  # contents that items of this run had before
         self._counts: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._encoder: Encoder | None = None
         self._judged_embeddings = 0
         self._bad_embeddings = 0
 
-    def update(self, places: list[Place], *, remove_missing: bool = False) -> AddSummary:
-        """Look through the places, embed what is new, and publish."""
+    def update(self, places: list[Place], *, build: bool, remove_missing: bool = False) -> AddSummary:
+        """Look through the places, and embed what is new."""
         started = time.monotonic()
-        self._roots = self._gallery.roots()
-        self._embed_files(places)
-        for place in places:
-            self._forget_settled_failures(place)
-            if remove_missing:
-                self._remove_missing(place)
-        self._gallery.drop_unused_contents()
-        generation = self._publish()
-        write_failures(self._gallery)
+        self._roots = {place.root_id: place.root for place in places}
+        with noted_run(self._gallery) as self._earlier_seq:
+            self._embed_files(places)
+            for place in places:
+                self._forget_settled_failures(place)
+                if remove_missing:
+                    self._remove_missing(place)
+            self._gallery.drop_unused_contents(self._let_go)
+            write_failures(self._gallery)
+        if build:
+            build_if_due(self._gallery, self._reporter)
         return AddSummary(
             **{name: self._counts[name] for name in COUNTED},
             rejected=dict(self._rejected.most_common()),
             seconds=round(time.monotonic() - started, 3),
-            generation=generation,
+            generation=current_name(self._gallery) or "",
         )
 
     def _embed_files(self, places: list[Place]) -> None:
@@ -232,7 +235,10 @@ class _Run:
             contextlib.closing(self._outcomes(pool, places)) as outcomes,
         ):
             for batch in self._batches(outcomes):
-                self._commit(batch)
+                lost = self._commit(batch)
+                while lost:
+                    # Another process let go of the last item with these bytes meanwhile: they are embedded after all.
+                    lost = self._commit(list(pool.map(lambda found: self._read(pool, found), lost)))
                 self._show(task, batch)
                 self._stop.raise_if_set(self._what_is_kept())
         self._stop.raise_if_set(self._what_is_kept())
@@ -264,7 +270,8 @@ class _Run:
         else:
             same = fate.holds_for(file, retry=self._settings.retry)
         if same:
-            self._count(fate.failure, other=fate.other, resumed=fate.seq > self._published_seq)
+            resumed = self._earlier_seq is not None and fate.seq > self._earlier_seq
+            self._count(fate.failure, other=fate.other, resumed=resumed)
         return same
 
     def _count(self, failure: str | None, *, other: bool, resumed: bool = False) -> None:
@@ -307,8 +314,8 @@ class _Run:
         if batch:
             yield batch
 
-    def _commit(self, batch: list[_Outcome]) -> None:
-        """Embed what is new in a batch, and make all of it durable."""
+    def _commit(self, batch: list[_Outcome]) -> list[Found]:
+        """Embed what is new in a batch, and make all of it durable; return the files that have to be read again."""
         # Keyed by content: the same bytes twice in a batch are embedded once.
         fresh = {
             outcome.sha256: outcome.decoded
@@ -318,13 +325,34 @@ class _Run:
             and not self._gallery.has_content(outcome.sha256)  # a batch before may have had them too
         }
         contents = self._embed(fresh) if fresh else {}
+        lost = []
         with self._gallery.changes() as changes:
+            roots = changes.roots()
             for found, outcome in batch:
                 if isinstance(outcome, ImageError):
                     other = found.other or isinstance(outcome, OtherFileError)
-                    self._put_failure(changes, found.file, outcome, other=other)
+                    self._put_failure(changes, self._placed(found.file, roots), outcome, other=other)
+                    continue
+                read = replace(outcome, file=self._placed(outcome.file, roots))
+                content_id = changes.content_id(read.sha256)
+                content = contents.get(read.sha256)
+                if content_id is None and content is None:
+                    lost.append(found)
                 else:
-                    self._put_item(changes, outcome, contents.get(outcome.sha256))
+                    self._put_item(changes, read, content_id, content)
+            self._let_go |= changes.let_go
+        return lost
+
+    def _placed(self, file: FileState, roots: Mapping[int, Path]) -> FileState:
+        """A file under the root that it belongs to now: another process may have added a folder above it."""
+        if file.root_id in roots:
+            return file
+        before = self._roots[file.root_id]
+        for number, root in roots.items():
+            if before.is_relative_to(root):
+                below = os.fsencode(before.relative_to(root)) + b"/"
+                return replace(file, root_id=number, path=below + file.path)
+        raise AssertionError(f"the root {before} is gone")  # a root goes only into one above it
 
     def _embed(self, pictures: Mapping[bytes, Decoded]) -> dict[bytes, Content | ImageError]:
         """What the model makes of some pictures, by the digest of their bytes."""
@@ -355,14 +383,15 @@ class _Run:
                 code="bad_embedding",
             )
 
-    def _put_item(self, changes: Changes, read: _Read, content: Content | ImageError | None) -> None:
-        if isinstance(content, ImageError):
+    def _put_item(
+        self, changes: Changes, read: _Read, content_id: int | None, content: Content | ImageError | None
+    ) -> None:
+        if content_id is None and isinstance(content, ImageError):
             self._put_failure(changes, read.file, content, other=False)
             return
-        content_id = changes.content_id(read.sha256)
         known = changes.item_at(read.file)
         if content_id is None:
-            assert content is not None  # noqa: S101  (contents are dropped only when no run is reading)
+            assert isinstance(content, Content)  # noqa: S101  (the caller looked)
             changes.put_item(read.file, changes.add_content(content))
             self._counts["embedded"] += 1
         elif known is None and (item_id := _moved_item(changes, content_id)) is not None:
@@ -407,16 +436,11 @@ class _Run:
         for start in range(0, len(missing), REMOVED_AT_ONCE):
             self._stop.raise_if_set(self._what_is_kept())
             with self._gallery.changes() as changes:
-                changes.remove_items(missing[start : start + REMOVED_AT_ONCE])
-        self._counts["removed"] += len(missing)
-
-    def _publish(self) -> str:
-        """Publish a generation of what is committed, unless the current one has it all; return its name."""
-        name = current_name(self._gallery)
-        if name is None or self._published_seq == 0 or self._gallery.has_changed_since(self._published_seq):
-            self._reporter.say(f"Building the index of {self._gallery.count:,} images.")
-            name = build_generation(self._gallery).name
-        return name
+                some = missing[start : start + REMOVED_AT_ONCE]
+                # Another process may have found such a file at another place meanwhile.
+                still = [item_id for item_id, path in some if changes.is_at(item_id, place.root_id, path)]
+                self._counts["removed"] += changes.remove_items(still)
+                self._let_go |= changes.let_go
 
 
 def provider_sentence(encoder: Encoder) -> str:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from index_data.care_command import build, remove, rollback
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError
 from train.interruption import stop_request
 from train.printable import printable
+from train.workspace import STARTER
 
 if TYPE_CHECKING:
     from export.bundle import Bundle
@@ -86,6 +88,7 @@ def add(
     from index_data.adding import add_folder, judge
     from index_data.folders import expect_images, plan_folder
     from index_data.gallery import Gallery
+    from index_data.generations import build_if_due
 
     place = line.workspace.place("galleries", gallery)
     found = _open_if_there(place)
@@ -97,8 +100,9 @@ def add(
     if found is None and settings["provider"] != AddSettings.provider:
         Encoder.open(bundle, provider=settings["provider"])  # refused, if it must be, before anything is made
     with found or Gallery.open_or_create(place, bundle) as opened, stop_request() as stop:
-        summary = add_folder(opened, bundle, folder, reporter=line.reporter, stop=stop, **settings)
+        summary = add_folder(opened, bundle, folder, build=False, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
+        build_if_due(opened, line.reporter)
     judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)
 
 
@@ -110,6 +114,7 @@ def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry
     """Look again at all folders of a gallery: new, changed and moved files, and those that are gone."""
     from index_data.adding import judge, scan_roots
     from index_data.folders import places_of_roots, plan_places
+    from index_data.generations import build_if_due
 
     with _existing(line, gallery) as opened, stop_request() as stop:
         if dry_run:
@@ -118,24 +123,10 @@ def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry
             _show_plan(line, plan)
             return
         bundle = _bundle(line, opened, model)
-        summary = scan_roots(opened, bundle, reporter=line.reporter, stop=stop, **settings)
+        summary = scan_roots(opened, bundle, build=False, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
+        build_if_due(opened, line.reporter)
     judge(summary, what=f"the gallery {gallery}", max_bad=max_bad)
-
-
-@index.command(cls=Command, examples="lookalike index build photos")
-@click.argument("gallery")
-@common_options
-def build(line: CommandLine, gallery: str) -> None:
-    """Build a gallery's index anew, aside, and let it answer when it is proved to be whole."""
-    from index_data.generations import build_generation
-    from train.files import locked
-
-    with _existing(line, gallery) as opened, locked(opened.folder, "index build"):
-        line.reporter.say(f"Building the index of {opened.count:,} images.")
-        generation = build_generation(opened)
-    text = f"Generation {generation.name} of {gallery} answers now: {generation.count:,} items."
-    line.result({"gallery": gallery, "generation": generation.name, "items": generation.count}, text)
 
 
 @index.command(cls=Command, examples="lookalike index verify photos\nlookalike index verify photos --repair")
@@ -181,6 +172,10 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
     none = f"There is no gallery in {line.workspace.home}: make one with `lookalike index add NAME FOLDER`."
     text = _table(("gallery", "items", "rejected", "model"), rows, right=(1, 2)) if rows else none
     line.result({"galleries": records}, text)
+
+
+for care in (build, rollback, remove):
+    index.add_command(care)
 
 
 @click.command(cls=Command, examples="lookalike search photos cat.jpg\nlookalike search photos *.png -k 3 --json")
@@ -300,6 +295,8 @@ def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> 
 
     if model is None and gallery is not None:
         return Bundle.open(gallery.bundle_folder)
+    if model is None and not line.workspace.names("models"):
+        line.reporter.say(f"There is no model yet: the one that comes with Lookalike is taken (--model {STARTER}).")
     return choose_model(line.workspace, model)
 
 
@@ -331,7 +328,7 @@ def _show_summary(line: CommandLine, summary: "AddSummary", gallery: "Gallery", 
     listed = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
     lines = [
         f"{summary.seen:,} files in {duration(summary.seconds)} ({rate:,.1f} embedded/s): {listed or 'none'}.",
-        f"Gallery {gallery.name}: {gallery.count:,} items, generation {summary.generation}, in {gallery.folder}.",
+        f"Gallery {gallery.name}: {gallery.count:,} items that can be found now, in {gallery.folder}.",
     ]
     if summary.rejected_count:
         reasons = ", ".join(f"{number:,} {code}" for code, number in summary.rejected.items())
@@ -346,8 +343,10 @@ def _list_one(line: CommandLine, gallery: str) -> None:
 
     with _existing(line, gallery) as opened:
         record = _about(opened)
+    current = f"generation {record['generation']}" if record["generation"] else "no index yet"
     lines = [
-        f"{record['name']}: {record['items']:,} items, generation {record['generation']}",
+        f"{record['name']}: {record['items']:,} items, {current}",
+        *(f"  {_about_generation(each)}" for each in record["generations"]),
         f"  model {record['model_folder']} ({record['model']})",
         *(f"  {root}" for root in record["roots"]),
         *(f"  rejected: {number:,} {code}" for code, number in record["rejected_by_code"].items()),
@@ -357,8 +356,18 @@ def _list_one(line: CommandLine, gallery: str) -> None:
     line.result(record, "\n".join(lines))
 
 
+def _about_generation(generation: dict[str, Any]) -> str:
+    if "problem" in generation:
+        return f"generation {generation['name']}: {generation['problem']}"
+    state = "rolled back to" if generation["rolled_back"] else "current" if generation["current"] else "kept"
+    return (
+        f"generation {generation['name']} ({state}): {generation['kind']}, {generation['count']:,} rows, "
+        f"{generation['bytes']:,} bytes, {generation['changed_since']:,} changes since"
+    )
+
+
 def _about(gallery: "Gallery") -> dict[str, Any]:
-    from index_data.generations import current_name
+    from index_data.generations import current_name, describe_generations
 
     return {
         "name": gallery.name,
@@ -372,6 +381,7 @@ def _about(gallery: "Gallery") -> dict[str, Any]:
         "image_size": gallery.preprocessing.size,
         "roots": [printable(os.fsencode(root)) for root in gallery.roots().values()],
         "generation": current_name(gallery),
+        "generations": describe_generations(gallery),
         "created_at": gallery.created_at,
     }
 

@@ -2,10 +2,10 @@
 
 import logging
 import os
+import threading
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from export.sessions import Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Generation, Ids, current, load_faiss, pointer_path
+from index_data.generations import Generation, Ids, check_generation, current, current_name, pointer_path
+from index_data.segments import Segments
 from index_data.weighting import Halves
-from train.errors import UserError
+from train.errors import DamagedError, IncompatibleError, UserError
 from train.images import Pixels
 
 logger = logging.getLogger(__name__)
@@ -37,16 +38,21 @@ class Hit:
 class _State:
     """What one search looks at; replaced as a whole, so a search that began on the old one ends on it."""
 
-    generation: Generation
+    segments: Segments
     degraded: str | None
-    removed: frozenset[int]  # items taken out of the gallery since the generation was built
     pointer: object  # identity of the file that named the generation
-    selector: Any  # faiss.SearchParameters that pass over the removed ones; None where none are
-    count: int  # of the rows that stay
+    version: int  # of the gallery's data, read before its changes were
+
+    @property
+    def generation(self) -> Generation:
+        return self.segments.generation
 
 
 class Engine:
-    """An open gallery with its model and its current index. Usable from many threads; open it after a fork."""
+    """An open gallery with its model and its current index. Usable from many threads; open it after a fork.
+
+    Each search sees every change that was committed before it began, by whatever process.
+    """
 
     def __init__(self, gallery: Gallery, bundle: Bundle, encoder: Encoder, decoder: Decoder | None) -> None:
         """Use `open`."""
@@ -55,7 +61,12 @@ class Engine:
         self.encoder = encoder
         self.decoder = decoder
         self.halves = Halves.of(bundle)
+        self.trouble: str | None = None  # why it is not up to date
+        self.is_outdated = False  # the gallery was given another model: open it again
         self._process = os.getpid()
+        self._changing = threading.Lock()  # of the state: a few rows at a time
+        self._loading = threading.Lock()  # of a generation: searches go on meanwhile
+        self._damaged: dict[str, str] = {}  # generations whose files were found damaged after they were loaded
         self._state = self._load()
 
     @classmethod
@@ -107,7 +118,18 @@ class Engine:
     @property
     def count(self) -> int:
         """Number of items that can be found."""
-        return self._state.count
+        return self._state.segments.count
+
+    @property
+    def version(self) -> int:
+        """A number that differs from the last one after every change that was taken up."""
+        return self._state.version
+
+    @property
+    def changed_count(self) -> int:
+        """Number of rows that are searched beside the index, or hidden in it, because they changed since."""
+        segments = self._state.segments
+        return segments.fresh.count + segments.generation.count - segments.old.count
 
     @property
     def calibration(self) -> Calibration:
@@ -117,9 +139,7 @@ class Engine:
     @property
     def ids(self) -> Ids:
         """Ids of the items that can be found, rising."""
-        state = self._state
-        ids = state.generation.ids
-        return ids[~np.isin(ids, list(state.removed))] if state.removed else ids
+        return self._state.segments.ids
 
     def embed(self, pixels: Pixels) -> Codes:
         """Latents and embeddings of pictures, (n, size, size, 3)."""
@@ -141,26 +161,62 @@ class Engine:
                 range, or the model has no semantic half to weigh (no_semantic_half).
         """
         self._expect_queries(embeddings)
-        state = self._state
+        self.keep_up()
+        segments = self._state.segments
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
-        return [_nearest(state, query[None], k, exclude) for query in queries]
+        return [_nearest(segments, query[None], k, exclude) for query in queries]
+
+    def keep_up(self) -> None:
+        """Take up what was added and removed since; microseconds where nothing was.
+
+        Where the changes cannot be read, what is open can still be searched, and `trouble` says why.
+        """
+        try:
+            version = self.gallery.data_version()
+            if version != self._state.version:
+                with self._changing:
+                    self._take_up_changes()
+            self.trouble = None
+        except UserError as error:
+            self.is_outdated = isinstance(error, IncompatibleError)
+            logger.warning("the changes of %s cannot be read: %s", self.gallery.folder, error.detail)
+            self.trouble = f"its changes cannot be read: {error.problem.title}"
 
     def refresh(self) -> bool:
-        """Look for a newer generation and for items removed since; cheap, so a server may call it every second.
+        """Look for a newer generation too; it is loaded while searches go on.
 
         Returns:
             Whether another generation answers now.
         """
-        state = self._state
-        if _identity_of(pointer_path(self.gallery)) != state.pointer:
-            self._state = self._load()
-            return True
-        removed = self.gallery.removed_since(state.generation.seq)
-        if removed != state.removed:
-            self._state = _state(state.generation, state.degraded, removed, state.pointer)
-        return False
+        self.keep_up()
+        if _identity_of(pointer_path(self.gallery)) == self._state.pointer:
+            return False
+        with self._loading:
+            if _identity_of(pointer_path(self.gallery)) == self._state.pointer:
+                return False
+            self._replace_generation()
+        return True
+
+    def check_files(self) -> None:
+        """Check the digests of the files that answer, where the start did not; a damaged index is replaced."""
+        generation = self._state.generation
+        if generation.checked:
+            return
+        with self._loading:
+            try:
+                check_generation(self.gallery, generation.name)
+            except DamagedError as error:
+                # One that was removed meanwhile is no longer the current one, and as good as it was.
+                if current_name(self.gallery) == generation.name:
+                    self._damaged[generation.name] = error.detail
+                    self._replace_generation()
+                return
+            with self._changing:
+                if self._state.generation is generation:
+                    segments = replace(self._state.segments, generation=replace(generation, checked=True))
+                    self._state = replace(self._state, segments=segments)
 
     def close(self) -> None:
         """Close the gallery."""
@@ -175,10 +231,30 @@ class Engine:
     def _load(self) -> _State:
         # The pointer is looked at first: if it moves on meanwhile, the next refresh sees that it did.
         pointer = _identity_of(pointer_path(self.gallery))
-        generation, degraded = current(self.gallery)
+        generation, degraded = current(self.gallery, in_full=False, damaged=self._damaged)
         if generation.calibration.halves != self.halves:  # the model was not there when the index was built
             generation = replace(generation, calibration=calibrate(generation.index, self.halves))
-        return _state(generation, degraded, self.gallery.removed_since(generation.seq), pointer)
+        version = self.gallery.data_version()
+        changed = self.gallery.changed_since(generation.seq)
+        return _State(Segments.of(generation, self.gallery.dims).after(changed), degraded, pointer, version)
+
+    def _replace_generation(self) -> None:
+        state = self._load()
+        with self._changing:
+            self._state = state
+            self._take_up_changes()
+
+    def _take_up_changes(self) -> None:
+        """Bring the state up to date; the caller holds `_changing`."""
+        state = self._state
+        version = self.gallery.data_version()
+        if version == state.version:
+            return  # another thread was quicker
+        changed = self.gallery.changed_since(state.segments.seq)
+        if changed.seq < state.segments.seq:  # somebody put an older database in its place
+            self._state = self._load()
+            return
+        self._state = replace(state, segments=state.segments.after(changed), version=version)
 
     def _expect_queries(self, embeddings: Vectors) -> None:
         if os.getpid() != self._process:
@@ -193,44 +269,33 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
-def _state(generation: Generation, degraded: str | None, removed: frozenset[int], pointer: object) -> _State:
-    if not removed:
-        return _State(generation, degraded, removed, pointer, None, generation.count)
-    faiss = load_faiss()
-    stays = ~np.isin(generation.ids, np.fromiter(removed, np.int64, len(removed)))
-    bits = np.packbits(stays, bitorder="little")
-    selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-    return _State(generation, degraded, removed, pointer, selector, int(np.count_nonzero(stays)))
-
-
-def _nearest(state: _State, query: Vectors, k: int, exclude: AbstractSet[int]) -> list[Hit]:
+def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int]) -> list[Hit]:
     """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
-    rows = state.generation.count
     # One more than is wanted shows whether the last one has equals.
-    asked = min(k + len(exclude) + 1, rows)
-    scores, ids = _search(state, query, asked)
-    # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
-    while asked < rows and len(scores) == asked and scores[-1] >= _last_wanted(scores, ids, k, exclude):
-        asked = min(4 * asked, rows)
-        scores, ids = _search(state, query, asked)
-    wanted = [(-float(score), int(number)) for score, number in zip(scores, ids, strict=True) if number not in exclude]
-    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(sorted(wanted)[:k], 1)]
+    asked = min(k + len(exclude) + 1, segments.rows)
+    while asked:
+        found, left_out = _search(segments, query, asked)
+        wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
+        worst = -wanted[-1][0] if len(wanted) == k else -np.inf
+        # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
+        if left_out < worst or asked == segments.rows:
+            return [Hit(number, rank, -score) for rank, (score, number) in enumerate(wanted, 1)]
+        asked = min(4 * asked, segments.rows)
+    return []
 
 
-def _search(state: _State, query: Vectors, k: int) -> tuple[Any, Any]:
-    """Scores and item ids of the k nearest rows, best first; scores are rounded, so that ties are ties."""
-    if k == 0:
-        return np.empty(0, np.float64), np.empty(0, np.int64)
-    scores, rows = state.generation.index.search(query, k, params=state.selector)
-    found = rows[0] >= 0  # FAISS fills up with -1, and -1 would be the last item
-    rounded = np.round(scores[0][found].astype(np.float64), TIE_DECIMALS)
-    # Lengths are 1 to within rounding: a picture's cosine with itself may come out as 1.0000001.
-    return np.clip(rounded, -1.0, 1.0), state.generation.ids[rows[0][found]]
-
-
-def _last_wanted(scores: Any, ids: Any, k: int, exclude: AbstractSet[int]) -> float:
-    wanted = [score for score, number in zip(scores, ids, strict=True) if int(number) not in exclude]
-    return float(wanted[k - 1]) if len(wanted) >= k else -np.inf
+def _search(segments: Segments, query: Vectors, k: int) -> tuple[list[tuple[float, int]], float]:
+    """Scores and item ids of the k nearest rows of each segment, and the most that a row left out may score."""
+    found: list[tuple[float, int]] = []
+    left_out = -np.inf
+    for scores, ids in segments.search(query, k):
+        # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out
+        # as 1.0000001.
+        rounded = np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0).tolist()
+        found += zip(rounded, ids.tolist(), strict=True)
+        if len(rounded) == k:
+            left_out = max(left_out, rounded[-1])
+    return found, left_out
 
 
 def _identity_of(path: Path) -> object:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,13 +80,16 @@ def claim(gallery: Gallery, folder: Path) -> Place:
     Roots below it become part of it, their items keep their ids: a file belongs to one root only.
     """
     folder = folder.resolve()
-    inside = _inside_a_root(gallery, folder)
+    inside = _inside_a_root(gallery.roots(), folder)
     if inside is not None:
         return inside
-    inner = _roots_below(gallery, folder)
     with gallery.changes() as changes:
+        roots = changes.roots()  # as they are now: another process may have come before
+        inside = _inside_a_root(roots, folder)
+        if inside is not None:
+            return inside
         place = Place(folder, changes.root_id(folder))
-        for below, root_id in inner.items():
+        for below, root_id in _roots_below(roots, folder).items():
             changes.move_root(root_id, place.root_id, below)
     return place
 
@@ -126,8 +129,9 @@ def plan_folder(gallery: Gallery | None, folder: Path, *, retry: bool = False) -
     folder = folder.resolve()
     if gallery is None:
         return Plan(new=sum(isinstance(found, FoundFile) for found in find_files(folder)))
-    inside = _inside_a_root(gallery, folder)
-    inner = {} if inside else _roots_below(gallery, folder)
+    roots = gallery.roots()
+    inside = _inside_a_root(roots, folder)
+    inner = {} if inside else _roots_below(roots, folder)
     counts: Counter[str] = Counter()
     for found in find(inside or Place(folder, root_id=0)):
         counts[_kind(gallery, _as_known(found, inner), retry=retry)] += 1
@@ -147,11 +151,11 @@ def plan_places(
     return replace(_plan(counts), folders_not_there=tuple(_name(place.root) for place in not_there))
 
 
-def missing_items(gallery: Gallery, place: Place) -> Iterator[int]:
-    """Ids of the items of a place's root whose file is gone; one that merely cannot be reached is not."""
+def missing_items(gallery: Gallery, place: Place) -> Iterator[tuple[int, bytes]]:
+    """Ids and paths of the items of a place's root whose file is gone; one that merely cannot be reached is not."""
     for item_id, path in gallery.paths("items", place.root_id):
         if is_gone(place.root, path):
-            yield item_id
+            yield item_id, path
 
 
 def settled_failures(gallery: Gallery, place: Place) -> Iterator[int]:
@@ -194,18 +198,18 @@ def _is_there(gallery: Gallery, place: Place) -> bool:
     return next(find_files(place.root), None) is not None or next(gallery.paths("items", place.root_id), None) is None
 
 
-def _inside_a_root(gallery: Gallery, folder: Path) -> Place | None:
-    for number, root in gallery.roots().items():
+def _inside_a_root(roots: Mapping[int, Path], folder: Path) -> Place | None:
+    for number, root in roots.items():
         if folder.is_relative_to(root):
             below = os.fsencode(folder.relative_to(root))
             return Place(root, number, b"" if below == b"." else below + b"/")
     return None
 
 
-def _roots_below(gallery: Gallery, folder: Path) -> dict[bytes, int]:
+def _roots_below(roots: Mapping[int, Path], folder: Path) -> dict[bytes, int]:
     return {
         os.fsencode(root.relative_to(folder)) + b"/": number
-        for number, root in gallery.roots().items()
+        for number, root in roots.items()
         if root.is_relative_to(folder)
     }
 

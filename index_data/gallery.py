@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ Vectors = NDArray[np.float32]  # (n, dims)
 FORMAT_VERSION = 1  # PRAGMA user_version; a newer one is refused, an older one will be migrated
 APPLICATION_ID = 0x4C4F4F4B  # PRAGMA application_id: "LOOK"
 DATABASE = "gallery.db"
+TAKEN_OUT = "taken_out"  # the code of files whose item was removed by hand
 WRITER_WAIT_SECONDS = 30.0  # for another process's transaction; each takes milliseconds
 
 _SCHEMA = """
@@ -113,6 +115,7 @@ _ITEM_COLUMNS = """
 _ITEM_TABLES = "items JOIN contents ON contents.id = items.content_id JOIN roots ON roots.id = items.root_id"
 _VECTOR_COLUMNS = "items.id, checksum, latent, embedding"
 _VECTOR_TABLES = "items JOIN contents ON contents.id = items.content_id"
+_ROOTS = "SELECT id, path FROM roots ORDER BY id"
 _IDS_AT_ONCE = 500  # SQLite takes 999 parameters or more
 
 
@@ -168,7 +171,8 @@ class FileFate:
     def holds_for(self, file: "FileState", *, retry: bool = False) -> bool:
         """Whether the file has not changed since; with `retry`, a rejected image is worth another look all the same."""
         same = self.size is not None and (self.size, self.mtime_ns) == (file.size, file.mtime_ns)
-        return same and not (retry and self.failure is not None and not self.other)
+        is_rejected = self.failure is not None and (not self.other or self.failure == TAKEN_OUT)
+        return same and not (retry and is_rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,13 @@ class Changes:
 
     def __init__(self, connection: sqlite3.Connection, seq: int) -> None:
         self.seq = seq
+        self.let_go: set[int] = set()  # contents that an item has no more; others may have them
         self._connection = connection
         self._now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def roots(self) -> dict[int, Path]:
+        """The folders whose files are items, by number."""
+        return _roots(self._connection.execute(_ROOTS))
 
     def root_id(self, root: Path) -> int:
         """The number of a root folder, which becomes one if it was none."""
@@ -239,6 +248,11 @@ class Changes:
         ).fetchone()
         return row
 
+    def is_at(self, item_id: int, root_id: int, path: bytes) -> bool:
+        """Whether an item is there, and at a place."""
+        known = self.item_at(FileState(root_id, path, None, None))
+        return known is not None and known[0] == item_id
+
     def files_of(self, content_id: int, limit: int) -> list[tuple[int, Path, bytes]]:
         """Item, root and path of files with the same bytes, at most `limit` of them."""
         rows = self._connection.execute(
@@ -265,6 +279,7 @@ class Changes:
             )
             if content_id != old_content_id:
                 self._connection.execute("UPDATE items SET seq = ? WHERE id = ?", (self.seq, item_id))
+                self.let_go.add(old_content_id)
         self._forget_failure(file)
 
     def move_item(self, item_id: int, file: FileState) -> None:
@@ -275,11 +290,29 @@ class Changes:
         )
         self._forget_failure(file)
 
-    def remove_items(self, ids: Iterable[int]) -> None:
-        """Take items out of the gallery; their files are never touched."""
+    def remove_items(self, ids: Iterable[int]) -> int:
+        """Take items out of the gallery, and return how many were there; their files are never touched."""
+        removed = 0
         for item_id in ids:
-            if self._connection.execute("DELETE FROM items WHERE id = ?", (item_id,)).rowcount:
+            row = self._connection.execute("DELETE FROM items WHERE id = ? RETURNING content_id", (item_id,)).fetchone()
+            if row is not None:
                 self._connection.execute("INSERT INTO removals (item_id, seq) VALUES (?, ?)", (item_id, self.seq))
+                self.let_go.add(row[0])
+                removed += 1
+        return removed
+
+    def take_out(self, ids: Iterable[int]) -> int:
+        """Remove items, and remember their files, so that no scan brings them back; return how many were there."""
+        taken = 0
+        for item_id in ids:
+            row = self._connection.execute(
+                "SELECT root_id, path, size, mtime_ns FROM items WHERE id = ?", (item_id,)
+            ).fetchone()
+            if row is not None:
+                taken += self.remove_items([item_id])
+                error = ImageError("It was taken out of the gallery: --retry brings it back.", code=TAKEN_OUT)
+                self.put_failure(FileState(*row), error, other=True)
+        return taken
 
     def put_failure(self, file: FileState, error: ImageError, *, other: bool = False) -> None:
         """List a file that cannot be used, in place of what was listed for it before."""
@@ -314,6 +347,8 @@ class Gallery:
         self.folder = folder
         self.database = folder / DATABASE
         self._idle: list[sqlite3.Connection] = []  # append and pop are atomic, so no lock is needed
+        self._watch: sqlite3.Connection | None = None  # of `data_version`
+        self._watch_lock = threading.Lock()
         self._closed = False
 
     @classmethod
@@ -431,19 +466,22 @@ class Gallery:
         Raises:
             IncompatibleError: The items were embedded by another model; both are named.
         """
-        if self.count:
-            self.expect_model(bundle)
         *identity, _ = _identity(self.folder, bundle)
         columns = "model_id, dims, preprocessing, bundle, bundle_from_here"
-        if bundle.model_id != self.model_id:
-            self.drop_unused_contents()
-        if list(self._one(f"SELECT {columns} FROM gallery")) != identity:  # noqa: S608
-            with self._transaction() as connection:
-                connection.execute(
-                    "UPDATE gallery SET model_id = ?, dims = ?, preprocessing = ?, bundle = ?, bundle_from_here = ?",
-                    identity,
-                )
-            self._read_identity()
+        if list(self._one(f"SELECT {columns} FROM gallery")) == identity:  # noqa: S608
+            return
+        with self._transaction() as connection:
+            ((model_id, filled),) = connection.execute("SELECT model_id, EXISTS (SELECT 1 FROM items) FROM gallery")
+            if model_id != bundle.model_id:
+                if filled:
+                    self._read_identity()
+                    self.expect_model(bundle)
+                connection.execute("DELETE FROM contents")
+            connection.execute(
+                "UPDATE gallery SET model_id = ?, dims = ?, preprocessing = ?, bundle = ?, bundle_from_here = ?",
+                identity,
+            )
+        self._read_identity()
 
     # --- Reading ---
 
@@ -469,8 +507,7 @@ class Gallery:
 
     def roots(self) -> dict[int, Path]:
         """The folders whose files are items, by number."""
-        rows = self._all("SELECT id, path FROM roots ORDER BY id")
-        return {int(number): Path(os.fsdecode(path)) for number, path in rows}
+        return _roots(self._all(_ROOTS))
 
     def item(self, item_id: int) -> Item:
         """One item.
@@ -534,6 +571,17 @@ class Gallery:
         size, mtime_ns, seq, failure, other = row
         return FileFate(size, mtime_ns, seq, failure, bool(other))
 
+    def ids_at(self, root_id: int, path: bytes) -> list[int]:
+        """Ids of the items that a file is, or that lie in a folder; the empty path is the root itself."""
+        folder = path + b"/" if path else b""
+        after = folder[:-1] + b"0" if folder else None  # "0" is the byte behind "/"
+        rows = self._all(
+            "SELECT id FROM items WHERE root_id = :root AND (path = :path OR (path >= :folder AND "
+            "(:after IS NULL OR path < :after))) ORDER BY id",
+            {"root": root_id, "path": path, "folder": folder, "after": after},
+        )
+        return [number for (number,) in rows]
+
     def has_content(self, sha256: bytes) -> bool:
         """Whether the model's answer for some bytes is known."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM contents WHERE sha256 = ?)", (sha256,))[0])
@@ -555,29 +603,62 @@ class Gallery:
             yield from rows
             after = rows[-1][0]
 
-    def has_changed_since(self, seq: int) -> bool:
-        """Whether an item came, went or got another content after a change."""
+    def data_version(self) -> int:
+        """A number that differs from the last one if anything was committed since, here or in another process.
+
+        It costs microseconds, so every search may ask. It means nothing beyond this object.
+        """
+        with self._watch_lock, database_errors(self.database):
+            if self._watch is None:
+                self._watch = _connect(self.database)
+            # The connection does nothing else, so every commit is one of another connection, which SQLite counts.
+            ((version,),) = self._watch.execute("PRAGMA data_version")
+        return int(version)
+
+    def changed_count(self, seq: int) -> int:
+        """Number of items that came, went or got another content after a change."""
         row = self._one(
-            "SELECT EXISTS (SELECT 1 FROM items WHERE seq > :seq) OR EXISTS (SELECT 1 FROM removals WHERE seq > :seq)",
+            "SELECT (SELECT count(*) FROM items WHERE seq > :seq) + (SELECT count(*) FROM removals WHERE seq > :seq)",
             {"seq": seq},
         )
-        return bool(row[0])
+        return int(row[0])
 
-    def removed_since(self, seq: int) -> frozenset[int]:
-        """Ids of the items that were removed after a change."""
-        return frozenset(number for (number,) in self._all("SELECT item_id FROM removals WHERE seq > ?", (seq,)))
+    def changed_since(self, seq: int) -> "ChangedItems":
+        """The items that came, went or got another content after a change, as they are at one moment.
+
+        Raises:
+            DamagedError: A stored vector does not have its checksum.
+        """
+        with self._snapshot() as connection:
+            ((now, model_id),) = connection.execute("SELECT seq, model_id FROM gallery")
+            rows = connection.execute(
+                f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} WHERE items.seq > ? ORDER BY items.id",  # noqa: S608
+                (seq,),
+            ).fetchall()
+            removed = connection.execute("SELECT item_id FROM removals WHERE seq > ?", (seq,)).fetchall()
+        if model_id != self.model_id:
+            raise model_changed(self, model_id)
+        embeddings = [_unpack(row, self.dims, self.database)[1] for row in rows]
+        return ChangedItems(
+            now,
+            np.array([row[0] for row in rows], np.int64),
+            np.stack(embeddings) if embeddings else np.empty((0, self.dims), np.float32),
+            np.array([number for (number,) in removed], np.int64),
+        )
 
     @contextlib.contextmanager
-    def embeddings_in_order(self, slice_length: int = 4096) -> Iterator["Snapshot"]:
-        """All ids and embeddings of one moment, in the order of the ids; changes meanwhile are not seen."""
-        with self._reading() as connection:
-            connection.execute("BEGIN")
-            try:
-                ((seq,),) = connection.execute("SELECT seq FROM gallery")
-                ((count,),) = connection.execute("SELECT count(*) FROM items")
-                yield Snapshot(seq, count, _slices(connection, self.database, self.dims, slice_length))
-            finally:
-                connection.execute("ROLLBACK")
+    def embeddings_in_order(self, *, until: int | None = None, slice_length: int = 4096) -> Iterator["Snapshot"]:
+        """All ids and embeddings of one moment, in the order of the ids; changes meanwhile are not seen.
+
+        Args:
+            until: Leave out what came or got another content after this change.
+            slice_length: How many rows are in memory at a time.
+        """
+        with self._snapshot() as connection:
+            ((seq,),) = connection.execute("SELECT seq FROM gallery")
+            until = seq if until is None else until
+            ((count,),) = connection.execute("SELECT count(*) FROM items WHERE seq <= ?", (until,))
+            yield Snapshot(seq, count, _slices(connection, self.database, self.dims, until, slice_length))
 
     def check_database(self) -> list[str]:
         """What SQLite finds wrong with its file, in sentences; empty when all is well."""
@@ -639,32 +720,55 @@ class Gallery:
     def changes(self) -> Iterator[Changes]:
         """Change the gallery in one transaction: all of it, durably, when the block ends without an error.
 
+        Many processes may do so at once; each waits for the others' transactions, which are short.
+
         Raises:
             DiskError: The disk is full; the gallery is as it was.
+            IncompatibleError: The gallery was given another model since it was opened here.
         """
         with self._transaction() as connection:
             connection.execute("UPDATE gallery SET seq = seq + 1")
-            ((seq,),) = connection.execute("SELECT seq FROM gallery")
+            ((seq, model_id),) = connection.execute("SELECT seq, model_id FROM gallery")
+            if model_id != self.model_id:
+                raise model_changed(self, model_id)
             yield Changes(connection, seq)
 
-    def drop_unused_contents(self) -> int:
+    def drop_unused_contents(self, ids: Iterable[int] | None = None) -> int:
         """Forget what the model made of bytes that no item has any more, thumbnails included; return how many.
 
         Not at once with the item: the file may turn up at another place in the same run.
+
+        Args:
+            ids: Contents that may be unused; None looks at all of them, which reads the whole table.
         """
-        unused = "id NOT IN (SELECT content_id FROM items)"
-        with self._transaction() as connection:
-            rows = connection.execute(f"SELECT sha256 FROM contents WHERE {unused}").fetchall()  # noqa: S608
-            connection.execute(f"DELETE FROM contents WHERE {unused}")  # noqa: S608
-        for (sha256,) in rows:
-            self.thumbnail_path(sha256.hex()).unlink(missing_ok=True)
-        return len(rows)
+        if ids is None:
+            # Read first, so that nobody waits for it.
+            unused = self._all("SELECT id FROM contents WHERE id NOT IN (SELECT content_id FROM items)")
+            ids = [number for (number,) in unused]
+        dropped = 0
+        numbers = sorted(ids)
+        for start in range(0, len(numbers), _IDS_AT_ONCE):
+            some = numbers[start : start + _IDS_AT_ONCE]
+            with self._transaction() as connection:
+                rows = connection.execute(
+                    f"DELETE FROM contents WHERE id IN ({','.join('?' * len(some))}) "  # noqa: S608
+                    "AND NOT EXISTS (SELECT 1 FROM items WHERE content_id = contents.id) RETURNING sha256",
+                    some,
+                ).fetchall()
+            for (sha256,) in rows:
+                self.thumbnail_path(sha256.hex()).unlink(missing_ok=True)
+            dropped += len(rows)
+        return dropped
 
     def close(self) -> None:
         """Close all connections; the last one to close folds the write-ahead log into the database."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+        with self._watch_lock:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
 
     def __enter__(self) -> "Gallery":
         return self
@@ -687,6 +791,17 @@ class Gallery:
                     connection.close()
                 else:
                     self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection that sees one moment, whatever is committed meanwhile."""
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -728,6 +843,16 @@ class Gallery:
             return np.empty((0, 0), np.float32), np.empty((0, self.dims), np.float32)
         latents, embeddings = (np.stack(vectors).astype(np.float32) for vectors in zip(*found, strict=True))
         return latents, embeddings
+
+
+@dataclass(frozen=True)
+class ChangedItems:
+    """What changed in a gallery between two moments."""
+
+    seq: int  # of the last change
+    ids: NDArray[np.int64]  # items that are new or have another content, rising
+    embeddings: Vectors  # theirs, (n, dims)
+    removed: NDArray[np.int64]  # items that are there no more
 
 
 @dataclass(frozen=True)
@@ -790,6 +915,10 @@ def _identity(folder: Path, bundle: "Bundle") -> tuple[str, int, str, bytes, byt
     return bundle.model_id, bundle.dims, preprocessing, os.fsencode(place), os.fsencode(from_here), now
 
 
+def _roots(rows: Iterable[tuple[int, bytes]]) -> dict[int, Path]:
+    return {int(number): Path(os.fsdecode(path)) for number, path in rows}
+
+
 def _item(row: Any) -> Item:
     item_id, root, path, sha256, *rest = row
     return Item(item_id, root, path, sha256.hex(), *rest)
@@ -821,10 +950,12 @@ def _unpack(row: Any, dims: int, database: Path) -> tuple[Vectors, Vectors]:
 
 
 def _slices(
-    connection: sqlite3.Connection, database: Path, dims: int, length: int
+    connection: sqlite3.Connection, database: Path, dims: int, until: int, length: int
 ) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
     cursor = connection.execute(
-        f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} ORDER BY items.id"  # noqa: S608
+        # The plus keeps SQLite from looking up by seq what it then has to sort.
+        f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} WHERE +items.seq <= ? ORDER BY items.id",  # noqa: S608
+        (until,),
     )
     while rows := cursor.fetchmany(length):
         yield (
@@ -836,6 +967,13 @@ def _slices(
 def _is_whole_webp(data: bytes) -> bool:
     # A WebP file says in its bytes 4 to 7 how many follow.
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 8 + int.from_bytes(data[4:8], "little")
+
+
+def model_changed(gallery: Gallery, model_id: str) -> IncompatibleError:
+    """What a reader or writer has to say whose gallery was given another model meanwhile."""
+    return IncompatibleError(
+        f"the gallery {gallery.name} has changed from the model {gallery.model_id} to {model_id}: open it again."
+    )
 
 
 def _damaged(database: Path, reason: str) -> DamagedError:

@@ -84,12 +84,14 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     from search_server.api.health import check_readiness
     from search_server.app import create_app
     from search_server.service import EXTENSION
+    from search_server.upkeep import Upkeep
 
-    def open_engine(folder: Path) -> "Engine":
-        return Engine.open(folder, provider=settings.provider, threads=1)
+    def open_engine(name: str) -> "Engine":
+        return Engine.open(folders[name], provider=settings.provider, threads=1)
 
-    app = create_app({name: open_engine(folder) for name, folder in folders.items()}, settings, line.workspace)
+    app = create_app({name: open_engine(name) for name in folders}, settings, line.workspace)
     service = app.extensions[EXTENSION]
+    upkeep = Upkeep(service.galleries, service.open_again)
 
     def reload() -> None:
         names = [served.name for served in service.galleries]
@@ -113,12 +115,14 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
         line.reporter.say(f"degraded: {sentence}")
     server.start()
     service.jobs.look_after()
+    upkeep.start()
     line.result({"url": url, "galleries": list(folders)}, f"Serving {', '.join(folders)} at {url}  (Ctrl-C stops)")
     if browser:
         _open_browser(url)
     try:
         run_until_stopped(server, signals, reload)
     finally:
+        upkeep.stop()
         service.close()
     return 0
 

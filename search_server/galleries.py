@@ -1,9 +1,6 @@
-"""The galleries that are served: each by its name, fresh within a second of a change on disk."""
+"""The galleries that are served: each by its name, and as fresh as the last commit of any process."""
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -12,10 +9,6 @@ from index_data.engine import Engine, Hit
 from index_data.gallery import Gallery, Item, Vectors
 from search_server.stopwatch import stage
 from train.errors import UserError
-
-logger = logging.getLogger(__name__)
-
-REFRESH_SECONDS = 1.0  # between two looks at the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +28,19 @@ class NoSuchGalleryError(UserError):
 class ServedGallery:
     """One open gallery under the name that its addresses have."""
 
-    def __init__(self, name: str, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
-        self._clock = clock
-        self._looked = clock()
-        self._looking = threading.Lock()
-        self.trouble: str | None = None  # why it is not up to date
 
     @property
     def gallery(self) -> Gallery:
         """The items, their codes and thumbnails."""
         return self.engine.gallery
 
-    def look_for_changes(self) -> None:
-        """Take up what another process added or removed; costs next to nothing where nothing changed."""
-        if self._clock() - self._looked < REFRESH_SECONDS or not self._looking.acquire(blocking=False):
-            return
-        try:
-            self.engine.refresh()
-            self.trouble = None
-        except UserError as error:
-            # What is open can still be searched.
-            logger.warning("gallery %s: its changes cannot be read: %s", self.name, error.detail)
-            self.trouble = f"its changes cannot be read: {error.problem.title}"
-        finally:
-            self._looked = self._clock()
-            self._looking.release()
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not up to date, in one sentence; None when it is."""
+        return self.engine.trouble
 
     def neighbours(
         self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
@@ -69,8 +48,7 @@ class ServedGallery:
         """The k nearest items of each query, best first; see `Engine.search`."""
         found, items = self._search(embeddings, k, exclude, beta)
         if any(hit.id not in items for hits in found for hit in hits):
-            # An item was removed since we last looked, and another one has its place.
-            self.engine.refresh()
+            # An item was removed between the search and the look at it, and another one has its place.
             found, items = self._search(embeddings, k, exclude, beta)
         return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
 
@@ -94,7 +72,7 @@ class Galleries:
         return iter(list(self._served.values()))
 
     def get(self, name: str) -> ServedGallery:
-        """A gallery by its name.
+        """A gallery by its name, up to date.
 
         Raises:
             NoSuchGalleryError: It is not served here.
@@ -102,7 +80,7 @@ class Galleries:
         served = self._served.get(name)
         if served is None:
             raise NoSuchGalleryError(f"no gallery {name[:100]!r} is served here: there are {', '.join(self._served)}.")
-        served.look_for_changes()
+        served.engine.keep_up()
         return served
 
     def has(self, name: str) -> bool:

@@ -64,6 +64,7 @@ REMEDIES: dict[str, str] = {
     "file_missing": "The item is in the gallery, its file is not where it was. Mount the folder, or run "
     "`lookalike index scan`.",
     "file_changed": "The file is another one than was indexed. Run `lookalike index scan`.",
+    "taken_out": "`lookalike index remove` took its item out. `lookalike index add --retry` brings it back.",
     "fingerprint_mismatch": "Made by another model or another version of the format. Use the model that made it, or "
     "build it again.",
     "no_decoder": "The model of this gallery only encodes: search works, reconstructions and morphs do not. Use a "

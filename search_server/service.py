@@ -124,6 +124,11 @@ class Service:
             raise NoSuchQueryError("this stored query is gone: send the picture again.")
         return query
 
+    def open_again(self, name: str) -> Engine:
+        """Open the gallery that is served under a name anew."""
+        folder = self.galleries.get(name).gallery.folder
+        return Engine.open(folder, provider=self.settings.provider, threads=1)
+
     def serve(self, name: str, folder: Path) -> None:
         """Open a gallery, and let it answer under a name; requests in flight finish on what was open before.
 

@@ -7,7 +7,6 @@ leaves a file that the next scan takes in.
 """
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +15,18 @@ from typing import Literal
 from werkzeug.utils import secure_filename
 
 from index_data.gallery import Content, FileState, Gallery
-from index_data.generations import build_generation
 from search_server.galleries import ServedGallery
 from search_server.incoming import File
 from search_server.service import Service
 from search_server.stopwatch import stage
 from train.decoding import Decoded
-from train.errors import ImageError, LockedError, UserError
-from train.files import locked, write_file
+from train.errors import ImageError, UserError
+from train.files import write_file
 from train.images import THUMBNAIL_SIDE
 
 FOLDER = "uploads"
 LONGEST_NAME = 100  # characters, without its ending
 _ENDINGS = {"JPEG": "jpg", "TIFF": "tif"}  # all others are called as their format is
-_publishing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,15 @@ def add_pictures(service: Service, served: ServedGallery, files: Sequence[File])
     Raises:
         DiskError: There is no room; those before it stay.
     """
-    added = [_add(service, served, file) for file in files]
-    _make_searchable(served, [one.item_id for one in added if one.status == "created" and one.item_id is not None])
-    return added
+    return [_add(service, served, file) for file in files]
 
 
 def remove_items(served: ServedGallery, ids: Sequence[int]) -> list[int]:
-    """Take items out of a gallery, their files stay; return those that there were."""
+    """Take items out of a gallery, their files stay, and no scan brings them back; return those that there were."""
     there = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
     if there:
         with served.gallery.changes() as changes:
-            changes.remove_items(there)
-        served.engine.refresh()
+            changes.take_out(there)
     return there
 
 
@@ -133,19 +127,3 @@ def _keep(gallery: Gallery, picture: _Picture) -> Added:
         item = changes.item_at(state)
         assert item is not None  # noqa: S101  (it was just put there)
         return Added(picture.file.name, "created", item[0])
-
-
-def _make_searchable(served: ServedGallery, ids: Sequence[int]) -> None:
-    """See to it that new items are found by the next search."""
-    if not ids:
-        return
-    served.engine.refresh()
-    if set(ids) <= set(served.engine.ids.tolist()):
-        return
-    with _publishing:
-        try:
-            with locked(served.gallery.folder, "upload"):
-                build_generation(served.gallery)
-        except LockedError:
-            return  # whoever is at work there publishes them when it ends
-        served.engine.refresh()

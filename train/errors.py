@@ -52,6 +52,7 @@ _ROWS = (
     Problem("not_a_file", 422, 4, "Not a regular file"),
     Problem("file_missing", 410, 4, "The file is gone"),
     Problem("file_changed", 409, 4, "The file changed while it was read"),
+    Problem("taken_out", 410, 4, "Taken out of the gallery by hand"),
     # What stands here.
     Problem("fingerprint_mismatch", 409, 7, "Made by another model or format"),
     Problem("no_decoder", 409, 7, "The model has no decoder"),

@@ -112,6 +112,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.architecture.check(self.data.image_size, self.data.channels)
+        if self.loss.features and self.architecture.kind != "similarity":
+            raise SettingsError(
+                f"loss.features (--decoder sharp) needs the architecture similarity, whose features judge: this one is "
+                f"{self.architecture.kind}."
+            )
 
     @classmethod
     def read(cls, name: str, overrides: Mapping[str, Any] | None = None, preset: str | None = None) -> "Recipe":

@@ -11,7 +11,7 @@ from export.bundle import Bundle
 from export.choice import choose_model
 from index_data.folders import places_of_roots, plan_places
 from index_data.gallery import Failure, Gallery
-from index_data.generations import build_generation, current_name, read_manifest, stored_names
+from index_data.generations import build_generation, current_name, read_manifest, roll_back, stored_names
 from search_server.access import needs
 from search_server.api.additions import expect_unchanged
 from search_server.api.answers import PREFIX, describe_gallery, gallery_address, json_answer
@@ -25,6 +25,7 @@ from search_server.api.gallery_schemas import (
     GalleryMadeOut,
     GalleryPatch,
     IndexBuildOut,
+    IndexChoice,
     IndexesOut,
     ListFailures,
     PathsOut,
@@ -194,7 +195,10 @@ def scan_gallery(path: GalleryPath, query: NoParameters) -> Response:
 @galleries.get("/galleries/<gallery>/indexes", responses={200: IndexesOut, **responses("no_such_gallery")})
 def list_indexes(path: GalleryPath) -> Response:
     """List the generations of the index that are on disk."""
-    gallery = service().gallery(path.gallery).gallery
+    return _listed(service().gallery(path.gallery).gallery)
+
+
+def _listed(gallery: Gallery) -> Response:
     current = current_name(gallery)
     return json_answer(
         IndexesOut(indexes=[_describe_generation(gallery, name, current) for name in stored_names(gallery)])
@@ -208,6 +212,21 @@ def build_index(path: GalleryPath) -> Response:
     found = service()
     served = found.gallery(path.gallery)
     return accepted(submit(found, "build", ["index_data", "build"], served.name, str(served.gallery.folder.resolve())))
+
+
+@galleries.put(
+    "/galleries/<gallery>/indexes/current",
+    request_body=body_of(IndexChoice, files=(), bare=False, form=False),
+    responses={200: IndexesOut, **responses("no_such_gallery", "empty", "damaged", "fingerprint_mismatch", "locked")},
+)
+@needs("admin")
+def choose_index(path: GalleryPath, query: NoParameters) -> Response:
+    """Let another generation of the index answer; what changed since it was built is found all the same."""
+    served = service().gallery(path.gallery)
+    with locked(served.gallery.folder, "index rollback"):
+        roll_back(served.gallery, read_request(IndexChoice, query).options.version)
+    served.engine.refresh()
+    return _listed(served.gallery)
 
 
 @galleries.get("/galleries/<gallery>/failures", responses={200: FailuresOut, **responses("no_such_gallery")})

@@ -71,6 +71,12 @@ class PlanOut(BaseModel):
     folders_not_there: int
 
 
+class IndexChoice(Parameters):
+    """Which generation is to answer."""
+
+    version: str = Field(pattern=r"^[0-9]{6,12}$")
+
+
 class IndexBuildOut(BaseModel):
     """One generation of an index on disk."""
 

@@ -58,7 +58,7 @@ def check_readiness(service: Service) -> Readiness:
     checks = {"decode": _check_decoding(service)}
     degraded = []
     for served in service.galleries:
-        served.look_for_changes()
+        served.engine.keep_up()
         checks[f"db:{served.name}"] = _check_database(served)
         checks[f"index:{served.name}"] = Check(
             ok=True, detail=f"{served.engine.count} pictures, {served.engine.generation}"

@@ -5,23 +5,26 @@ import signal
 import socket
 import threading
 import time
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from index_data.adding import AddSummary, add_folder, judge, scan_roots
+from index_data.adding import AddSummary, _Run, add_folder, judge, scan_roots
 from index_data.config import MAX_BAD
 from index_data.engine import Engine
 from index_data.folders import expect_images, places_of_roots, plan_folder, plan_places
 from index_data.gallery import Gallery
-from index_data.generations import current, current_name
+from index_data.generations import current, current_name, stored_names
+from index_data.removing import remove_items
 from index_data.verification import verify
 from tests.conftest import draw_picture, encoded
 from tests.index_data.conftest import bundle_around, items_of
 from train.errors import IncompatibleError, LockedError, NothingFoundError, TooManyRejectedError, UserError
 from train.files import locked
 from train.interruption import Interrupted, StopRequest
+from train.progress import Reporter
 
 
 def paths_of(gallery: Gallery) -> dict[bytes, int]:
@@ -98,7 +101,7 @@ def test_an_edited_file_keeps_its_id_and_is_embedded_again(gallery, add, picture
     assert (summary.embedded, summary.unchanged) == (1, 47)
     assert paths_of(gallery) == before
     assert not np.allclose(gallery.embeddings([before[edited]]), old)
-    assert summary.generation == "000002"
+    assert summary.generation == "000001"  # one of 48 is not worth a new one
     assert verify(gallery) == []
 
 
@@ -446,20 +449,57 @@ def test_what_an_unfinished_run_committed_is_not_embedded_again(gallery, bundle,
     assert (summary.resumed, summary.embedded) == (committed, 48 - committed)
 
 
-def test_a_second_writer_is_refused_with_the_pid_of_the_first(gallery, add, scan, pictures):
+def test_adding_and_scanning_never_wait_for_a_build_but_a_second_builder_is_refused(gallery, add, scan, pictures):
+    with locked(gallery.folder, "index build"):
+        assert add(pictures).embedded == 48  # due, but somebody else is at it
+        assert stored_names(gallery) == []
+        (pictures / "square" / "picture-02.png").unlink()
+        assert scan().removed == 1
+        with pytest.raises(LockedError, match=str(os.getpid())) as refused:
+            verify(gallery, repair=True)
+        assert refused.value.problem.exit_code == 5
+    assert add(pictures).unchanged == 47
+    assert stored_names(gallery) == ["000001"]
+
+
+def test_a_folder_that_is_added_above_one_that_is_being_added_takes_its_files(gallery, bundle, pictures):
+    """The second run begins while the first one is reading; each file becomes one item."""
+
+    class AddAbove(Reporter):
+        """Adds the folder above as soon as the first run has begun."""
+
+        def say(self, sentence):
+            if sentence.startswith("Execution provider"):
+                add_folder(gallery, bundle, pictures, provider="cpu", workers=1)
+
+    add_folder(gallery, bundle, pictures / "square", provider="cpu", workers=1, batch=4, reporter=AddAbove("none"))
+    assert list(gallery.roots().values()) == [pictures]
+    assert sorted(item.path for item in items_of(gallery)) == sorted(
+        os.fsencode(path.relative_to(pictures)) for path in pictures.rglob("*.*")
+    )
+
+
+def test_bytes_that_another_run_lets_go_meanwhile_are_embedded_after_all(gallery, bundle, add, pictures, tmp_path):
     add(pictures)
-    with locked(gallery.folder, "index add"):
-        for second in (lambda: add(pictures), scan, lambda: verify(gallery, repair=True)):
-            with pytest.raises(LockedError, match=str(os.getpid())) as refused:
-                second()
-            assert refused.value.problem.exit_code == 5
-        assert verify(gallery) == []
+    only = pictures / "square" / "picture-02.png"
+    copy = tmp_path / "copies"
+    copy.mkdir()
+    shutil.copy(only, copy / "copy.png")
+    outcomes = _Run._batches
+
+    def batches_after_a_removal(run, found):
+        for batch in outcomes(run, found):
+            (item,) = [item for item in items_of(gallery) if item.file == only]
+            remove_items(gallery, [item.id])
+            yield batch
+
+    with patch.object(_Run, "_batches", batches_after_a_removal):
+        assert add(copy).embedded == 1
+    assert verify(gallery) == []
 
 
 def test_the_order_of_providers_asked_for_is_said(add, pictures, tmp_path):
     import io
-
-    from train.progress import Reporter
 
     said = io.StringIO()
     add(pictures, reporter=Reporter("lines", said))

@@ -63,7 +63,8 @@ def test_a_disk_that_fills_up_anywhere_in_a_run_loses_nothing(small_disk, bundle
             else:
                 break
     assert refusals > 5
-    assert summary.resumed + summary.embedded == 48
+    # All may be in, and only the index that had no room.
+    assert summary.resumed + summary.unchanged + summary.embedded == 48
     with Gallery.open(place) as gallery, Gallery.open(filled) as reference:
         assert verify(gallery) == []
         assert [(item.id, item.path, item.sha256) for item in items_of(gallery)] == [

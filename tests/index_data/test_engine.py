@@ -9,8 +9,10 @@ import pytest
 from export.bundle import Bundle
 from index_data.adding import add_folder, scan_roots
 from index_data.engine import Engine
-from index_data.gallery import Gallery
+from index_data.gallery import FileState, Gallery
 from index_data.generations import build_generation
+from index_data.removing import remove_items
+from tests.conftest import draw_picture
 from tests.index_data.conftest import items_of
 from train.errors import IncompatibleError, NothingFoundError, UserError
 
@@ -114,27 +116,92 @@ def test_a_model_that_is_gone_is_named(tmp_path, bundle):
         Engine.open(tmp_path / "gallery", provider="cpu")
 
 
-def test_an_open_engine_takes_up_a_newer_generation(engine, bundle, tmp_path, drawn_folder):
-    assert not engine.refresh()
+def test_what_is_added_is_found_at_once_and_a_newer_generation_changes_nothing(engine, bundle, tmp_path, drawn_folder):
     (tmp_path / "more").mkdir()
-    shutil.copy(drawn_folder / "square" / "picture-02.png", tmp_path / "more" / "new.png")
+    draw_picture(77).save(tmp_path / "more" / "new.png")
     with Gallery.open(engine.gallery.folder) as gallery:
         add_folder(gallery, bundle, tmp_path / "more", provider="cpu", workers=1)
-    assert engine.count == 48
+        query = gallery.embeddings([49])
+        found = engine.search(query, 49)
+        assert (found[0][0].id, found[0][0].score) == (49, pytest.approx(1, abs=2e-6))
+        assert (engine.count, engine.changed_count, engine.generation) == (49, 1, "000001")
+        assert engine.ids.tolist() == list(range(1, 50))
+        assert not engine.refresh()
+        build_generation(gallery)
     assert engine.refresh()
-    assert (engine.count, engine.generation, engine.degraded) == (49, "000002", None)
+    assert (engine.count, engine.changed_count, engine.generation, engine.degraded) == (49, 0, "000002", None)
+    assert engine.search(query, 49) == found
     assert not engine.refresh()
 
 
-def test_removed_items_are_found_no_more_even_before_the_index_is_built_again(engine):
-    query = engine.gallery.embeddings([3])
-    with engine.gallery.changes() as changes:
-        changes.remove_items([3, 4])
-    assert not engine.refresh()
-    found = [hit.id for hit in engine.search(query, 48)[0]]
-    assert len(found) == engine.count == 46
-    assert not {3, 4} & set(found)
+def test_what_is_removed_is_gone_from_index_and_fresh_rows_alike(engine, bundle, tmp_path):
+    (tmp_path / "more").mkdir()
+    draw_picture(77).save(tmp_path / "more" / "new.png")
+    draw_picture(78).save(tmp_path / "more" / "newer.png")
+    with Gallery.open(engine.gallery.folder) as gallery:
+        add_folder(gallery, bundle, tmp_path / "more", provider="cpu", workers=1)
+        query = gallery.embeddings([3])
+        assert len(engine.search(query, 100)[0]) == 50
+        remove_items(gallery, [3, 4, 49])
+    found = [hit.id for hit in engine.search(query, 100)[0]]
+    assert len(found) == engine.count == 47
+    assert not {3, 4, 49} & set(found)
     assert engine.ids.tolist() == sorted(found)
+
+
+def test_equal_pictures_stand_in_the_order_of_their_ids_wherever_they_are(engine, bundle, tmp_path, drawn_folder):
+    """Old and fresh rows are compared by the same arithmetic, so copies tie to the last bit."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number in range(3):
+        shutil.copy(drawn_folder / "square" / "picture-02.png", copies / f"{number}.png")
+    with Gallery.open(engine.gallery.folder) as gallery:
+        add_folder(gallery, bundle, copies, build=False, provider="cpu", workers=1)
+        (original,) = [item.id for item in items_of(gallery) if item.path.endswith(b"square/picture-02.png")]
+        query = gallery.embeddings([original])
+    for k in (1, 2, 3, 4):
+        assert [hit.id for hit in engine.search(query, k)[0]] == [original, 49, 50, 51][:k]
+
+
+def test_items_whose_content_changes_again_and_again_cost_no_more_than_they_are(engine, monkeypatch):
+    monkeypatch.setattr("index_data.segments.DEAD_ALLOWED", 10)
+    with Gallery.open(engine.gallery.folder) as gallery:
+        first, second = items_of(gallery)[:2]
+        for turn in range(40):
+            with gallery.changes() as changes:
+                content = changes.content_id(bytes.fromhex((second, first)[turn % 2].sha256))
+                changes.put_item(FileState(1, first.path, 1, turn), content)
+            query = gallery.embeddings([second.id])
+            assert (engine.search(query, 2)[0][1].score == 1) == (turn % 2 == 0)
+    assert engine.count == 48
+    assert len(engine._state.segments.fresh_ids) < 14
+
+
+def test_a_large_index_is_mapped_and_checked_after_the_start(copied, monkeypatch):
+    monkeypatch.setattr("index_data.generations.READ_AT_ONCE", 1000)
+    with Engine.open(copied, provider="cpu") as engine:
+        query = engine.gallery.embeddings([5])
+        before = engine.search(query, 10)
+        engine.check_files()
+        assert engine.degraded is None
+        assert engine.search(query, 10) == before
+    path = copied / "indexes" / "000001" / "index.faiss"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with Engine.open(copied, provider="cpu") as engine:
+        assert engine.degraded is None
+        engine.check_files()
+        assert "index.faiss" in engine.degraded
+        assert engine.search(query, 10) == before
+
+
+def test_a_gallery_whose_changes_cannot_be_read_is_searched_as_it_was(engine):
+    query = engine.gallery.embeddings([5])
+    engine.gallery.close()
+    (engine.gallery.folder / "gallery.db").unlink()
+    assert engine.search(query, 1)[0][0].id == 5
+    assert "cannot be read" in engine.trouble
 
 
 def test_searches_go_on_while_generations_are_published(copied, bundle):
@@ -184,5 +251,5 @@ def test_what_a_scan_takes_out_is_found_no_more(gallery, bundle, add, pictures):
     with Engine.open(gallery.folder, provider="cpu") as engine:
         (pictures / "square" / "picture-02.png").unlink()
         scan_roots(gallery, bundle, provider="cpu", workers=1)
-        engine.refresh()
+        engine.keep_up()
         assert engine.count == 47

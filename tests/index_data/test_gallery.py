@@ -80,14 +80,17 @@ def test_an_id_is_never_used_again(gallery, tmp_path):
     with Gallery.open(gallery.folder) as again:
         put(again, tmp_path, b"b.png", 2)
         assert [item.id for item in items_of(again)] == [1, 3]
-        assert again.removed_since(0) == {2}
+        changed = again.changed_since(0)
+        assert (changed.ids.tolist(), changed.removed.tolist(), changed.seq) == ([1, 3], [2], again.seq)
+        assert np.array_equal(changed.embeddings, again.embeddings([1, 3]))
 
 
 def test_an_edited_file_keeps_its_id(gallery, tmp_path):
     put(gallery, tmp_path, b"a.png", 1)
     before = gallery.seq
     put(gallery, tmp_path, b"a.png", 2)
-    assert gallery.has_changed_since(before)
+    assert gallery.changed_since(before).ids.tolist() == [1]
+    assert gallery.changed_since(gallery.seq).ids.tolist() == []
     assert [(item.id, item.sha256[-1]) for item in items_of(gallery)] == [(1, "2")]
     assert gallery.drop_unused_contents() == 1
 

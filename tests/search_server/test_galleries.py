@@ -1,4 +1,4 @@
-"""A served gallery keeps up with its folder without looking at it all the time."""
+"""A served gallery keeps up with its folder."""
 
 import shutil
 
@@ -6,14 +6,7 @@ import pytest
 
 from index_data.engine import Engine
 from index_data.gallery import Gallery
-from search_server.galleries import REFRESH_SECONDS, Galleries, NoSuchGalleryError, ServedGallery
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from search_server.galleries import Galleries, NoSuchGalleryError, ServedGallery
 
 
 @pytest.fixture
@@ -32,27 +25,19 @@ def remove(folder, *ids):
         changes.remove_items(ids)
 
 
-def test_a_change_is_seen_when_it_is_time_to_look_and_not_before(folder, engine):
-    clock = Clock()
-    served = ServedGallery("drawn", engine, clock)
+def test_a_change_is_seen_by_whoever_asks_next(folder, engine):
+    galleries = Galleries({"drawn": engine})
     remove(folder, 1)
-    clock.now = REFRESH_SECONDS / 2
-    served.look_for_changes()
-    assert engine.count == 50
-    clock.now = REFRESH_SECONDS
-    served.look_for_changes()
-    assert engine.count == 49
+    assert galleries.get("drawn").engine.count == 49
 
 
 def test_a_gallery_whose_changes_cannot_be_read_is_served_as_it_was(folder, engine):
-    clock = Clock()
-    served = ServedGallery("drawn", engine, clock)
+    galleries = Galleries({"drawn": engine})
     engine.gallery.close()
     (folder / "gallery.db").unlink()
-    clock.now = REFRESH_SECONDS
-    served.look_for_changes()
+    served = galleries.get("drawn")
     assert "cannot be read" in served.trouble
-    assert engine.count == 50
+    assert served.engine.count == 50
 
 
 def test_an_item_that_was_just_removed_leaves_its_place_to_the_next(folder, engine):

@@ -1,0 +1,203 @@
+"""What a search looks through: the rows of a generation that still hold, and exact fresh rows beside them.
+
+A generation is never changed, so items that came or got another content since it was built live in a fresh segment,
+which is compared row by row; items that went are hidden in both by a bitmap. All of it follows from the gallery's
+changes since the generation's number, a few rows at a time, and a search sees one whole moment of it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_data.gallery import ChangedItems, Vectors
+from index_data.generations import Generation, Ids, load_faiss
+
+Bits = NDArray[np.uint8]  # one bit a row, the lowest first
+
+FIRST_CAPACITY = 1024  # fresh rows; doubled when they are full
+DEAD_ALLOWED = 4096  # hidden fresh rows, and as many again as live ones, before the live ones are copied out
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which rows of a segment still hold."""
+
+    count: int
+    bits: Bits | None  # None: all of them
+
+    def without(self, rows: NDArray[np.int64], total: int) -> "Shown":
+        """The same without some rows, of `total` in all."""
+        rows = np.unique(rows)
+        if len(rows) == 0:
+            return self
+        bits = self.grown(total).copy()
+        mask = np.left_shift(1, rows & 7).astype(np.uint8)
+        hidden_now = np.count_nonzero(bits[rows >> 3] & mask)
+        np.bitwise_and.at(bits, rows >> 3, ~mask)
+        return Shown(self.count - int(hidden_now), bits)
+
+    def with_more(self, added: int, total: int) -> "Shown":
+        """The same with rows added at the end, `total` in all now."""
+        if self.bits is None:
+            return Shown(self.count + added, None)
+        return Shown(self.count + added, self.grown(total))
+
+    def grown(self, total: int) -> Bits:
+        """One bit for each of `total` rows; rows that are added later are shown."""
+        length = -(-total // 8)
+        bits = np.full(length, 0xFF, np.uint8)
+        if self.bits is not None:
+            bits[: len(self.bits)] = self.bits
+        return bits
+
+    @cached_property
+    def selector(self) -> Any:
+        """A faiss.IDSelector of the rows that hold; None where all do."""
+        return None if self.bits is None else load_faiss().IDSelectorBitmap(self.bits)
+
+    def of(self, total: int) -> NDArray[np.bool_]:
+        """Whether each of `total` rows holds."""
+        if self.bits is None:
+            return np.ones(total, bool)
+        return np.unpackbits(self.bits, count=total, bitorder="little").astype(bool)
+
+
+class _FreshRows:
+    """Vectors that are only ever added to: who saw fewer of them is not disturbed."""
+
+    def __init__(self, dims: int) -> None:
+        self.ids = np.empty(FIRST_CAPACITY, np.int64)
+        self.vectors = np.empty((FIRST_CAPACITY, dims), np.float32)
+        self.length = 0
+        self.row_of: dict[int, int] = {}  # of the newest content of each item; for the one thread that adds
+
+    def append(self, ids: Ids, vectors: Vectors) -> None:
+        needed = self.length + len(ids)
+        if needed > len(self.ids):
+            capacity = max(2 * len(self.ids), needed)
+            self.ids = _grown(self.ids, self.length, capacity)
+            self.vectors = _grown(self.vectors, self.length, capacity)
+        self.ids[self.length : needed] = ids
+        self.vectors[self.length : needed] = vectors
+        self.row_of.update(zip(ids.tolist(), range(self.length, needed), strict=True))
+        self.length = needed
+
+
+@dataclass(frozen=True)
+class Segments:
+    """All items of a gallery at one moment, searchable. Never changed: any number of threads may search it."""
+
+    generation: Generation
+    seq: int  # of the gallery's last change that is in here
+    old: Shown  # rows of the generation
+    fresh: Shown  # rows beside it
+    fresh_ids: Ids
+    fresh_vectors: Vectors
+    _store: _FreshRows
+
+    @classmethod
+    def of(cls, generation: Generation, dims: int) -> "Segments":
+        """What a generation holds, before anything has changed."""
+        store = _FreshRows(dims)
+        shown = Shown(generation.count, None)
+        return cls(generation, generation.seq, shown, Shown(0, None), store.ids[:0], store.vectors[:0], store)
+
+    def after(self, changed: ChangedItems) -> "Segments":
+        """The gallery after some changes; one thread at a time, and only on the newest of these objects."""
+        old_ids, store = self.generation.ids, self._store
+        without = np.concatenate([changed.ids, changed.removed])
+        gone = [row for number in without.tolist() if (row := store.row_of.get(number)) is not None]
+        for number in changed.removed.tolist():
+            store.row_of.pop(number, None)
+        old = self.old.without(_rows_of(without, old_ids), len(old_ids))
+        fresh = self.fresh.without(np.array(gone, np.int64), store.length)
+        store.append(changed.ids, changed.embeddings)
+        fresh = fresh.with_more(len(changed.ids), store.length)
+        ids, vectors = store.ids[: store.length], store.vectors[: store.length]
+        after = replace(self, seq=changed.seq, old=old, fresh=fresh, fresh_ids=ids, fresh_vectors=vectors)
+        return after._without_dead_rows() if store.length > 2 * fresh.count + DEAD_ALLOWED else after
+
+    @property
+    def count(self) -> int:
+        """Number of items."""
+        return self.old.count + self.fresh.count
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, hidden ones included."""
+        return self.generation.count + len(self.fresh_ids)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Ids of all items, rising."""
+        if self.old.bits is None and self.fresh.count == 0:
+            return self.generation.ids
+        old = self.generation.ids[self.old.of(self.generation.count)]
+        return np.sort(np.concatenate([old, self.fresh_ids[self.fresh.of(len(self.fresh_ids))]]))
+
+    def search(self, query: Vectors, k: int) -> list[tuple[Vectors, Ids]]:
+        """The k nearest rows of each segment, best first: scores and item ids.
+
+        Args:
+            query: (1, dims), contiguous.
+            k: At least 1.
+        """
+        found = []
+        if self.old.count:
+            scores, rows = self.generation.search(query, min(k, self.generation.count), self.old.selector)
+            found.append(_with_ids(scores[0], rows[0], self.generation.ids))
+        if self.fresh.count:
+            scores, rows = _nearest_rows(query, self.fresh_vectors, min(k, len(self.fresh_ids)), self.fresh.selector)
+            found.append(_with_ids(scores[0], rows[0], self.fresh_ids))
+        return found
+
+    def _without_dead_rows(self) -> "Segments":
+        """The same with the rows copied that hold: items whose content changes again and again leave many behind."""
+        hold = self.fresh.of(len(self.fresh_ids))
+        store = _FreshRows(self.fresh_vectors.shape[1])
+        store.append(self.fresh_ids[hold], self.fresh_vectors[hold])
+        ids, vectors = store.ids[: store.length], store.vectors[: store.length]
+        shown = Shown(store.length, None)
+        return replace(self, fresh=shown, fresh_ids=ids, fresh_vectors=vectors, _store=store)
+
+
+def _nearest_rows(query: Vectors, vectors: Vectors, k: int, selector: Any) -> tuple[Vectors, Ids]:
+    """Exact search in rows of memory, in the same arithmetic as that of a flat index: equal vectors score equal."""
+    faiss = load_faiss()
+    scores = np.empty((len(query), k), np.float32)
+    rows = np.empty((len(query), k), np.int64)
+    faiss.knn_inner_product(
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(vectors),
+        vectors.shape[1],
+        len(query),
+        len(vectors),
+        k,
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(rows),
+        selector,
+    )
+    return scores, rows
+
+
+def _with_ids(scores: Vectors, rows: Ids, ids: Ids) -> tuple[Vectors, Ids]:
+    found = rows >= 0  # FAISS fills up with -1, and -1 would be the last item
+    return scores[found], ids[rows[found]]
+
+
+def _rows_of(numbers: Ids, ids: Ids) -> NDArray[np.int64]:
+    """The rows of those of some item ids that are among rising ids."""
+    if len(ids) == 0:
+        return np.empty(0, np.int64)
+    rows: NDArray[np.int64] = np.minimum(np.searchsorted(ids, numbers), len(ids) - 1)
+    found: NDArray[np.int64] = rows[ids[rows] == numbers]
+    return found
+
+
+def _grown(array: Any, length: int, capacity: int) -> Any:
+    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
+    larger[:length] = array[:length]
+    return larger
