@@ -151,6 +151,7 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
     def check() -> Response | Redirection | None:
         stopwatch.start()
         service.metrics.begin()
+        g.counted = True
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.caller = NOBODY
@@ -188,7 +189,8 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
 
     @app.teardown_request
     def end(_error: BaseException | None) -> None:
-        service.metrics.end()
+        if g.pop("counted", False):  # a stream ends its context a second time
+            service.metrics.end()
 
 
 def _after() -> str:

@@ -1,7 +1,6 @@
 """What /metrics shows, for Prometheus: requests by route template, stages, galleries, jobs, the process."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -123,13 +122,3 @@ class _State(Collector):
         for job_state, count in self._jobs().items():
             jobs.add_metric([job_state], count)
         yield from (items, size, provider, degraded, jobs)
-
-
-@contextmanager
-def counting(metrics: Metrics) -> Iterator[None]:
-    """Count what happens in the block as one request in flight."""
-    metrics.begin()
-    try:
-        yield
-    finally:
-        metrics.end()

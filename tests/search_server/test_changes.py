@@ -239,6 +239,7 @@ def test_a_job_is_watched_to_its_end(server):
     assert json.loads(events[-1].split("data: ", 1)[1])["state"] == "done"
     numbers = [int(part.split("id: ")[1].split("\n")[0]) for part in events]
     assert numbers == sorted(set(numbers))
+    assert "inflight 1.0" in server.get("/metrics").body.decode()  # this look, and nothing that was forgotten
 
 
 def test_jobs_that_are_not_there_or_not_in_the_state_for_it_are_refused(server):
