@@ -31,6 +31,7 @@ IDLE_SECONDS = 15  # after which a silent connection is closed: slow clients can
 CLEAN_UP_SECONDS = 5
 LEAST_RATE = 2048  # bytes a second of a request, after IDLE_SECONDS: one byte now and then keeps no place for ever
 HEADER_BYTES = 16_384
+RECEIVED_BYTES = 65_536  # at once: a picture comes in one or two pieces, not in ten
 DRAIN_SECONDS = 9.0  # for what is being answered when the server is told to stop
 WAITING_FOR_A_THREAD = 4  # requests for each thread; more are refused
 WAIT_SECONDS = 5.0  # of a request for its thread; then it is refused
@@ -230,6 +231,7 @@ class Server:
             max_request_body_size=limits.BODY_BYTES + limits.MIB,
             max_request_header_size=HEADER_BYTES,
             asyncore_use_poll=True,
+            recv_bytes=RECEIVED_BYTES,
             ident=None,
             expose_tracebacks=False,
             # Where proxies are named, ProxyFix reads their headers, as many as there are proxies.

@@ -124,12 +124,13 @@ def describe_hits(
 ) -> list[HitOut]:
     """Neighbours with what their scores mean at the weight that they were found with."""
     scale = served.engine.calibration.at(beta)
-    return [_describe_hit(served.name, neighbour, rank, scale) for rank, neighbour in enumerate(neighbours, first_rank)]
+    items = f"{gallery_address(served.name)}/items"
+    return [_describe_hit(items, neighbour, rank, scale) for rank, neighbour in enumerate(neighbours, first_rank)]
 
 
-def _describe_hit(gallery: str, neighbour: Neighbour, rank: int, scale: Scale) -> HitOut:
+def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale) -> HitOut:
     item, score = neighbour.item, neighbour.score
-    address = _item_address(gallery, item)
+    address = _image_address(items, item)
     return HitOut(
         id=str(item.id),
         rank=rank,
@@ -189,6 +190,10 @@ def plain_warning(*, plain: bool) -> QueryWarning | None:
 
 
 def _item_address(gallery: str, item: Item) -> str:
+    return _image_address(f"{gallery_address(gallery)}/items", item)
+
+
+def _image_address(items: str, item: Item) -> str:
     """The address of an item's image, with {} for the size; it changes with the bytes, so it may be kept for ever."""
     # Braces of a gallery's name and of the prefix are quoted or refused, so {} is the only field.
-    return f"{gallery_address(gallery)}/items/{item.id}/image?size={{}}&v={item.sha256}"
+    return f"{items}/{item.id}/image?size={{}}&v={item.sha256}"

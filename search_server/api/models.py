@@ -128,13 +128,7 @@ def decode_codes(query: NoParameters) -> Response:
 @models.get(
     "/galleries/<gallery>/items/<id>/vector",
     responses={
-        200: {
-            "description": "the vector",
-            "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/VectorOut"}},
-                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
+        200: pictures("application/x-npy", described="the vector", or_json=VectorOut),
         **responses("no_such_gallery", "no_such_item", "damaged"),
     },
 )
