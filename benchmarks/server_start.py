@@ -73,7 +73,7 @@ def random_gallery(folder: Path, bundle: Bundle, count: int) -> Path:
     return folder
 
 
-def start(gallery: Path, log: Path) -> tuple[float, float, float, float]:
+def start(gallery: Path, log: Path, searches: int = 200) -> tuple[float, float, float, float]:
     """Seconds to ready, MB then, MB after some searches (resident, all processes), processes."""
     command = [sys.executable, "-m", "search_server", str(gallery), "--port", "0", "--no-browser"]
     began = time.perf_counter()
@@ -89,7 +89,7 @@ def start(gallery: Path, log: Path) -> tuple[float, float, float, float]:
         seconds = time.perf_counter() - began
         at_ready = megabytes(process.pid)
         picture = encoded(draw_picture(1, 800, 600), "JPEG")
-        for _ in range(200):
+        for _ in range(searches):
             ask(port, "POST", f"/api/v1/galleries/{gallery.name}/search?store=false", picture)
         return seconds, at_ready, megabytes(process.pid), 1 + len(psutil.Process(process.pid).children(recursive=True))
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from index_data.care_command import build, remove, rollback
+from index_data.care_command import build, explain, remove, rollback
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError
@@ -174,7 +174,7 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
     line.result({"galleries": records}, text)
 
 
-for care in (build, rollback, remove):
+for care in (build, explain, rollback, remove):
     index.add_command(care)
 
 
@@ -189,9 +189,24 @@ for care in (build, rollback, remove):
     help="Weight of what an image looks like: 0 same thing, 1 as indexed, high: looks the same. Only for models with a "
     "semantic half.",
 )
+@click.option(
+    "--accuracy",
+    type=click.FloatRange(0, 1),
+    help="Share of the exact neighbours to look for; 1 compares all.  [default: what the index was built for]",
+)
+@click.option("--exact", is_flag=True, help="Compare all images, whatever it takes.")
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
-def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, beta: float, provider: str) -> None:
+def search(
+    line: CommandLine,
+    gallery: str,
+    images: tuple[Path, ...],
+    k: int,
+    beta: float,
+    accuracy: float | None,
+    exact: bool,
+    provider: str,
+) -> None:
     """Find the nearest neighbours of images in a gallery."""
     from index_data.adding import provider_sentence
     from index_data.engine import Engine
@@ -215,7 +230,7 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, be
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta)[0]
+            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta, accuracy=accuracy, exact=exact)[0]
             answers.append({"query": name, **_described(engine, hits, beta)})
         record = {
             "gallery": engine.gallery.name,
@@ -223,6 +238,8 @@ def search(line: CommandLine, gallery: str, images: tuple[Path, ...], k: int, be
             "provider": engine.encoder.provider,
             "asked": engine.encoder.asked,
             "generation": engine.generation,
+            "kind": engine.index_record.kind,
+            "exact": engine.is_exact(accuracy, exact=exact),
             "beta": beta,
             "results": answers,
         }

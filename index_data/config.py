@@ -24,6 +24,16 @@ class AddSettings:
             raise SettingsError(f"there are to be {self.workers} workers, but it takes at least 1.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildAims:
+    """What an index shall reach (index_data/indexes/choosing.py). The memory is kept; of the others what can be had."""
+
+    recall: float = 0.99  # share of the ten nearest that are found
+    latency_ms: float = 5.0  # of a search by one thread, in the median, below which everything is compared
+    memory: int | None = None  # bytes; None: no limit
+    kind: str | None = None  # instead of a choice
+
+
 MAX_BAD = 0.05  # share of the images that may be rejected before a command says that something is wrong
 
 # Weight of the pixel half of a query (index_data/weighting.py). With the usual alpha of .25 the pixel half is 6 % of a

@@ -15,6 +15,9 @@ from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, check_generation, current, current_name, pointer_path
+from index_data.indexes.curve import EXACT
+from index_data.indexes.kinds import FLAT
+from index_data.indexes.record import IndexRecord
 from index_data.segments import Segments
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, UserError
@@ -132,6 +135,11 @@ class Engine:
         return segments.fresh.count + segments.generation.count - segments.old.count
 
     @property
+    def index_record(self) -> IndexRecord:
+        """What is known of the index that answers: its kind, why, and its curve."""
+        return self._state.generation.record
+
+    @property
     def calibration(self) -> Calibration:
         """What scores mean in this gallery."""
         return self._state.generation.calibration
@@ -146,7 +154,14 @@ class Engine:
         return self.encoder.encode(pixels)
 
     def search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+        self,
+        embeddings: Vectors,
+        k: int,
+        exclude: AbstractSet[int] = frozenset(),
+        *,
+        beta: float = AS_INDEXED,
+        accuracy: float | None = None,
+        exact: bool = False,
     ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
 
@@ -155,8 +170,12 @@ class Engine:
             k: How many neighbours.
             exclude: Ids that are not wanted, such as the query itself.
             beta: Weight of the pixel half: 0 same thing, 1 as indexed, high: looks the same.
+            accuracy: Share of the exact neighbours that is asked for, 0 to 1: the index's curve says how to look for
+                it. None: as the index was chosen.
+            exact: Compare all stored vectors, whatever it takes.
 
         Raises:
+            SettingsError: The accuracy is no share.
             UserError: A query has the wrong shape (dimension_mismatch) or is not finite (bad_embedding); beta is out of
                 range, or the model has no semantic half to weigh (no_semantic_half).
         """
@@ -166,7 +185,12 @@ class Engine:
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
-        return [_nearest(segments, query[None], k, exclude) for query in queries]
+        wanted = EXACT if exact else accuracy
+        return [_nearest(segments, query[None], k, exclude, wanted) for query in queries]
+
+    def is_exact(self, accuracy: float | None = None, *, exact: bool = False) -> bool:
+        """Whether such a search compares everything."""
+        return exact or accuracy == EXACT or self.index_record.kind == FLAT.name
 
     def keep_up(self) -> None:
         """Take up what was added and removed since; microseconds where nothing was.
@@ -269,12 +293,14 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
-def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int]) -> list[Hit]:
+def _nearest(
+    segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], accuracy: float | None
+) -> list[Hit]:
     """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
     # One more than is wanted shows whether the last one has equals.
     asked = min(k + len(exclude) + 1, segments.rows)
     while asked:
-        found, left_out = _search(segments, query, asked)
+        found, left_out = _search(segments, query, asked, accuracy)
         wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
         worst = -wanted[-1][0] if len(wanted) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
@@ -284,11 +310,13 @@ def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[in
     return []
 
 
-def _search(segments: Segments, query: Vectors, k: int) -> tuple[list[tuple[float, int]], float]:
+def _search(
+    segments: Segments, query: Vectors, k: int, accuracy: float | None
+) -> tuple[list[tuple[float, int]], float]:
     """Scores and item ids of the k nearest rows of each segment, and the most that a row left out may score."""
     found: list[tuple[float, int]] = []
     left_out = -np.inf
-    for scores, ids in segments.search(query, k):
+    for scores, ids in segments.search(query, k, accuracy=accuracy):
         # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out
         # as 1.0000001.
         rounded = np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0).tolist()

@@ -1,8 +1,10 @@
 """Index generations: the searchable form of a gallery's embeddings, built aside, verified, published in one step.
 
 galleries/<name>/
-    indexes/000007/index.faiss      flat inner product, one row per item
+    indexes/000007/vectors.npy      the embeddings, one row per item, float32 or float16
     indexes/000007/ids.npy          row -> item id
+    indexes/000007/index.faiss      graph or codes (index_data/indexes/), where not all are compared
+    indexes/000007/index.json       which kind it is, and why; its curve of recall and time
     indexes/000007/calibration.npz  what scores mean here (index_data/calibration.py)
     indexes/000007/manifest.json    what was written: sizes, digests, model, counts
     current                         {"generation": "000007", "manifest_sha256": ...}
@@ -23,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,27 +34,39 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from index_data.calibration import Calibration, calibrate
 from index_data.gallery import Gallery, Snapshot, Vectors
+from index_data.indexes.building import ALL_CORES, open_index, write_index
+from index_data.indexes.choosing import Aims, choose_index
+from index_data.indexes.kinds import FLAT, KINDS
+from index_data.indexes.library import load_faiss
+from index_data.indexes.record import IndexRecord
+from index_data.indexes.searching import AllowedRows, BuiltIndex
+from index_data.indexes.vectors import PRECISIONS, Precision, StoredVectors, write_vectors
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, LockedError, NothingFoundError
 from train.files import atomic_folder, locked, remove_leftovers, write_file
+from train.interruption import StopRequest
 from train.progress import SILENT, Reporter
 
 logger = logging.getLogger(__name__)
 
 Ids = NDArray[np.int64]  # (n,)
 
-FORMAT_VERSION = 2  # 1 had no calibration: it is sampled when such a generation is loaded
+# 1 had no calibration: it is sampled when such a generation is loaded. 1 and 2 had FAISS's flat index only.
+FORMAT_VERSION = 3
 KEPT = 2  # generations: the current one and the one before
 SAMPLED_QUERIES = 64  # of the gallery's own embeddings, to verify a new generation
 SAMPLED_K = 10
-SCORE_TOLERANCE = 1e-5  # between FAISS's and NumPy's sums of up to a few thousand float32 products
+# Between FAISS's and NumPy's sums of up to a few thousand float32 products, and what float16 rounds.
+SCORE_TOLERANCE = {"float32": 1e-5, "float16": 2e-3}
 # Changes beside the index: more than either, and a new generation is worth its price.
 FRESH_MAX = 50_000
 FRESH_SHARE = 0.05
 # Larger files are mapped, not read, and their digests are checked after the start, in the background.
 READ_AT_ONCE = 64 << 20  # bytes
-FILES = ("index.faiss", "ids.npy", "calibration.npz")
-FILES_OF_VERSION_1 = ("index.faiss", "ids.npy")
+VECTORS_FILE, RECORD_FILE, INDEX_FILE = "vectors.npy", "index.json", "index.faiss"
+FILES = (VECTORS_FILE, "ids.npy", "calibration.npz", RECORD_FILE)  # and INDEX_FILE, where not all are compared
+FILES_OF_VERSION_2 = (INDEX_FILE, "ids.npy", "calibration.npz")
+FILES_OF_VERSION_1 = (INDEX_FILE, "ids.npy")
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,8 @@ class Generation:
     name: str  # "" for one that was made in memory
     seq: int  # of the gallery's last change that it contains
     ids: Ids  # row -> item id, rising
-    index: Any  # faiss.IndexFlatIP
+    built: BuiltIndex
+    record: IndexRecord
     calibration: Calibration
     checked: bool = True  # False: sizes only; the digests of large files are to be checked by `check_generation`
 
@@ -71,18 +86,41 @@ class Generation:
         """Number of rows."""
         return len(self.ids)
 
-    def search(self, queries: Vectors, k: int, selector: Any = None) -> tuple[Vectors, Ids]:
+    @property
+    def kind(self) -> str:
+        """Name of the kind of index."""
+        return self.built.kind.name
+
+    @property
+    def index(self) -> Any:
+        """An exact FAISS index of all rows."""
+        return self.built.vectors.as_index
+
+    def search(
+        self, queries: Vectors, k: int, allowed: AllowedRows | None = None, *, accuracy: float | None = None
+    ) -> tuple[Vectors, Ids]:
         """The k nearest rows of each query, best first: scores and row numbers, -1 where there are fewer.
 
         Args:
             queries: (n, dims), contiguous.
             k: At least 1.
-            selector: A faiss.IDSelector of the rows that may be found; None for all.
+            allowed: The rows that may be found; None for all.
+            accuracy: Share of the exact neighbours that is asked for, 1: compare all; None: as the index was chosen.
         """
-        faiss = load_faiss()
-        params = None if selector is None else faiss.SearchParameters(sel=selector)
-        scores, rows = self.index.search(queries, k, params=params)
-        return scores, rows
+        setting = self.record.setting_for(k, accuracy)
+        if setting is None:
+            return self.built.exact(queries, k, allowed)
+        return self.built.search(queries, k, setting, allowed)
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What the files of a generation hold."""
+
+    ids: Ids
+    built: BuiltIndex
+    record: IndexRecord
+    calibration: Calibration | None  # None: older formats have none
 
 
 @dataclass(frozen=True)
@@ -128,45 +166,63 @@ class Manifest:
             raise DamagedError(f"{place} is damaged ({error}).") from error
 
 
-def load_faiss() -> ModuleType:
-    """Import FAISS with one thread a call: requests run side by side, and more threads than cores slow all of them.
-
-    `faiss.omp_set_num_threads` reaches the calling thread only, so the environment has to say it before the import.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import faiss
-
-    module: ModuleType = faiss
-    return module
-
-
 # --- Building -------------------------------------------------------------------------------------------------------
 
 
-def build_generation(gallery: Gallery) -> Generation:
+def build_generation(
+    gallery: Gallery,
+    aims: Aims | None = None,
+    *,
+    precision: Precision | None = None,
+    threads: int = ALL_CORES,
+    reporter: Reporter = SILENT,
+    stop: StopRequest | None = None,
+) -> Generation:
     """Build a generation from the gallery's embeddings, verify it, and publish it.
 
-    The caller holds the gallery's lock (`train.files.locked`); items may come and go meanwhile.
+    The caller holds the gallery's lock (`train.files.locked`); items may come and go meanwhile. In memory are slices of
+    the embeddings, the index itself, and what it is trained on.
+
+    Args:
+        gallery: The gallery.
+        aims: What the index shall reach; None: what the current one was to reach, of the same kind where that fits.
+        precision: How vectors are stored; None: as those of the current one, float32 at first.
+        threads: Of FAISS.
+        reporter: Where progress is shown.
+        stop: Looked at between steps; the current generation stays.
 
     Raises:
+        SettingsError: Nothing fits the memory that is allowed.
         DiskError: The disk is full; the current generation stays.
         DamagedError: What was read back is not what was written, or a stored embedding is damaged.
+        Interrupted: It was asked to stop.
     """
     indexes = gallery.folder / "indexes"
     name = _next_name(indexes)
-    generation = build_in_memory(gallery, name)
+    before = current_record(gallery)
+    precision = precision or (before.precision if before else PRECISIONS[0])
     with atomic_folder(indexes / name) as folder:
-        files = _write_files(folder, generation)
-        recall = _verified_recall(gallery, generation, _read_files(folder, files)[:2])
+        seq, ids, files = _write_vectors(folder, gallery, precision)
+        choice = choose_index(
+            StoredVectors.open(folder / VECTORS_FILE),
+            aims or (before.aims if before else Aims()),
+            keep=before.kind if before and aims is None else None,
+            threads=threads,
+            reporter=reporter,
+            stop=stop,
+        )
+        calibration = calibrate(choice.built.vectors.as_index, _halves(gallery))
+        generation = Generation(name, seq, ids, choice.built, IndexRecord.of(choice), calibration)
+        files |= _write_index_files(folder, generation)
         manifest = Manifest(
             version=FORMAT_VERSION,
             generation=name,
             model_id=gallery.model_id,
             dims=gallery.dims,
             count=generation.count,
-            seq=generation.seq,
-            kind="flat",
-            recall=recall,
+            seq=seq,
+            kind=generation.kind,
+            recall=_verified_recall(gallery, generation, _read_files(folder, files)),
             files=files,
         )
         write_file(folder / "manifest.json", json.dumps(asdict(manifest), indent=1).encode())
@@ -185,7 +241,7 @@ def build_if_due(gallery: Gallery, reporter: Reporter = SILENT) -> str | None:
     with contextlib.suppress(LockedError), locked(gallery.folder, "index build"):
         if is_due(gallery):  # another process may just have been done with it
             reporter.say(f"Building the index of {gallery.count:,} images; they can be searched already.")
-            return build_generation(gallery).name
+            return build_generation(gallery, reporter=reporter).name
     return None
 
 
@@ -238,10 +294,29 @@ def roll_back(gallery: Gallery, name: str | None = None) -> str:
 
 
 def build_in_memory(gallery: Gallery, name: str = "") -> Generation:
-    """Build a generation from the gallery's embeddings without writing anything."""
+    """Build a generation from the gallery's embeddings without writing anything: all are compared."""
     with gallery.embeddings_in_order() as snapshot:
-        ids, index = _index_of(snapshot, gallery.dims)
-    return Generation(name, snapshot.seq, ids, index, calibrate(index, _halves(gallery)))
+        ids = np.empty(snapshot.count, np.int64)
+        whole = np.empty((snapshot.count, gallery.dims), np.float32)
+        row = 0
+        for some in _noting_ids(snapshot, ids):
+            whole[row : row + len(some)] = some
+            row += len(some)
+    return _flat_generation(name, snapshot.seq, ids, StoredVectors(whole), _halves(gallery))
+
+
+def _flat_generation(name: str, seq: int, ids: Ids, vectors: StoredVectors, halves: Halves) -> Generation:
+    built = BuiltIndex(FLAT, vectors.as_index, vectors)
+    return Generation(name, seq, ids, built, IndexRecord.of_flat(vectors), calibrate(vectors.as_index, halves))
+
+
+def _noting_ids(snapshot: Snapshot, ids: Ids) -> Iterator[Vectors]:
+    """The embeddings of a snapshot, a slice at a time; their ids are written into `ids`."""
+    row = 0
+    for some_ids, embeddings in snapshot.slices:
+        ids[row : row + len(some_ids)] = some_ids
+        row += len(some_ids)
+        yield embeddings
 
 
 def _halves(gallery: Gallery) -> Halves:
@@ -253,43 +328,52 @@ def _halves(gallery: Gallery) -> Halves:
     return Halves.of(bundle) if bundle.model_id == gallery.model_id else Halves()
 
 
-def _index_of(snapshot: Snapshot, dims: int) -> tuple[Ids, Any]:
-    # Inner products of unit vectors are cosines, and a flat index compares them all: exact.
-    index = load_faiss().IndexFlatIP(dims)
-    ids = np.empty(snapshot.count, np.int64)
-    row = 0
-    for some_ids, embeddings in snapshot.slices:
-        index.add(np.ascontiguousarray(embeddings, np.float32))
-        ids[row : row + len(some_ids)] = some_ids
-        row += len(some_ids)
-    return ids, index
-
-
 def _next_name(indexes: Path) -> str:
     # Beyond every name that is there, rubbish included: a name is never used for two contents.
     numbers = [int(entry.name) for entry in indexes.glob("*") if entry.name.isdecimal()]
     return f"{max(numbers, default=0) + 1:06}"
 
 
-def _write_files(folder: Path, generation: Generation) -> dict[str, StoredFile]:
-    files = {}
-    for name in FILES:
-        with (folder / name).open("xb") as file:
-            counted = _DigestingWriter(file)
-            if name == "ids.npy":
-                np.lib.format.write_array(counted, generation.ids)
-            elif name == "calibration.npz":
-                counted.write(generation.calibration.to_bytes())
-            else:
-                # Not write_index(path): on a full disk that leaves a short file and says nothing. Python's file raises.
-                faiss = load_faiss()
-                writer = faiss.PyCallbackIOWriter(counted.write)
-                faiss.write_index(generation.index, writer)
-                del writer
-        files[name] = StoredFile(counted.size, counted.digest.hexdigest())
-        if (folder / name).stat().st_size != counted.size:
-            raise DamagedError(f"{folder / name} is shorter than what was written: check the disk.")
+def _write_vectors(folder: Path, gallery: Gallery, precision: Precision) -> tuple[int, Ids, dict[str, StoredFile]]:
+    """Write the embeddings of one moment: the number of the last change in them, ids of the rows, the file."""
+    with gallery.embeddings_in_order() as snapshot, _digested(folder / VECTORS_FILE) as (file, stored):
+        ids = np.empty(snapshot.count, np.int64)
+        write_vectors(file, _noting_ids(snapshot, ids), snapshot.count, gallery.dims, precision)
+    return snapshot.seq, ids, stored
+
+
+def _write_index_files(folder: Path, generation: Generation) -> dict[str, StoredFile]:
+    files: dict[str, StoredFile] = {}
+    with _digested(folder / "ids.npy") as (file, stored):
+        np.lib.format.write_array(file, generation.ids)
+    files |= stored
+    with _digested(folder / "calibration.npz") as (file, stored):
+        file.write(generation.calibration.to_bytes())
+    files |= stored
+    with _digested(folder / RECORD_FILE) as (file, stored):
+        file.write(generation.record.to_bytes())
+    files |= stored
+    if generation.built.kind is not FLAT:
+        with _digested(folder / INDEX_FILE) as (file, stored):
+            write_index(generation.built, file.write)
+        files |= stored
     return files
+
+
+@contextmanager
+def _digested(path: Path) -> Iterator[tuple[Any, dict[str, StoredFile]]]:
+    """Open a new file for writing; when the block ends, the dictionary has its name, size and digest.
+
+    Raises:
+        DamagedError: The file is shorter than what was written.
+    """
+    stored: dict[str, StoredFile] = {}
+    with path.open("xb") as file:
+        counted = _DigestingWriter(file)
+        yield counted, stored
+    if path.stat().st_size != counted.size:
+        raise DamagedError(f"{path} is shorter than what was written: check the disk.")
+    stored[path.name] = StoredFile(counted.size, counted.digest.hexdigest())
 
 
 class _DigestingWriter(io.RawIOBase):
@@ -308,24 +392,33 @@ class _DigestingWriter(io.RawIOBase):
         return len(data)
 
 
-def _verified_recall(gallery: Gallery, built: Generation, read_back: tuple[Ids, Any]) -> float:
-    """Share of exact neighbours that the index read back finds, for a sample of the gallery's own embeddings."""
-    ids, index = read_back
-    if not np.array_equal(ids, built.ids) or index.ntotal != built.count or index.d != gallery.dims:
+def _verified_recall(gallery: Gallery, built: Generation, read_back: _Contents) -> float:
+    """Share of exact neighbours that the index read back finds, for a sample of the gallery's own embeddings.
+
+    Raises:
+        DamagedError: The stored vectors are not the gallery's, or the index finds others than before it was written.
+    """
+    again = read_back.built
+    if not np.array_equal(read_back.ids, built.ids) or again.vectors.array.shape != (built.count, gallery.dims):
         raise DamagedError(f"the new index of {gallery.folder} does not read back as it was built: check the disk.")
     if built.count == 0:
         return 1.0
     sample = np.linspace(0, built.count - 1, min(SAMPLED_QUERIES, built.count)).astype(np.int64)
-    queries = index.reconstruct_batch(sample)
+    queries = again.vectors.take(sample)
     k = min(SAMPLED_K, built.count)
-    scores, rows = index.search(queries, k)
-    worst_exact = _exact_scores(gallery, built.seq, queries, k)[:, -1:]
-    recall = float(np.mean((rows >= 0) & (scores >= worst_exact - SCORE_TOLERANCE)))
+    scores, rows = again.exact(queries, k)
+    worst_exact = _exact_scores(gallery, built.seq, queries, k)[:, -1:] - SCORE_TOLERANCE[again.vectors.precision]
+    recall = float(np.mean((rows >= 0) & (scores >= worst_exact)))
     if recall < 1.0:
         raise DamagedError(
             f"the new index of {gallery.folder} finds only {recall:.1%} of the exact neighbours: check memory and disk."
         )
-    return recall
+    if again.kind is FLAT:
+        return recall
+    found, before = (each.search(queries, k, built.record.setting) for each in (again, built.built))
+    if not np.array_equal(found[1], before[1]):
+        raise DamagedError(f"the new index of {gallery.folder} does not read back as it was built: check the disk.")
+    return float(np.mean((found[1] >= 0) & (found[0] >= worst_exact)))
 
 
 def _exact_scores(gallery: Gallery, until: int, queries: Vectors, k: int) -> Vectors:
@@ -454,11 +547,25 @@ def load_generation(gallery: Gallery, name: str, *, in_full: bool = True) -> Gen
     """
     manifest = read_manifest(gallery, name)
     folder = gallery.folder / "indexes" / name
-    ids, index, calibration = _read_files(folder, manifest.files, in_full=in_full)
-    if not len(ids) == index.ntotal == manifest.count or index.d != manifest.dims:
+    found = _read_files(folder, manifest.files, in_full=in_full)
+    if not len(found.ids) == len(found.built.vectors) == manifest.count or found.built.vectors.dims != manifest.dims:
         raise DamagedError(f"{folder} does not have the rows that its manifest says.")
     checked = in_full or all(file.size <= READ_AT_ONCE for file in manifest.files.values())
-    return Generation(name, manifest.seq, ids, index, calibration or calibrate(index, _halves(gallery)), checked)
+    calibration = found.calibration or calibrate(found.built.vectors.as_index, _halves(gallery))
+    return Generation(name, manifest.seq, found.ids, found.built, found.record, calibration, checked)
+
+
+def current_record(gallery: Gallery, name: str | None = None) -> IndexRecord | None:
+    """What is known of the current generation's index, or of another; None where there is none or it is damaged."""
+    name = name or current_name(gallery)
+    try:
+        stored = read_manifest(gallery, name).files[RECORD_FILE] if name else None
+        if name is None or stored is None:
+            return None
+        with _whole(gallery.folder / "indexes" / name / RECORD_FILE, stored) as file:
+            return IndexRecord.from_bytes(file.read())
+    except (DamagedError, IncompatibleError, KeyError):  # an older format has none
+        return None
 
 
 def check_generation(gallery: Gallery, name: str) -> None:
@@ -509,32 +616,51 @@ def _degraded(gallery: Gallery, wrong: list[str], instead: str) -> str | None:
     return f"{' '.join(wrong)} {instead.capitalize()}: run `lookalike index verify --repair {gallery.name}`."
 
 
-def _read_files(
-    folder: Path, files: dict[str, StoredFile], *, in_full: bool = True
-) -> tuple[Ids, Any, Calibration | None]:
-    if set(files) not in (set(FILES), set(FILES_OF_VERSION_1)):
+def _read_files(folder: Path, files: dict[str, StoredFile], *, in_full: bool = True) -> _Contents:
+    def opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        return _whole(folder / name, files[name], in_full=in_full or files[name].size <= READ_AT_ONCE)
+
+    if set(files) not in (set(FILES), {*FILES, INDEX_FILE}, set(FILES_OF_VERSION_2), set(FILES_OF_VERSION_1)):
         raise DamagedError(f"the manifest of {folder} does not name the files {', '.join(FILES)}.")
-    with _whole(folder / "ids.npy", files["ids.npy"]) as file:
+    with opened("ids.npy") as file:
         ids: Ids = np.load(io.BytesIO(file.read()), allow_pickle=False)
-    stored = files["index.faiss"]
-    with _whole(folder / "index.faiss", stored, in_full=in_full or stored.size <= READ_AT_ONCE) as file:
-        index = _read_index(file, stored.size)
-    if "calibration.npz" not in files:
-        return ids, index, None
-    with _whole(folder / "calibration.npz", files["calibration.npz"]) as file:
-        return ids, index, Calibration.from_bytes(file.read())
+    calibration = None
+    if "calibration.npz" in files:
+        with opened("calibration.npz") as file:
+            calibration = Calibration.from_bytes(file.read())
+    if VECTORS_FILE not in files:
+        with opened(INDEX_FILE) as file:
+            vectors = _vectors_of_flat(file, mapped=files[INDEX_FILE].size > READ_AT_ONCE)
+        built = BuiltIndex(FLAT, vectors.as_index, vectors)
+        return _Contents(ids, built, IndexRecord.of_flat(vectors), calibration)
+    with opened(RECORD_FILE) as file:
+        record = IndexRecord.from_bytes(file.read())
+    with opened(VECTORS_FILE) as file:
+        # By the open file, whatever has its name meanwhile; the mapping outlives both.
+        place = Path(f"/proc/self/fd/{file.fileno()}")
+        vectors = StoredVectors.open(place, mapped=files[VECTORS_FILE].size > READ_AT_ONCE)
+    if (record.kind != FLAT.name) != (INDEX_FILE in files):
+        raise DamagedError(f"{folder} does not have the files of an index of kind {record.kind}.")
+    built = BuiltIndex(FLAT, vectors.as_index, vectors)
+    if record.kind != FLAT.name:
+        with opened(INDEX_FILE) as file:
+            mapped = files[INDEX_FILE].size > READ_AT_ONCE
+            built = open_index(KINDS[record.kind], file, vectors, mapped=mapped)
+    return _Contents(ids, built, record, calibration)
 
 
-def _read_index(file: BinaryIO, size: int) -> Any:
-    """The index in a file: read where it is small, else mapped, so that only what is searched comes into memory."""
+def _vectors_of_flat(file: BinaryIO, *, mapped: bool) -> StoredVectors:
+    """The vectors of an older generation, which FAISS's flat index held."""
     faiss = load_faiss()
     try:
-        if size <= READ_AT_ONCE:
-            return faiss.read_index(faiss.PyCallbackIOReader(file.read))
-        # By the open file, whatever has its name meanwhile; the mapping outlives both.
-        return faiss.read_index(f"/proc/self/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+        if mapped:
+            index = faiss.read_index(f"/proc/self/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+        else:
+            index = faiss.read_index(faiss.PyCallbackIOReader(file.read))
     except RuntimeError as error:
         raise DamagedError(f"{file.name} cannot be read by FAISS ({str(error).splitlines()[0][:200]}).") from error
+    numbers = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+    return StoredVectors(numbers, keep_alive=index)
 
 
 @contextmanager

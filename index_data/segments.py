@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_data.gallery import ChangedItems, Vectors
-from index_data.generations import Generation, Ids, load_faiss
+from index_data.generations import Generation, Ids
+from index_data.indexes.library import load_faiss
+from index_data.indexes.searching import AllowedRows
 
 Bits = NDArray[np.uint8]  # one bit a row, the lowest first
 
@@ -53,10 +55,9 @@ class Shown:
             bits[: len(self.bits)] = self.bits
         return bits
 
-    @cached_property
-    def selector(self) -> Any:
-        """A faiss.IDSelector of the rows that hold; None where all do."""
-        return None if self.bits is None else load_faiss().IDSelectorBitmap(self.bits)
+    def allowed(self, total: int) -> AllowedRows | None:
+        """The rows of `total` that hold, as a search takes them; None: all of them."""
+        return None if self.bits is None else AllowedRows(self.bits, total, self.count)
 
     def of(self, total: int) -> NDArray[np.bool_]:
         """Whether each of `total` rows holds."""
@@ -138,19 +139,30 @@ class Segments:
         old = self.generation.ids[self.old.of(self.generation.count)]
         return np.sort(np.concatenate([old, self.fresh_ids[self.fresh.of(len(self.fresh_ids))]]))
 
-    def search(self, query: Vectors, k: int) -> list[tuple[Vectors, Ids]]:
+    @cached_property
+    def _allowed_old(self) -> AllowedRows | None:
+        return self.old.allowed(self.generation.count)
+
+    @cached_property
+    def _allowed_fresh(self) -> AllowedRows | None:
+        return self.fresh.allowed(len(self.fresh_ids))
+
+    def search(self, query: Vectors, k: int, *, accuracy: float | None = None) -> list[tuple[Vectors, Ids]]:
         """The k nearest rows of each segment, best first: scores and item ids.
 
         Args:
             query: (1, dims), contiguous.
             k: At least 1.
+            accuracy: See `Generation.search`; fresh rows are always compared one by one.
         """
         found = []
         if self.old.count:
-            scores, rows = self.generation.search(query, min(k, self.generation.count), self.old.selector)
+            asked = min(k, self.generation.count)
+            scores, rows = self.generation.search(query, asked, self._allowed_old, accuracy=accuracy)
             found.append(_with_ids(scores[0], rows[0], self.generation.ids))
         if self.fresh.count:
-            scores, rows = _nearest_rows(query, self.fresh_vectors, min(k, len(self.fresh_ids)), self.fresh.selector)
+            selector = self._allowed_fresh.selector if self._allowed_fresh is not None else None
+            scores, rows = _nearest_rows(query, self.fresh_vectors, min(k, len(self.fresh_ids)), selector)
             found.append(_with_ids(scores[0], rows[0], self.fresh_ids))
         return found
 

@@ -81,6 +81,13 @@ def _check_index(gallery: Gallery, *, repair: bool) -> Iterator[Finding]:
             wrong.append(error.detail)
             damaged.append(name)
     current = current_name(gallery)
+    if not stored_names(gallery) and not pointer_path(gallery).exists():
+        # Not a fault: searches compare all vectors until there is one.
+        if gallery.count:
+            if repair:
+                build_generation(gallery)
+            yield Finding("index", f"{gallery.name} has no index yet: searching it is slow to start.", False, repair)
+        return
     if current is None:
         wrong.append(f"{pointer_path(gallery)} names no generation.")
     elif current not in stored_names(gallery):

@@ -43,20 +43,28 @@ class ServedGallery:
         return self.engine.trouble
 
     def neighbours(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int] = frozenset(), *, beta: float = AS_INDEXED
+        self,
+        embeddings: Vectors,
+        k: int,
+        exclude: AbstractSet[int] = frozenset(),
+        *,
+        beta: float = AS_INDEXED,
+        accuracy: float | None = None,
+        exact: bool = False,
     ) -> list[list[Neighbour]]:
         """The k nearest items of each query, best first; see `Engine.search`."""
-        found, items = self._search(embeddings, k, exclude, beta)
+        wanted = 1.0 if exact else accuracy
+        found, items = self._search(embeddings, k, exclude, beta, wanted)
         if any(hit.id not in items for hits in found for hit in hits):
             # An item was removed between the search and the look at it, and another one has its place.
-            found, items = self._search(embeddings, k, exclude, beta)
+            found, items = self._search(embeddings, k, exclude, beta, wanted)
         return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
 
     def _search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float
+        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float, accuracy: float | None
     ) -> tuple[list[list[Hit]], dict[int, Item]]:
         with stage("search"):
-            found = self.engine.search(embeddings, k, exclude, beta=beta)
+            found = self.engine.search(embeddings, k, exclude, beta=beta, accuracy=accuracy)
         with stage("fetch"):
             items = self.gallery.items_by_id(list({hit.id for hits in found for hit in hits}))
         return found, {item.id: item for item in items}

@@ -79,9 +79,11 @@ def describe_gallery(served: ServedGallery) -> GalleryOut:
     )
 
 
-def describe_index(served: ServedGallery) -> IndexOut:
-    """The index that answers at the moment."""
-    return IndexOut(version=served.engine.generation, kind="flat", exact=True, count=served.engine.count)
+def describe_index(served: ServedGallery, *, exact: bool | None = None) -> IndexOut:
+    """The index that answers at the moment, and whether it compares everything where nothing else is asked for."""
+    engine = served.engine
+    exact = engine.is_exact() if exact is None else exact
+    return IndexOut(version=engine.generation, kind=engine.index_record.kind, exact=exact, count=engine.count)
 
 
 def _describe_calibration(calibration: Calibration) -> CalibrationOut:

@@ -159,6 +159,14 @@ class NeighbourOptions(Parameters):
     offset: int = Field(default=0, ge=0, le=limits.OFFSET, description="how many to leave out first")
     min_score: float | None = Field(default=None, ge=-1, le=1, description="only neighbours with at least this cosine")
     exclude_self: bool = Field(default=True, description="leave out the item that is asked about")
+    accuracy: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the exact neighbours to look for: the index's measured curve says how; 1 compares all. "
+        "Left out: what the index was built for",
+    )
+    exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
     beta: float = Field(
         default=AS_INDEXED,
         ge=0,
@@ -371,8 +379,8 @@ class IndexOut(BaseModel):
     """The index that answered."""
 
     version: str
-    kind: str
-    exact: bool
+    kind: str = Field(description="flat: all are compared; else a graph or codes, see docs/galleries.md")
+    exact: bool = Field(description="whether everything was compared for this answer")
     count: int
 
 

@@ -85,7 +85,14 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
-    nearest = served.neighbours(subject.embedding[None], asked.offset + asked.k, exclude=itself, beta=asked.beta)[0]
+    nearest = served.neighbours(
+        subject.embedding[None],
+        asked.offset + asked.k,
+        exclude=itself,
+        beta=asked.beta,
+        accuracy=asked.accuracy,
+        exact=asked.exact,
+    )[0]
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
     described = describe_hits(served, wanted, first_rank=asked.offset + 1, beta=asked.beta)
@@ -102,7 +109,7 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         query=query,
         hits=described,
         beta=asked.beta,
-        index=describe_index(served),
+        index=describe_index(served, exact=served.engine.is_exact(asked.accuracy, exact=asked.exact)),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
     )

@@ -1,11 +1,14 @@
 """Galleries of drawn pictures, and models that are not as they should be."""
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import onnx
 import pytest
@@ -80,6 +83,28 @@ def permissions_count(tmp_path: Path) -> None:
     closed.mkdir(mode=0)
     if os.access(closed, os.R_OK):
         pytest.skip("this user may read and write everything")
+
+
+def as_older_format(gallery: Gallery, name: str, version: int) -> None:
+    """Make of a generation what an older version of Lookalike would have written."""
+    folder = gallery.folder / "indexes" / name
+    index = faiss.IndexFlatIP(gallery.dims)
+    index.add(np.load(folder / "vectors.npy").astype(np.float32))
+    faiss.write_index(index, str(folder / "index.faiss"))
+    names = ["index.faiss", "ids.npy", *(["calibration.npz"] if version > 1 else [])]
+    files = {
+        each: {
+            "size": (folder / each).stat().st_size,
+            "sha256": hashlib.sha256((folder / each).read_bytes()).hexdigest(),
+        }
+        for each in names
+    }
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"version": version, "files": files}
+    for file in folder.iterdir():
+        if file.name not in names:
+            file.unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (gallery.folder / "current").unlink()
 
 
 def items_of(gallery: Gallery) -> list:

@@ -1,7 +1,5 @@
 """What scores mean in a gallery, sampled when its index is built."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,10 @@ from index_data.calibration import BY_CHANCE, ENOUGH, FAR, LABELS, Calibration, 
 from index_data.config import MAX_BETA
 from index_data.engine import Engine
 from index_data.gallery import Gallery
-from index_data.generations import build_generation, load_faiss, load_generation
+from index_data.generations import build_generation, load_generation
+from index_data.indexes.library import load_faiss
 from index_data.weighting import Halves
+from tests.index_data.conftest import as_older_format
 
 HALVES = Halves(4, 0.5)
 ONE_PART = Halves()
@@ -179,14 +179,9 @@ def test_a_generation_brings_its_calibration(copied):
 
 
 def test_a_generation_of_before_there_were_calibrations_is_calibrated_when_it_is_loaded(copied):
-    folder = copied / "indexes" / "000001"
     with Gallery.open(copied) as gallery:
         now = load_generation(gallery, "000001").calibration
-        manifest = json.loads((folder / "manifest.json").read_text())
-        del manifest["files"]["calibration.npz"]
-        (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 1}))
-        (folder / "calibration.npz").unlink()
-        (copied / "current").unlink()
+        as_older_format(gallery, "000001", version=1)
         assert load_generation(gallery, "000001").calibration.to_bytes() == now.to_bytes()
 
 

@@ -162,10 +162,10 @@ def test_a_sound_gallery_verifies_and_a_damaged_one_is_mended(home, tmp_path):
     copy = shutil.copytree(home, tmp_path / "copy")
     ended = lookalike("index", "verify", "drawn", "--home", copy, "--quiet")
     assert (ended.returncode, ended.stdout) == (0, "All is well with the 48 items of drawn.\n")
-    (copy / "galleries" / "drawn" / "indexes" / "000001" / "index.faiss").write_bytes(b"")
+    (copy / "galleries" / "drawn" / "indexes" / "000001" / "vectors.npy").write_bytes(b"")
     ended = lookalike("index", "verify", "drawn", "--home", copy, "--quiet")
     assert ended.returncode == 8
-    assert "index.faiss" in ended.stdout
+    assert "vectors.npy" in ended.stdout
     assert "--repair" in ended.stderr
     assert lookalike("index", "verify", "drawn", "--home", copy, "--repair").returncode == 0
     assert lookalike("index", "verify", "drawn", "--home", copy).returncode == 0

@@ -77,7 +77,7 @@ def test_an_index_is_never_published_short(small_disk, filled):
     resize(small_disk, 4000)
     place = shutil.copytree(filled, small_disk / "drawn")
     filler = small_disk / "filler"
-    index = (place / "indexes" / "000001" / "index.faiss").stat().st_size
+    index = (place / "indexes" / "000001" / "vectors.npy").stat().st_size
     refusals = 0
     with Gallery.open(place) as gallery:
         gallery.count  # noqa: B018  (opens the database, so that its files stand before the disk fills)

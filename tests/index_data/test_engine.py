@@ -185,14 +185,14 @@ def test_a_large_index_is_mapped_and_checked_after_the_start(copied, monkeypatch
         engine.check_files()
         assert engine.degraded is None
         assert engine.search(query, 10) == before
-    path = copied / "indexes" / "000001" / "index.faiss"
+    path = copied / "indexes" / "000001" / "vectors.npy"
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
     with Engine.open(copied, provider="cpu") as engine:
         assert engine.degraded is None
         engine.check_files()
-        assert "index.faiss" in engine.degraded
+        assert "vectors.npy" in engine.degraded
         assert engine.search(query, 10) == before
 
 
@@ -232,9 +232,9 @@ def test_searches_go_on_while_generations_are_published(copied, bundle):
 
 
 def test_a_damaged_index_is_said_and_the_search_goes_on(copied):
-    (copied / "indexes" / "000001" / "index.faiss").write_bytes(b"damaged")
+    (copied / "indexes" / "000001" / "vectors.npy").write_bytes(b"damaged")
     with Engine.open(copied, provider="cpu") as engine:
-        assert "index.faiss" in engine.degraded
+        assert "vectors.npy" in engine.degraded
         assert engine.search(engine.gallery.embeddings([5]), 1)[0][0].id == 5
 
 

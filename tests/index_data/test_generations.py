@@ -91,7 +91,7 @@ def grown(copied, bundle, drawn_folder, tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "calibration.npz", "manifest.json"])
+@pytest.mark.parametrize("name", ["vectors.npy", "ids.npy", "calibration.npz", "index.json", "manifest.json"])
 def test_a_damaged_generation_gives_way_to_the_one_before(grown, name, damage):
     DAMAGES[damage](grown.folder / "indexes" / "000002" / name)
     generation, degraded = current(grown)
@@ -118,12 +118,12 @@ def test_a_damaged_pointer_gives_way_to_the_newest_generation(two_generations, d
 
 def test_random_damage_to_an_index_never_loads(copied):
     random = np.random.default_rng(0)
-    path = copied / "indexes" / "000001" / "index.faiss"
+    path = copied / "indexes" / "000001" / "vectors.npy"
     whole = path.read_bytes()
     with Gallery.open(copied) as gallery:
         for _ in range(300):
             path.write_bytes(flipped(whole, int(random.integers(len(whole)))))
-            with pytest.raises(DamagedError, match=r"index\.faiss"):
+            with pytest.raises(DamagedError, match=r"vectors\.npy"):
                 load_generation(gallery, "000001")
 
 

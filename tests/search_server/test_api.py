@@ -209,9 +209,17 @@ def test_an_uploaded_picture_finds_itself_first_however_it_is_sent(server, by_na
         assert first["score"] == pytest.approx(1, abs=1e-4)
         assert len(found["hits"]) == 3
         assert found["query"]["kind"] == "upload"
-        assert found["index"]["exact"] is True
+        assert (found["index"]["kind"], found["index"]["exact"]) == ("flat", True)
         assert {"decode", "embed", "search", "fetch", "total"} <= set(found["took_ms"])
     assert answers[0].json()["query"]["name"] == "image-picture.png"
+
+
+def test_a_search_may_ask_for_an_accuracy_or_for_all(server):
+    usual = server.get(f"{GALLERY}/items/1/similar").json()["hits"]
+    for how in ({"exact": "true"}, {"accuracy": 1}, {"accuracy": 0.5}):
+        assert server.get(f"{GALLERY}/items/1/similar", **how).json()["hits"] == usual
+    for wrong in ({"accuracy": 1.5}, {"accuracy": "nan"}, {"exact": "perhaps"}):
+        assert server.get(f"{GALLERY}/items/1/similar", **wrong).status == 422
 
 
 def test_hits_stand_from_the_nearest_and_say_what_their_scores_mean(server):

@@ -1,0 +1,139 @@
+"""What living costs: adding and removing until a search sees it, our search path beside bare FAISS, the server's start.
+
+    python benchmarks/living_gallery.py [--items 100000] [--dims 256] [--rounds 200]
+
+All in one run and one process (but the server), so that ratios hold. The gallery has random unit vectors and no files:
+none of these figures depends on what the vectors are, only on how many there are. Embedding is not part of them.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.server_start import averaging_bundle, start
+from export.sessions import Encoder
+from index_data.engine import Engine
+from index_data.gallery import Content, FileState, Gallery
+from index_data.generations import build_generation
+from index_data.removing import remove_items
+
+ROWS_AT_ONCE = 2000
+K = 10
+FRESH = 10_000  # rows beside the index, in the second half of the figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--dims", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=200)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        bundle = averaging_bundle(Path(name) / "model")
+        encoder = Encoder.open(bundle, provider="cpu")
+        bundle = replace(bundle, facts=replace(bundle.facts, dims=chosen.dims))
+        with Gallery.create(Path(name) / "many", bundle) as gallery:
+            fill(gallery, chosen.items)
+            build_generation(gallery)
+            report(gallery, bundle, encoder, chosen.items, chosen.rounds)
+        seconds, at_ready, *_ = start(gallery.folder, Path(name) / "log", searches=0)
+        index = (gallery.folder / "indexes").rglob("index.faiss")
+        mapped = max(file.stat().st_size for file in index) / 1e6
+        print(f"| server: start to ready | {seconds:.2f} s, {at_ready:.0f} MB resident (index {mapped:.0f} MB) |")
+
+
+def report(gallery: Gallery, bundle: object, encoder: Encoder, items: int, rounds: int) -> None:
+    """Print the rows of the table."""
+    print(f"{items:,} items of {gallery.dims} dimensions; medians of {rounds} (p95)")
+    began = time.perf_counter()
+    with Engine(gallery, bundle, encoder, None) as engine:  # type: ignore[arg-type]
+        print(f"| open | {1000 * (time.perf_counter() - began):.1f} ms |")
+        random = np.random.default_rng(1)
+        for fresh in (0, FRESH):
+            fill(gallery, fresh, first=items)
+            engine.keep_up()
+            queries = unit(random.normal(size=(rounds, gallery.dims)))
+            print(f"| with {fresh:,} fresh rows | |")
+            compare(engine, queries)
+            # A durable commit (fsync) and the search itself are in both.
+            measure("add one, until a search sees it", rounds, lambda turn: add_and_find(gallery, engine, items, turn))
+            first = 1 if fresh == 0 else items // 2
+            removed = iter(engine.ids[first : first + rounds].tolist())
+            what = "remove one, until no search sees it"
+            measure(what, rounds, lambda _, ids=removed: remove_and_miss(gallery, engine, next(ids)))  # type: ignore[misc]
+
+
+def compare(engine: Engine, queries: np.ndarray) -> None:
+    """Our path, metadata of the hits included, beside the index alone; by turns, so that both see the same machine."""
+    index = engine._state.segments.generation.index
+    bare, ours, hits = [], [], []
+    for query in queries:
+        began = time.perf_counter()
+        index.search(query[None], K)
+        middle = time.perf_counter()
+        found = engine.search(query[None], K)[0]
+        searched = time.perf_counter()
+        engine.gallery.items_by_id([hit.id for hit in found])
+        bare.append(middle - began)
+        ours.append(searched - middle)
+        hits.append(time.perf_counter() - searched)
+    over = [1000 * (one + two - base) for one, two, base in zip(ours, hits, bare, strict=True)]
+    fields = [1000 * statistics.median(values) for values in (bare, ours, hits)]
+    print("| search: bare FAISS / ours / metadata of 10 hits | {:.2f} / {:.2f} / {:.2f} ms |".format(*fields))
+    print(f"| overhead of a search | {statistics.median(over):.2f} ms |")
+
+
+def add_and_find(gallery: Gallery, engine: Engine, items: int, turn: int) -> None:
+    vector = unit(np.random.default_rng(10**6 + turn).normal(size=(1, gallery.dims)))
+    put(gallery, vector, 10 * items + 10**6 * (1 + engine.count) + turn)
+    (hit,) = engine.search(vector, 1)[0]
+    assert hit.score > 0.999, hit
+
+
+def remove_and_miss(gallery: Gallery, engine: Engine, number: int) -> None:
+    query = gallery.embeddings([number])
+    remove_items(gallery, [number])
+    assert number not in {hit.id for hit in engine.search(query, K)[0]}
+
+
+def measure(what: str, rounds: int, work: Callable[[int], None]) -> None:
+    seconds = []
+    for turn in range(rounds):
+        began = time.perf_counter()
+        work(turn)
+        seconds.append(time.perf_counter() - began)
+    p95 = float(np.quantile(seconds, 0.95))
+    print(f"| {what} | {1000 * statistics.median(seconds):.1f} ms ({1000 * p95:.1f}) |")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def fill(gallery: Gallery, count: int, first: int = 0) -> None:
+    random = np.random.default_rng(first)
+    for start_at in range(first, first + count, ROWS_AT_ONCE):
+        put(gallery, unit(random.normal(size=(min(ROWS_AT_ONCE, first + count - start_at), gallery.dims))), start_at)
+
+
+def put(gallery: Gallery, vectors: np.ndarray, first: int) -> None:
+    with gallery.changes() as changes:
+        root = changes.root_id(gallery.folder / "pictures")
+        for number, vector in enumerate(vectors, first):
+            # The latent is not searched: a short one keeps the file small.
+            content = Content(number.to_bytes(32, "big"), 640, 480, "JPEG", vector[:4], vector)
+            file = FileState(root, f"{number:012}.jpg".encode(), 50_000, number)
+            changes.put_item(file, changes.add_content(content))
+
+
+if __name__ == "__main__":
+    main()

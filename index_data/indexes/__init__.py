@@ -1,0 +1,1 @@
+"""Which index a gallery is searched with: candidates, measured, one chosen, and what is known of it."""
