@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from index_data.gallery import Item, Vectors
-from index_data.generations import load_faiss
+from index_data.indexes.library import load_faiss
 from search_server.galleries import ServedGallery
 from train.images import Pixels
 

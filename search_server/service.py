@@ -11,12 +11,13 @@ from pathlib import Path
 from flask import current_app
 
 from index_data.engine import Engine
+from index_data.generations import current_name, read_manifest
 from search_server import limits
 from search_server.cache import BoundedCache
 from search_server.fetching import Fetcher, FetchPolicy
 from search_server.galleries import Galleries, ServedGallery
 from search_server.jobs import JobQueue
-from search_server.metrics import Metrics
+from search_server.metrics import GalleryState, Metrics
 from search_server.problems import InvalidRequest
 from search_server.settings import ServerSettings
 from train.decoding import DecodePool
@@ -149,7 +150,7 @@ class Service:
 def open_service(engines: Mapping[str, Engine], settings: ServerSettings, workspace: Workspace) -> Service:
     """Put everything together; decode workers start when they are first needed, and end with `close`."""
     patient = replace(FOLDER_LIMITS, wait_seconds=HTTP_LIMITS.wait_seconds)
-    return Service(
+    service = Service(
         galleries=Galleries(engines),
         settings=settings,
         workspace=workspace,
@@ -159,6 +160,22 @@ def open_service(engines: Mapping[str, Engine], settings: ServerSettings, worksp
         decoding=DecodePool(settings.decode_workers, HTTP_LIMITS),
         originals=DecodePool(settings.decode_workers, patient),
     )
+    service.metrics.watch(
+        lambda: {served.name: _state_of(served) for served in service.galleries}, service.jobs.table.counts
+    )
+    return service
+
+
+def _state_of(served: ServedGallery) -> GalleryState:
+    gallery, encoder = served.gallery, served.engine.encoder
+    name = current_name(gallery)
+    try:
+        size = sum(file.size for file in read_manifest(gallery, name).files.values()) if name else 0
+    except UserError:
+        size = 0
+    parts = (encoder, served.engine.decoder, served.engine)
+    degraded = bool(served.trouble) or any(part is not None and part.degraded for part in parts)
+    return GalleryState(served.engine.count, size, encoder.asked, encoder.provider, degraded)
 
 
 def service() -> Service:

@@ -24,6 +24,7 @@ from search_server.api.gallery_schemas import (
     GalleryBody,
     GalleryMadeOut,
     GalleryPatch,
+    IndexBody,
     IndexBuildOut,
     IndexChoice,
     IndexesOut,
@@ -205,13 +206,26 @@ def _listed(gallery: Gallery) -> Response:
     )
 
 
-@galleries.post("/galleries/<gallery>/indexes", responses={**ACCEPTED, **responses("no_such_gallery", "key_reused")})
+@galleries.post(
+    "/galleries/<gallery>/indexes",
+    request_body=body_of(IndexBody, files=(), bare=False, form=False, required=False),
+    responses={**ACCEPTED, **responses("no_such_gallery", "key_reused")},
+)
 @needs("admin")
-def build_index(path: GalleryPath) -> Response:
+def build_index(path: GalleryPath, query: NoParameters) -> Response:
     """Build the index anew, aside, and let it answer when it is proved: as a job."""
     found = service()
     served = found.gallery(path.gallery)
-    return accepted(submit(found, "build", ["index_data", "build"], served.name, str(served.gallery.folder.resolve())))
+    asked = read_request(IndexBody, query).options
+    aims = {
+        "--kind": asked.kind,
+        "--memory": None if asked.memory_mb is None else f"{asked.memory_mb}M",
+        "--recall": asked.target_recall,
+        "--latency": asked.latency_ms,
+    }
+    words = [word for name, value in aims.items() if value is not None for word in (name, f"{value}")]
+    folder = str(served.gallery.folder.resolve())
+    return accepted(submit(found, "build", ["index_data", "build", *words], served.name, folder))
 
 
 @galleries.put(

@@ -71,6 +71,21 @@ class PlanOut(BaseModel):
     folders_not_there: int
 
 
+class IndexBody(Parameters):
+    """What an index is to be like; what is left out is as `lookalike index build` has it."""
+
+    kind: Literal["flat", "hnsw", "hnsw-fp16", "hnsw-sq8", "ivf-pq", "ivf-rabitq"] | None = Field(
+        default=None, description="instead of a choice by measurement"
+    )
+    memory_mb: int | None = Field(default=None, ge=1, le=1_000_000, description="most that it may keep in memory")
+    target_recall: float | None = Field(
+        default=None, gt=0, le=1, description="share of the ten nearest neighbours that shall be found"
+    )
+    latency_ms: float | None = Field(
+        default=None, gt=0, le=10_000, description="time of a search below which all items are compared"
+    )
+
+
 class IndexChoice(Parameters):
     """Which generation is to answer."""
 
