@@ -29,7 +29,7 @@ _SINGULAR: dict[Kind, str] = {"runs": "run", "models": "model", "galleries": "ga
 class Workspace:
     """Where names are looked up. A name without a slash means the workspace, anything else is a path."""
 
-    home: Path
+    home: Path = Path("lookalike")
 
     def place(self, kind: Kind, name_or_path: str) -> Path:
         """Folder of a run, model or gallery, whether or not it exists yet."""

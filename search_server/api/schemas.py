@@ -188,18 +188,26 @@ class SearchOptions(NeighbourOptions):
     )
 
 
+Url = Annotated[
+    str,
+    Field(max_length=limits.URL, description="address of a picture, where the server is started with --fetch-host"),
+]
+
+
 class SearchBody(SearchOptions):
-    """A search: for exactly one of a file, a picture as base64, and the id of an item or of a stored query."""
+    """A search: for exactly one of a file, a picture as base64, an address, and the id of an item or stored query."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
 class PictureBody(Parameters):
-    """One picture: exactly one of a file, base64, and the id of an item or of a stored query."""
+    """One picture: exactly one of a file, base64, an address, and the id of an item or of a stored query."""
 
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
@@ -230,6 +238,7 @@ class ReconstructAddress(GalleryChoice, ReconstructionOptions):
 class QueryBody(Parameters):
     """A picture to be stored for a while."""
 
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
@@ -237,6 +246,7 @@ class PictureSource(Parameters):
     """One end of a morph."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = None
 
 
@@ -253,7 +263,11 @@ End = Annotated[
                 {"type": "string", "pattern": REFERENCE},
                 {
                     "type": "object",
-                    "properties": {"id": {"type": "string", "pattern": REFERENCE}, "image_base64": {"type": "string"}},
+                    "properties": {
+                        "id": {"type": "string", "pattern": REFERENCE},
+                        "url": {"type": "string", "maxLength": limits.URL},
+                        "image_base64": {"type": "string"},
+                    },
                     "additionalProperties": False,
                 },
             ]
@@ -275,7 +289,7 @@ class MorphOptions(Parameters):
     size: int = Field(
         default=256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side of a frame, pixels"
     )
-    format: Literal["webp", "gif", "strip", "zip", "json"] | None = Field(
+    format: Literal["webp", "gif", "apng", "strip", "zip", "json"] | None = Field(
         default=None,
         description="wins over `Accept`; default webp. strip: a PNG with all frames in a row; zip: a PNG each",
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
+from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
     data_uri,
@@ -27,10 +28,10 @@ from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode
 from search_server.painting import reconstruct
-from search_server.problems import DECODING, UPLOADING, responses
+from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
 from search_server.stopwatch import took_ms
-from search_server.subjects import Subject, find_item, look_at, one_source
+from search_server.subjects import Subject, find_item, look_at, named_source
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
 
@@ -49,16 +50,18 @@ search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
             "file_missing",
             "file_changed",
             *UPLOADING,
+            *FETCHING,
             *DECODING,
         ),
     },
 )
+@needs("read")
 def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture: uploaded, as base64, an item by its id, or a stored query."""
     found = service()
     incoming = read_request(SearchBody, query, image_fields=("image",))
     asked = incoming.options
-    source = one_source(file=incoming.file("image"), image_base64=asked.image_base64, picture_id=asked.id)
+    source = named_source(found, incoming.file("image"), asked)
     served = found.gallery(path.gallery)
     subject = look_at(found, served, source, asked.crop.box() if asked.crop else None)
     if isinstance(source, File) and asked.store:
