@@ -24,6 +24,7 @@ from export.sessions import Encoder
 from index_data.engine import Engine
 from index_data.gallery import Content, FileState, Gallery
 from index_data.generations import build_generation
+from index_data.indexes.choosing import Aims
 from index_data.removing import remove_items
 
 ROWS_AT_ONCE = 2000
@@ -43,10 +44,10 @@ def main() -> None:
         bundle = replace(bundle, facts=replace(bundle.facts, dims=chosen.dims))
         with Gallery.create(Path(name) / "many", bundle) as gallery:
             fill(gallery, chosen.items)
-            build_generation(gallery)
+            build_generation(gallery, Aims(kind="flat"))
             report(gallery, bundle, encoder, chosen.items, chosen.rounds)
         seconds, at_ready, *_ = start(gallery.folder, Path(name) / "log", searches=0)
-        index = (gallery.folder / "indexes").rglob("index.faiss")
+        index = (gallery.folder / "indexes").rglob("vectors.npy")
         mapped = max(file.stat().st_size for file in index) / 1e6
         print(f"| server: start to ready | {seconds:.2f} s, {at_ready:.0f} MB resident (index {mapped:.0f} MB) |")
 

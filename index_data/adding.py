@@ -10,22 +10,25 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from export.bundle import Bundle
 from export.sessions import Encoder
 from index_data.config import MAX_BAD, AddSettings
+from index_data.containers import read_original
 from index_data.folders import (
     Found,
     Place,
-    claim,
+    claim_all,
     expect_folder,
+    expect_sources,
     find,
-    is_gone,
+    has_left,
     missing_items,
     places_of_roots,
     plan_places,
@@ -37,7 +40,7 @@ from index_data.unfinished import noted_run
 from train.decoding import Decoded, DecodePool
 from train.errors import ImageError, NothingFoundError, TooManyRejectedError, UserError
 from train.files import write_file
-from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError, read_file
+from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError
 from train.interruption import StopRequest
 from train.printable import printable
 from train.progress import SILENT, Reporter, Task
@@ -81,10 +84,16 @@ class AddSummary:
         return sum(self.rejected.values())
 
 
-def add_folder(
+def add_folder(gallery: Gallery, bundle: Bundle, folder: Path, **settings: Any) -> AddSummary:
+    """Make the images of a folder, and of all folders below it, items of a gallery; see `add_sources`."""
+    expect_folder(folder)
+    return add_sources(gallery, bundle, [folder], **settings)
+
+
+def add_sources(
     gallery: Gallery,
     bundle: Bundle,
-    folder: Path,
+    sources: Sequence[Path],
     *,
     provider: str = AddSettings.provider,
     workers: int = AddSettings.workers,
@@ -94,12 +103,12 @@ def add_folder(
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> AddSummary:
-    """Make the images of a folder, and of all folders below it, items of a gallery; each batch can be found at once.
+    """Make images items of a gallery; each batch can be found as soon as it is committed.
 
     Args:
         gallery: Made with this bundle, or empty.
         bundle: The model.
-        folder: Where the images are.
+        sources: Folders, which are walked with all below them, single files, tar archives, and Parquet files.
         provider: See `AddSettings`, also for the next three.
         workers: Processes that decode.
         batch: Images that are embedded and committed together.
@@ -109,16 +118,16 @@ def add_folder(
         stop: When it is set, the batch in hand is committed, and `Interrupted` raised.
 
     Raises:
-        NothingFoundError: There is no such folder.
+        NothingFoundError: There is no such folder or file.
         IncompatibleError: The gallery was made with another model.
         DiskError: The disk is full; what was committed stays.
         Interrupted: `stop` was set; the next run goes on.
     """
     settings = AddSettings(provider=provider, workers=workers, batch=batch, retry=retry)
-    expect_folder(folder)
+    expect_sources(sources)
     gallery.accept_model(bundle)
     run = _Run(gallery, bundle, settings, reporter, stop)
-    return run.update([claim(gallery, folder)], build=build)
+    return run.update(claim_all(gallery, sources), build=build)
 
 
 def scan_roots(
@@ -133,7 +142,7 @@ def scan_roots(
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> AddSummary:
-    """Look again at all folders of a gallery: take in what is new or changed, let go what is gone; see `add_folder`.
+    """Look again at all folders of a gallery: take in what is new or changed, let go what is gone; see `add_sources`.
 
     Raises:
         NothingFoundError: None of its folders is there; nothing is removed.
@@ -290,7 +299,7 @@ class _Run:
         """
         if found.refusal is not None:
             raise found.refusal
-        content = read_file(self._roots[found.file.root_id], found.file.path, FOLDER_LIMITS)
+        content = read_original(self._roots[found.file.root_id], found.file.path)
         file = replace(found.file, size=content.size, mtime_ns=content.mtime_ns)
         if self._gallery.has_content(content.sha256):
             return _Read(file, content.sha256, None)
@@ -476,7 +485,7 @@ def write_failures(gallery: Gallery) -> None:
 def _moved_item(changes: Changes, content_id: int) -> int | None:
     """An item with these bytes whose file is gone: what is found elsewhere now is that file."""
     for item_id, root, path in changes.files_of(content_id, SAME_BYTES_LOOKED_AT):
-        if root.is_dir() and is_gone(root, path):
+        if has_left(root, path):
             return item_id
     return None
 

@@ -1,6 +1,7 @@
 """`lookalike index ...` and `lookalike search`."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,36 +75,63 @@ def _working_options(function: Function) -> Function:
 
 @index.command(
     cls=Command,
-    examples="lookalike index add photos ~/Pictures --model photos\nlookalike index add photos ~/More --dry-run",
+    examples="lookalike index add photos ~/Pictures --model photos\n"
+    "lookalike index add photos ~/More cat.jpg --dry-run\n"
+    "lookalike index add shards shard-*.tar train.parquet\n"
+    "find /photos -newer mark -print0 | lookalike index add photos -",
 )
 @click.argument("gallery")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
 @_working_options
 @common_options
 def add(
-    line: CommandLine, gallery: str, folder: Path, model: str | None, max_bad: float, dry_run: bool, **settings: Any
+    line: CommandLine,
+    gallery: str,
+    sources: tuple[Path, ...],
+    model: str | None,
+    max_bad: float,
+    dry_run: bool,
+    **settings: Any,
 ) -> None:
-    """Make the images of a folder items of a gallery, which is made if it is not there."""
+    """Make images items of a gallery, which is made if it is not there.
+
+    SOURCE is a folder with all folders below it, an image, a tar archive or a Parquet file, or - for a list of such on
+    the standard input, one a line, or separated by NUL.
+    """
     from export.sessions import Encoder
-    from index_data.adding import add_folder, judge
-    from index_data.folders import expect_images, plan_folder
+    from index_data.adding import add_sources, judge
+    from index_data.folders import expect_images, expect_sources, plan_sources
     from index_data.gallery import Gallery
     from index_data.generations import build_if_due
 
     place = line.workspace.place("galleries", gallery)
     found = _open_if_there(place)
+    named = [each for source in sources for each in (_listed() if source == Path("-") else [source])]
     if dry_run:
-        _show_plan(line, plan_folder(found, folder, retry=settings["retry"]))
+        _show_plan(line, plan_sources(found, named, retry=settings["retry"]))
         return
     bundle = _bundle(line, found, model)
-    expect_images(folder)
+    expect_sources(named)
+    if len(named) == 1 and named[0].is_dir():
+        expect_images(named[0])
     if found is None and settings["provider"] != AddSettings.provider:
         Encoder.open(bundle, provider=settings["provider"])  # refused, if it must be, before anything is made
     with found or Gallery.open_or_create(place, bundle) as opened, stop_request() as stop:
-        summary = add_folder(opened, bundle, folder, build=False, reporter=line.reporter, stop=stop, **settings)
+        summary = add_sources(opened, bundle, named, build=False, reporter=line.reporter, stop=stop, **settings)
         _show_summary(line, summary, opened, gallery)
         build_if_due(opened, line.reporter)
-    judge(summary, what=printable(os.fsencode(folder)), max_bad=max_bad)
+    what = printable(os.fsencode(named[0])) if len(named) == 1 else f"{len(named):,} sources"
+    judge(summary, what=what, max_bad=max_bad)
+
+
+def _listed() -> list[Path]:
+    """The paths on the standard input: separated by NUL if there is one, else one a line."""
+    data = sys.stdin.buffer.read()
+    words = data.split(b"\0" if b"\0" in data else b"\n")
+    paths = [Path(os.fsdecode(word)) for word in words if word.strip()]
+    if not paths:
+        raise NothingFoundError("the list on the standard input is empty: give one path a line.")
+    return paths
 
 
 @index.command(cls=Command, examples="lookalike index scan photos\nlookalike index scan photos --dry-run")

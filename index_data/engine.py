@@ -38,6 +38,14 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class _How:
+    """How a search looks through the index."""
+
+    accuracy: float | None
+    beta: float
+
+
+@dataclass(frozen=True)
 class _State:
     """What one search looks at; replaced as a whole, so a search that began on the old one ends on it."""
 
@@ -185,8 +193,8 @@ class Engine:
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
-        wanted = EXACT if exact else accuracy
-        return [_nearest(segments, query[None], k, exclude, wanted) for query in queries]
+        how = _How(EXACT if exact else accuracy, beta)
+        return [_nearest(segments, query[None], k, exclude, how) for query in queries]
 
     def is_exact(self, accuracy: float | None = None, *, exact: bool = False) -> bool:
         """Whether such a search compares everything."""
@@ -293,14 +301,12 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
-def _nearest(
-    segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], accuracy: float | None
-) -> list[Hit]:
+def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[Hit]:
     """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
     # One more than is wanted shows whether the last one has equals.
     asked = min(k + len(exclude) + 1, segments.rows)
     while asked:
-        found, left_out = _search(segments, query, asked, accuracy)
+        found, left_out = _search(segments, query, asked, how)
         wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
         worst = -wanted[-1][0] if len(wanted) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
@@ -310,13 +316,11 @@ def _nearest(
     return []
 
 
-def _search(
-    segments: Segments, query: Vectors, k: int, accuracy: float | None
-) -> tuple[list[tuple[float, int]], float]:
+def _search(segments: Segments, query: Vectors, k: int, how: _How) -> tuple[list[tuple[float, int]], float]:
     """Scores and item ids of the k nearest rows of each segment, and the most that a row left out may score."""
     found: list[tuple[float, int]] = []
     left_out = -np.inf
-    for scores, ids in segments.search(query, k, accuracy=accuracy):
+    for scores, ids in segments.search(query, k, accuracy=how.accuracy, beta=how.beta):
         # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out
         # as 1.0000001.
         rounded = np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0).tolist()

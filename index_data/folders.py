@@ -1,4 +1,8 @@
-"""The folders that a gallery looks through: which root they belong to, what in them is new, and what is gone."""
+"""Where a gallery's images come from: which root they belong to, what there is new, and what is gone.
+
+A root is a folder, which is walked with all folders below it; a container (index_data/containers.py), a tar archive or
+a Parquet file; or `FILES`, to which files belong that were given one by one: it is never walked.
+"""
 
 import os
 from collections import Counter
@@ -6,29 +10,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from index_data.containers import find_members, has_member, is_container
 from index_data.gallery import FileState, Gallery
-from train.errors import ImageError, NothingFoundError
+from train.errors import ImageError, NothingFoundError, SettingsError
 from train.images import (
     FOLDER_LIMITS,
     FoundFile,
     OtherFileError,
     Rejected,
     find_files,
+    look_at,
     looks_like_image,
     read_file,
 )
 from train.printable import printable
 
 _NOTHING_READ = replace(FOLDER_LIMITS, bytes=0)
+FILES = Path("/")  # the root of files that were given one by one
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder that is looked through, as part of a root of the gallery."""
+    """Something that is looked through, as part of a root of the gallery."""
 
     root: Path  # absolute
     root_id: int
     below: bytes = b""  # the way from the root to the folder, ending in '/'
+    files: tuple[bytes, ...] | None = None  # only these, by their paths below the root
 
     @property
     def folder(self) -> Path:
@@ -63,7 +71,7 @@ class Plan:
 
 def find(place: Place) -> Iterator[Found]:
     """Everything in a place, as the disk gives it."""
-    for found in find_files(place.folder):
+    for found in _entries(place):
         path = place.below + found.path
         if isinstance(found, FoundFile):
             yield Found(FileState(place.root_id, path, found.size, found.mtime_ns))
@@ -74,10 +82,30 @@ def find(place: Place) -> Iterator[Found]:
             yield Found(FileState(place.root_id, path, None, None), refusal, other)
 
 
-def claim(gallery: Gallery, folder: Path) -> Place:
-    """The place of a folder; where it lies in no root of the gallery, it becomes one.
+def _entries(place: Place) -> Iterator[FoundFile | Rejected]:
+    if place.files is not None:
+        return (look_at(place.root, path) for path in place.files)
+    return find_members(place.root) if is_container(place.root) else find_files(place.folder)
 
-    Roots below it become part of it, their items keep their ids: a file belongs to one root only.
+
+def claim_all(gallery: Gallery, sources: Sequence[Path]) -> list[Place]:
+    """The places of folders, containers and single files, each once."""
+    places: dict[tuple[int, bytes], Place] = {}
+    files = []
+    for source in sources:
+        if source.is_dir() or is_container(source):
+            place = claim(gallery, source)
+            places[place.root_id, place.below] = place
+        else:
+            files.append(source.parent.resolve() / source.name)
+    return [*places.values(), *_claim_files(gallery, files)]
+
+
+def claim(gallery: Gallery, folder: Path) -> Place:
+    """The place of a folder or container; where it lies in no root of the gallery, it becomes one.
+
+    Roots below a folder become part of it, and so do single files there; their items keep their ids: a file belongs to
+    one root only.
     """
     folder = folder.resolve()
     inside = _inside_a_root(gallery.roots(), folder)
@@ -89,22 +117,70 @@ def claim(gallery: Gallery, folder: Path) -> Place:
         if inside is not None:
             return inside
         place = Place(folder, changes.root_id(folder))
-        for below, root_id in _roots_below(roots, folder).items():
-            changes.move_root(root_id, place.root_id, below)
+        if not is_container(folder):
+            for below, root_id in _roots_below(roots, folder).items():
+                changes.move_root(root_id, place.root_id, below)
+            for root_id in (number for number, root in roots.items() if root == FILES):
+                changes.move_files(root_id, place.root_id, os.fsencode(folder.relative_to(FILES)) + b"/")
     return place
+
+
+def _claim_files(gallery: Gallery, files: Sequence[Path]) -> list[Place]:
+    if not files:
+        return []
+    roots = gallery.roots()
+    by_root: dict[int, dict[bytes, None]] = {}
+    outside: dict[bytes, None] = {}  # a dict, for its order: each once
+    for file in files:
+        inside = _inside_a_root(roots, file)
+        if inside is not None:
+            by_root.setdefault(inside.root_id, {})[inside.below.removesuffix(b"/")] = None
+        else:
+            outside[os.fsencode(file.relative_to(FILES))] = None
+    places = [Place(roots[number], number, files=tuple(paths)) for number, paths in by_root.items()]
+    if outside:
+        with gallery.changes() as changes:
+            places.append(Place(FILES, changes.root_id(FILES), files=tuple(outside)))
+    return places
 
 
 def places_of_roots(gallery: Gallery) -> tuple[list[Place], list[Place]]:
     """All roots of a gallery: those that are there, and those that are not."""
-    places = [Place(root, number) for number, root in gallery.roots().items()]
+    places = [
+        Place(root, number, files=_known_files(gallery, number) if root == FILES else None)
+        for number, root in gallery.roots().items()
+    ]
     there = [place for place in places if _is_there(gallery, place)]
     return there, [place for place in places if place not in there]
+
+
+def _known_files(gallery: Gallery, root_id: int) -> tuple[bytes, ...]:
+    return tuple(path for table in ("items", "failures") for _, path in gallery.paths(table, root_id))
 
 
 def expect_folder(folder: Path) -> None:
     """Raise NothingFoundError where there is no such folder."""
     if not folder.is_dir():
         raise NothingFoundError(f"there is no folder {_name(folder)}: give the folder of your pictures.")
+
+
+def expect_sources(sources: Sequence[Path]) -> None:
+    """Raise an error where a source is not there, or is none.
+
+    Raises:
+        NothingFoundError: There is no such folder or file.
+        SettingsError: It is the whole disk.
+    """
+    for source in sources:
+        if not source.exists():
+            raise NothingFoundError(
+                f"there is no folder or file {_name(source)}: give folders or files of pictures, tar archives or "
+                "Parquet files."
+            )
+        if source.resolve() == FILES:
+            raise SettingsError("/ is the whole disk: give the folders of your pictures.")
+        if is_container(source):
+            next(iter(find_members(source)), None)  # says what is missing to read it
 
 
 def expect_images(folder: Path) -> None:
@@ -123,18 +199,22 @@ def expect_images(folder: Path) -> None:
     )
 
 
-def plan_folder(gallery: Gallery | None, folder: Path, *, retry: bool = False) -> Plan:
-    """What adding a folder would do; nothing is written, and the gallery need not be there yet."""
-    expect_folder(folder)
-    folder = folder.resolve()
-    if gallery is None:
-        return Plan(new=sum(isinstance(found, FoundFile) for found in find_files(folder)))
-    roots = gallery.roots()
-    inside = _inside_a_root(roots, folder)
-    inner = {} if inside else _roots_below(roots, folder)
+def plan_sources(gallery: Gallery | None, sources: Sequence[Path], *, retry: bool = False) -> Plan:
+    """What adding folders and files would do; nothing is written, and the gallery need not be there yet."""
+    expect_sources(sources)
+    roots = {} if gallery is None else gallery.roots()
     counts: Counter[str] = Counter()
-    for found in find(inside or Place(folder, root_id=0)):
-        counts[_kind(gallery, _as_known(found, inner), retry=retry)] += 1
+    for source in sources:
+        is_file = not (source.is_dir() or is_container(source))
+        place = source.parent.resolve() / source.name if is_file else source.resolve()
+        inside = _inside_a_root(roots, place)
+        inner = {} if inside or is_file else _roots_below(roots, place)
+        if is_file:
+            below = inside.below.removesuffix(b"/") if inside else os.fsencode(place.relative_to(FILES))
+            files = next((number for number, root in roots.items() if root == FILES), 0)
+            inside = Place(inside.root if inside else FILES, inside.root_id if inside else files, files=(below,))
+        for found in find(inside or Place(place, root_id=0)):
+            counts[_kind(gallery, found, inner, retry=retry)] += 1
     return _plan(counts)
 
 
@@ -145,7 +225,7 @@ def plan_places(
     counts: Counter[str] = Counter()
     for place in places:
         for found in find(place):
-            counts[_kind(gallery, found, retry=retry)] += 1
+            counts[_kind(gallery, found, {}, retry=retry)] += 1
         if missing:
             counts["missing"] += sum(1 for _ in missing_items(gallery, place))
     return replace(_plan(counts), folders_not_there=tuple(_name(place.root) for place in not_there))
@@ -166,14 +246,25 @@ def settled_failures(gallery: Gallery, place: Place) -> Iterator[int]:
 
 
 def is_gone(root: Path, path: bytes) -> bool:
-    """Whether there is nothing at a path any more."""
+    """Whether there is nothing at a path any more, although its root is there."""
+    if is_container(root):
+        return root.exists() and not has_member(root, path)
+    file = root / os.fsdecode(path)
     try:
-        (root / os.fsdecode(path)).lstat()
+        file.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        # An empty folder is most likely the mount point of a disk that is not mounted.
+        return root != FILES or any(file.parent.glob("*"))
     except OSError:
         return False
     return False
+
+
+def has_left(root: Path, path: bytes) -> bool:
+    """Whether a file whose bytes turned up elsewhere is no longer where it was: alone, or with its container."""
+    if is_container(root) and not root.exists():
+        return any(root.parent.glob("*"))
+    return root.exists() and is_gone(root, path)
 
 
 def _is_meant_as_image(folder: Path, path: bytes) -> bool:
@@ -193,6 +284,8 @@ def _is_readable_folder(path: Path) -> bool:
 
 def _is_there(gallery: Gallery, place: Place) -> bool:
     # An empty folder that had items is most likely the mount point of a disk that is not mounted.
+    if place.root == FILES or is_container(place.root):
+        return place.root.exists()
     if not place.root.is_dir():
         return False
     return next(find_files(place.root), None) is not None or next(gallery.paths("items", place.root_id), None) is None
@@ -200,7 +293,7 @@ def _is_there(gallery: Gallery, place: Place) -> bool:
 
 def _inside_a_root(roots: Mapping[int, Path], folder: Path) -> Place | None:
     for number, root in roots.items():
-        if folder.is_relative_to(root):
+        if root != FILES and folder.is_relative_to(root) and (folder == root or not is_container(folder)):
             below = os.fsencode(folder.relative_to(root))
             return Place(root, number, b"" if below == b"." else below + b"/")
     return None
@@ -210,7 +303,7 @@ def _roots_below(roots: Mapping[int, Path], folder: Path) -> dict[bytes, int]:
     return {
         os.fsencode(root.relative_to(folder)) + b"/": number
         for number, root in roots.items()
-        if root.is_relative_to(folder)
+        if root != folder and root.is_relative_to(folder) and not is_container(root)
     }
 
 
@@ -223,9 +316,12 @@ def _as_known(found: Found, inner: dict[bytes, int]) -> Found:
     return found
 
 
-def _kind(gallery: Gallery, found: Found, *, retry: bool) -> str:
+def _kind(gallery: Gallery | None, found: Found, inner: dict[bytes, int], *, retry: bool) -> str:
     if found.refusal is not None:
         return "refused"
+    if gallery is None:
+        return "new"
+    found = _as_known(found, inner)
     fate = gallery.fate(found.file.root_id, found.file.path)
     if fate is None:
         return "new"

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data.containers import read_original
 from train.errors import (
     DamagedError,
     DiskError,
@@ -37,7 +38,7 @@ from train.errors import (
     UserError,
 )
 from train.files import disk_errors, write_file
-from train.images import FOLDER_LIMITS, Preprocessing, read_file
+from train.images import Preprocessing
 from train.printable import printable
 
 if TYPE_CHECKING:
@@ -225,6 +226,15 @@ class Changes:
                 (new_root_id, below, root_id),
             )
         self._connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+
+    def move_files(self, root_id: int, new_root_id: int, below: bytes) -> None:
+        """Let what lies in a folder of a root, `below` ending in '/', belong to a root that is that folder."""
+        for table in ("items", "failures"):
+            self._connection.execute(
+                f"UPDATE {table} SET root_id = ?, path = CAST(substr(path, ?) AS BLOB) "  # noqa: S608
+                "WHERE root_id = ? AND path > ? AND path < ?",
+                (new_root_id, len(below) + 1, root_id, below, below[:-1] + b"0"),  # "0" is the byte behind "/"
+            )
 
     def content_id(self, sha256: bytes) -> int | None:
         """The number of a content by the digest of its bytes."""
@@ -677,13 +687,13 @@ class Gallery:
             return [row[0] for row in rows if not _is_sound(row, self.dims)]
 
     def read_original(self, item: Item) -> bytes:
-        """The bytes of an item's file.
+        """The bytes of an item's file, or of its member of a container.
 
         Raises:
             ImageError: The file is gone (file_missing), cannot be read, or is not the one that was indexed
                 (file_changed).
         """
-        content = read_file(Path(os.fsdecode(item.root)), item.path, FOLDER_LIMITS)
+        content = read_original(Path(os.fsdecode(item.root)), item.path)
         if content.sha256.hex() != item.sha256:
             raise ImageError(
                 f"{item.name} has changed since it was indexed: run `lookalike index scan {self.name}`.",

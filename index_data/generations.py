@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from index_data.calibration import Calibration, calibrate
+from index_data.config import AS_INDEXED
 from index_data.gallery import Gallery, Snapshot, Vectors
 from index_data.indexes.building import ALL_CORES, open_index, write_index
 from index_data.indexes.choosing import Aims, choose_index
@@ -97,7 +98,13 @@ class Generation:
         return self.built.vectors.as_index
 
     def search(
-        self, queries: Vectors, k: int, allowed: AllowedRows | None = None, *, accuracy: float | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        allowed: AllowedRows | None = None,
+        *,
+        accuracy: float | None = None,
+        beta: float = AS_INDEXED,
     ) -> tuple[Vectors, Ids]:
         """The k nearest rows of each query, best first: scores and row numbers, -1 where there are fewer.
 
@@ -106,8 +113,9 @@ class Generation:
             k: At least 1.
             allowed: The rows that may be found; None for all.
             accuracy: Share of the exact neighbours that is asked for, 1: compare all; None: as the index was chosen.
+            beta: How the queries' halves are weighed: far from 1 more has to be looked at.
         """
-        setting = self.record.setting_for(k, accuracy)
+        setting = self.record.setting_for(k, accuracy, beta)
         if setting is None:
             return self.built.exact(queries, k, allowed)
         return self.built.search(queries, k, setting, allowed)
@@ -200,6 +208,7 @@ def build_generation(
     indexes = gallery.folder / "indexes"
     name = _next_name(indexes)
     before = current_record(gallery)
+    halves = _halves(gallery)
     precision = precision or (before.precision if before else PRECISIONS[0])
     with atomic_folder(indexes / name) as folder:
         seq, ids, files = _write_vectors(folder, gallery, precision)
@@ -207,11 +216,12 @@ def build_generation(
             StoredVectors.open(folder / VECTORS_FILE),
             aims or (before.aims if before else Aims()),
             keep=before.kind if before and aims is None else None,
+            weigh=halves.weigh_queries if halves.semantic_dims else None,
             threads=threads,
             reporter=reporter,
             stop=stop,
         )
-        calibration = calibrate(choice.built.vectors.as_index, _halves(gallery))
+        calibration = calibrate(choice.built.vectors.as_index, halves)
         generation = Generation(name, seq, ids, choice.built, IndexRecord.of(choice), calibration)
         files |= _write_index_files(folder, generation)
         manifest = Manifest(
@@ -454,8 +464,12 @@ def _remove_old(gallery: Gallery) -> None:
 
 
 def remove_generation(gallery: Gallery, name: str) -> None:
-    """Remove a generation's files; whoever has it open keeps it."""
-    shutil.rmtree(gallery.folder / "indexes" / name, ignore_errors=True)
+    """Remove a generation's files, none or all; whoever has it open keeps it."""
+    folder = gallery.folder / "indexes" / name
+    aside = folder.with_name(f".{name}.{os.getpid()}.tmp")  # what is left of it, the next build clears away
+    with contextlib.suppress(OSError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data.config import AS_INDEXED
 from index_data.gallery import ChangedItems, Vectors
 from index_data.generations import Generation, Ids
 from index_data.indexes.library import load_faiss
@@ -147,18 +148,21 @@ class Segments:
     def _allowed_fresh(self) -> AllowedRows | None:
         return self.fresh.allowed(len(self.fresh_ids))
 
-    def search(self, query: Vectors, k: int, *, accuracy: float | None = None) -> list[tuple[Vectors, Ids]]:
+    def search(
+        self, query: Vectors, k: int, *, accuracy: float | None = None, beta: float = AS_INDEXED
+    ) -> list[tuple[Vectors, Ids]]:
         """The k nearest rows of each segment, best first: scores and item ids.
 
         Args:
             query: (1, dims), contiguous.
             k: At least 1.
             accuracy: See `Generation.search`; fresh rows are always compared one by one.
+            beta: See `Generation.search`.
         """
         found = []
         if self.old.count:
             asked = min(k, self.generation.count)
-            scores, rows = self.generation.search(query, asked, self._allowed_old, accuracy=accuracy)
+            scores, rows = self.generation.search(query, asked, self._allowed_old, accuracy=accuracy, beta=beta)
             found.append(_with_ids(scores[0], rows[0], self.generation.ids))
         if self.fresh.count:
             selector = self._allowed_fresh.selector if self._allowed_fresh is not None else None

@@ -9,9 +9,10 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -236,15 +237,20 @@ def _walk(root: bytes) -> Iterator[FoundFile | Rejected]:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path + b"/")
                     else:
-                        yield _found(path, entry)
+                        yield _found(path, partial(entry.stat, follow_symlinks=False))
         except OSError as error:
             refusal = _refusal(error)
             yield Rejected(folder.rstrip(b"/") or b".", refusal.problem.code, f"The folder: {refusal.detail}")
 
 
-def _found(path: bytes, entry: os.DirEntry[bytes]) -> FoundFile | Rejected:
+def look_at(root: Path, path: bytes) -> FoundFile | Rejected:
+    """One file below a folder, as `find_files` would give it."""
+    return _found(path, (root / os.fsdecode(path)).lstat)
+
+
+def _found(path: bytes, look: Callable[[], os.stat_result]) -> FoundFile | Rejected:
     try:
-        status = entry.stat(follow_symlinks=False)
+        status = look()
     except OSError as error:
         refusal = _refusal(error)
         return Rejected(path, refusal.problem.code, refusal.detail)

@@ -10,15 +10,25 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from index_data.config import BuildAims
 from index_data.indexes.building import ALL_CORES, build_index
-from index_data.indexes.curve import Curve, Point, worth_having
+from index_data.indexes.curve import Curve, Point, Weight, worth_having
 from index_data.indexes.kinds import FLAT, KINDS, LEAST, Kind, Setting, candidates, kind_named
-from index_data.indexes.measuring import Sample, affordable_queries, curve_of, exact_point, sample_of, sweep
+from index_data.indexes.measuring import (
+    AIMED_K,
+    Sample,
+    Weigh,
+    affordable_queries,
+    curve_of,
+    exact_point,
+    sample_of,
+    sweep,
+    weights_of,
+)
 from index_data.indexes.searching import BuiltIndex
 from index_data.indexes.vectors import Rows, StoredVectors
 from train.errors import SettingsError
@@ -30,7 +40,6 @@ TRIAL_QUERIES = 256
 SMALLER = 4  # times fewer in the second sample
 SEED = 1
 TRIED = 2  # candidates, at most, that are built in full
-AIMED_K = 10  # neighbours that the aims speak of
 STEEPEST = 1.0  # a candidate's time grows no faster than an exact search's
 
 
@@ -74,7 +83,8 @@ class Choice:
     exact_ms: float | None  # time of an exact search
     trials: tuple[Trial, ...] = ()
     sampled: int = 0  # vectors that the trials were built on
-    reasons: tuple[str, ...] = field(default=())  # in sentences
+    reasons: tuple[str, ...] = ()  # in sentences
+    weights: tuple[Weight, ...] = ()  # how much more is looked at where a query's halves are weighed otherwise
 
 
 def choose_index(
@@ -84,6 +94,7 @@ def choose_index(
     threads: int = ALL_CORES,
     sample: int = SAMPLE,
     keep: str | None = None,
+    weigh: Weigh | None = None,
     reporter: Reporter | None = None,
     stop: StopRequest | None = None,
 ) -> Choice:
@@ -96,6 +107,7 @@ def choose_index(
         sample: Vectors that candidates are built on.
         keep: A kind that was chosen before, for as many vectors or nearly: it is built again without comparing others,
             where it still fits and comparing all is still too slow.
+        weigh: Weighs the halves of queries, where the embeddings have two.
         reporter: Where progress is shown.
         stop: Looked at between steps of a second or so, but for one training of codes or lists.
 
@@ -103,7 +115,7 @@ def choose_index(
         SettingsError: Nothing fits the memory; the message has what would.
         Interrupted: It was asked to stop.
     """
-    return _Chooser(vectors, aims or Aims(), threads, sample, keep, reporter or Reporter("none"), stop).choose()
+    return _Chooser(vectors, aims or Aims(), threads, sample, keep, weigh, reporter or Reporter("none"), stop).choose()
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,7 @@ class _Chooser:
     threads: int
     sampled: int
     keep: str | None
+    weigh: Weigh | None
     reporter: Reporter
     stop: StopRequest | None
 
@@ -132,7 +145,9 @@ class _Chooser:
             return self._nothing_but_exact(exact)
         if self.keep in [kind.name for kind in possible]:
             built, curve = self._in_full(kind_named(self.keep), asked)
-            return self._with(built, curve, exact, [f"{self.keep} was chosen before; nothing else was compared."])
+            return self._with(
+                built, curve, asked, exact, [f"{self.keep} was chosen before; nothing else was compared."]
+            )
         trials = self._trials(exact)
         ranked = self._ranked(trials)
         built, curve = self._best_in_full(ranked[:TRIED], asked)
@@ -140,7 +155,7 @@ class _Chooser:
             f"comparing all takes {_ms(exact.p50_ms)} and {_megabytes(self._memory(FLAT))}.",
             f"{built.kind.name} ({built.kind.says}) is the best of {len(possible)} kinds that were measured.",
         ]
-        return self._with(built, curve, exact, reasons, trials)
+        return self._with(built, curve, asked, exact, reasons, trials)
 
     # --- Ways to end ---
 
@@ -173,10 +188,16 @@ class _Chooser:
         if len(self.vectors) < LEAST:
             return self._exact(exact, f"{kind.name} was asked for, but it takes {LEAST:,} vectors to be of use.")
         built, curve = self._in_full(kind, asked)
-        return self._with(built, curve, exact, [f"{kind.name} was asked for."])
+        return self._with(built, curve, asked, exact, [f"{kind.name} was asked for."])
 
     def _with(
-        self, built: BuiltIndex, curve: Curve, exact: Point, reasons: list[str], trials: Sequence[Trial] = ()
+        self,
+        built: BuiltIndex,
+        curve: Curve,
+        asked: Sample,
+        exact: Point,
+        reasons: list[str],
+        trials: Sequence[Trial] = (),
     ) -> Choice:
         """The choice, and of the aims those that it misses."""
         point = self._nearest_to_aim(curve.at(AIMED_K))
@@ -194,7 +215,14 @@ class _Chooser:
             tuple(trials),
             min(self.sampled, len(self.vectors)) if trials else 0,
             _sentences(reasons),
+            self._weights(built, asked, point, exact),
         )
+
+    def _weights(self, built: BuiltIndex, asked: Sample, point: Point, exact: Point) -> tuple[Weight, ...]:
+        if self.weigh is None:
+            return ()
+        slowest = exact.p50_ms
+        return weights_of(built, asked, self.weigh, point, slowest_ms=slowest, threads=self.threads, stop=self.stop)
 
     # --- Steps ---
 

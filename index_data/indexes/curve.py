@@ -1,10 +1,11 @@
 """The curve of an index: for each setting the recall and the time of a search, measured on the whole index."""
 
 import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from index_data.config import AS_INDEXED
 from index_data.indexes.kinds import Setting
 from train.errors import DamagedError, SettingsError
 
@@ -21,6 +22,32 @@ class Point:
     recall: float  # share of the exact k nearest neighbours that are found
     p50_ms: float  # of a search for one picture, by one thread
     p95_ms: float
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How much more has to be looked at where the query's halves are weighed otherwise (index_data/weighting.py)."""
+
+    beta: float
+    times: float | None  # of the effort; None: nothing but a comparison with all vectors finds enough
+
+
+def times_for(weights: Sequence[Weight], beta: float) -> float | None:
+    """How much more to look at for any weight: as much as the more demanding of the measured ones around it.
+
+    Args:
+        weights: Measured ones, rising; 1, the weight of the index, takes no more than its own effort.
+        beta: Of a query.
+    """
+    if not weights and beta != AS_INDEXED:
+        return None  # nothing was measured
+    known = sorted([*weights, Weight(AS_INDEXED, 1.0)], key=lambda weight: weight.beta)
+    place = bisect.bisect_left([weight.beta for weight in known], beta)
+    around = (
+        known[max(place - 1, 0) : place + 1] if place == len(known) or known[place].beta != beta else [known[place]]
+    )
+    times = [weight.times for weight in around]
+    return None if None in times else max(each for each in times if each is not None)
 
 
 @dataclass(frozen=True)

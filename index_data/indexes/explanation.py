@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from index_data.indexes.curve import Curve
+from index_data.indexes.curve import Curve, Weight
 from index_data.indexes.kinds import KINDS, Setting
 from index_data.indexes.record import IndexRecord
 from train.errors import NothingFoundError
@@ -47,7 +47,16 @@ def explain(record: IndexRecord, name: str) -> str:
         lines += ["", f"Compared on {record.sampled:,} vectors:", table(titles, rows)]
     if record.curve is not None:
         lines += ["", "Measured on all vectors, one thread:", curve_table(record, record.curve)]
+    if record.weights:
+        more = [f"{weight.beta:g}: {_more(weight)}" for weight in record.weights]
+        lines += ["", f"Looked at where a query's halves are weighed by beta, beside 1: {', '.join(more)}."]
     return "\n".join(lines)
+
+
+def _more(weight: Weight) -> str:
+    if weight.times is None:
+        return "all compared"
+    return "as much" if weight.times == 1 else f"{weight.times:g} times as much"
 
 
 def curve_table(record: IndexRecord, curve: Curve) -> str:

@@ -1,13 +1,14 @@
 """Measuring an index: its settings swept, each one's finds compared with exact neighbours, each search timed alone."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_data.indexes.curve import Curve, Point, worth_having
+from index_data.config import MAX_BETA
+from index_data.indexes.curve import Curve, Point, Weight, worth_having
 from index_data.indexes.kinds import FLAT, Setting
 from index_data.indexes.library import faiss_threads
 from index_data.indexes.searching import BuiltIndex
@@ -25,6 +26,13 @@ RISING = 0.05  # ... where the next effort finds so many more
 GAIN = 0.0005  # of recall, that a greater effort has to bring
 TOLERANCE = 1e-5  # of scores: neighbours that are equally near are equally right
 MEASURED_K = (10, 30, 100)
+AIMED_K = 10  # neighbours that the aims speak of
+BETAS = (0.0, 0.25, 4.0, 16.0, 64.0, MAX_BETA)  # weights of a query's pixel half
+WEIGHED_QUERIES = 256
+TIMES = (1.0, 2.0, 4.0, 8.0)  # the effort
+SLACK = 0.005  # of recall, at another weight
+
+Weigh = Callable[[Floats, float], Floats]  # queries, beta -> weighed queries
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,49 @@ def sweep(
                 hopeless = max(hopeless, last)
             before, last = point.recall, setting.effort
     return points
+
+
+def weights_of(
+    built: BuiltIndex,
+    sample: Sample,
+    weigh: Weigh,
+    point: Point,
+    *,
+    slowest_ms: float,
+    threads: int,
+    stop: StopRequest | None = None,
+) -> tuple[Weight, ...]:
+    """Measure how much more has to be looked at where the halves of a query are weighed otherwise.
+
+    A graph and lists were made for the weight of the index. Far from it they miss more: what the same setting misses is
+    looked for with more effort, and where that takes as long, by comparing all.
+
+    Args:
+        built: The index.
+        sample: Queries at the weight of the index.
+        weigh: Weighs the halves of queries.
+        point: What searches use, and the recall that is to be had at every weight.
+        slowest_ms: Time of an exact search.
+        threads: Of FAISS, for the exact neighbours.
+        stop: Looked at between two measurements.
+    """
+    k = min(AIMED_K, sample.k)
+    found = []
+    for beta in BETAS:
+        queries = np.ascontiguousarray(weigh(sample.queries[:WEIGHED_QUERIES], beta), np.float32)
+        weighed = sample_of(built.vectors, sample.rows[:WEIGHED_QUERIES], queries, k, threads)
+        times = None
+        for more in TIMES:
+            if stop is not None:
+                stop.raise_if_set("The index that was there stays.")
+            tried = measure(built, weighed, point.setting.scaled(more), k)
+            if tried.p50_ms > slowest_ms:
+                break
+            if tried.recall >= point.recall - SLACK:
+                times = more
+                break
+        found.append(Weight(beta, times))
+    return tuple(found)
 
 
 def curve_of(

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from index_data.config import AS_INDEXED
 from index_data.indexes.choosing import Aims, Choice, Trial
-from index_data.indexes.curve import BELOW_EXACT, Curve, expect_accuracy
+from index_data.indexes.curve import BELOW_EXACT, Curve, Weight, expect_accuracy, times_for
 from index_data.indexes.kinds import FLAT, KINDS, Setting
 from index_data.indexes.vectors import PRECISIONS, Precision, StoredVectors
 from train.errors import DamagedError
@@ -27,6 +28,7 @@ class IndexRecord:
     trials: tuple[Trial, ...]
     reasons: tuple[str, ...]
     curve: Curve | None
+    weights: tuple[Weight, ...] = ()  # empty: embeddings of one part
 
     @classmethod
     def of(cls, choice: Choice) -> "IndexRecord":
@@ -45,6 +47,7 @@ class IndexRecord:
             trials=choice.trials,
             reasons=choice.reasons,
             curve=choice.curve,
+            weights=choice.weights,
         )
 
     @classmethod
@@ -65,12 +68,13 @@ class IndexRecord:
             curve=None,
         )
 
-    def setting_for(self, k: int, accuracy: float | None) -> Setting | None:
+    def setting_for(self, k: int, accuracy: float | None, beta: float = AS_INDEXED) -> Setting | None:
         """How to search for k neighbours; None: by comparing all.
 
         Args:
             k: Neighbours that are wanted.
             accuracy: Recall that is asked for; None: the one that the index was chosen for, or what it comes near to.
+            beta: How the query's halves are weighed.
 
         Raises:
             SettingsError: It is not from 0 to 1.
@@ -79,9 +83,10 @@ class IndexRecord:
             expect_accuracy(accuracy)
         if self.curve is None or self.kind == FLAT.name:
             return None
-        if accuracy is not None:
-            return self.curve.setting_for(k, accuracy)
-        return self.curve.setting_for(k, min(self.aims.recall, self.curve.at(k)[-1].recall, BELOW_EXACT))
+        if accuracy is None:
+            accuracy = min(self.aims.recall, self.curve.at(k)[-1].recall, BELOW_EXACT)
+        setting, times = self.curve.setting_for(k, accuracy), times_for(self.weights, beta)
+        return None if setting is None or times is None else setting.scaled(times)
 
     def to_bytes(self) -> bytes:
         """As JSON."""
@@ -107,6 +112,7 @@ class IndexRecord:
                     Trial(**{**trial, "setting": Setting(**trial["setting"])}) for trial in stored.pop("trials")
                 ),
                 reasons=tuple(stored.pop("reasons")),
+                weights=tuple(Weight(**weight) for weight in stored.pop("weights")),
                 curve=None if curve is None else Curve.from_json(curve),
                 **stored,
             )

@@ -14,7 +14,7 @@ from PIL import Image
 from index_data.adding import AddSummary, _Run, add_folder, judge, scan_roots
 from index_data.config import MAX_BAD
 from index_data.engine import Engine
-from index_data.folders import expect_images, places_of_roots, plan_folder, plan_places
+from index_data.folders import expect_images, places_of_roots, plan_places, plan_sources
 from index_data.gallery import Gallery
 from index_data.generations import current, current_name, stored_names
 from index_data.removing import remove_items
@@ -155,7 +155,7 @@ def test_a_folder_below_a_root_is_part_of_it(gallery, add, pictures):
 def test_a_folder_above_a_root_takes_it_in_and_ids_stay(gallery, add, pictures):
     add(pictures / "square")
     before = paths_of(gallery)
-    assert plan_folder(gallery, pictures).new == 24
+    assert plan_sources(gallery, [pictures]).new == 24
     summary = add(pictures)
     assert (summary.embedded, summary.unchanged) == (24, 24)
     assert list(gallery.roots().values()) == [pictures]
@@ -168,12 +168,12 @@ def test_a_plan_says_what_would_be_done_and_writes_nothing(gallery, add, picture
     draw_picture(701).save(pictures / "square" / "picture-02.png")
     (pictures / "square" / "picture-04.png").unlink()
     before = gallery.seq
-    plan = plan_folder(gallery, pictures)
+    plan = plan_sources(gallery, [pictures])
     assert (plan.new, plan.changed, plan.unchanged) == (1, 1, 46)
     plan = plan_places(gallery, *places_of_roots(gallery), missing=True)
     assert (plan.new, plan.changed, plan.unchanged, plan.missing) == (1, 1, 46, 1)
     assert gallery.seq == before
-    assert plan_folder(None, pictures).new == 48
+    assert plan_sources(None, [pictures]).new == 48
 
 
 # --- Scanning ---

@@ -219,7 +219,7 @@ def test_a_search_may_ask_for_an_accuracy_or_for_all(server):
     for how in ({"exact": "true"}, {"accuracy": 1}, {"accuracy": 0.5}):
         assert server.get(f"{GALLERY}/items/1/similar", **how).json()["hits"] == usual
     for wrong in ({"accuracy": 1.5}, {"accuracy": "nan"}, {"exact": "perhaps"}):
-        assert server.get(f"{GALLERY}/items/1/similar", **wrong).status == 422
+        assert server.get(f"{GALLERY}/items/1/similar", **wrong).status in (400, 422)
 
 
 def test_hits_stand_from_the_nearest_and_say_what_their_scores_mean(server):

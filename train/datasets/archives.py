@@ -48,6 +48,7 @@ class Member:
     size: int  # bytes
     problem: str = ""  # why it is not to be read: a link, a device, a name that leads outside
     hidden: bool = False  # a name with a leading dot on its path
+    offset: int | None = None  # of its first byte in the archive; None where that is compressed
 
 
 @contextmanager
@@ -121,7 +122,7 @@ class TarFile:
                             raise tarfile.ReadError(f"it has more than {MAX_MEMBERS:,} members")
                         tar.members = []  # else it keeps all of them
                         if not info.isdir():
-                            yield _member(info), Content(self.path, tar, info)
+                            yield _member(info, compressed=compressed), Content(self.path, tar, info)
                 guarded.finish()
 
 
@@ -149,7 +150,7 @@ class Content:
         return data
 
 
-def _member(info: tarfile.TarInfo) -> Member:
+def _member(info: tarfile.TarInfo, *, compressed: bool) -> Member:
     name = info.name.removeprefix("./")
     parts = name.split("/")
     problem = ""
@@ -158,7 +159,8 @@ def _member(info: tarfile.TarInfo) -> Member:
         problem = f"This is {kind}, and only files are read from an archive."
     elif name.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or "\0" in name:
         problem = "Its name does not stay inside the archive."
-    return Member(name, info.size, problem, any(part.startswith(".") for part in parts if part != ".."))
+    hidden = any(part.startswith(".") for part in parts if part != "..")
+    return Member(name, info.size, problem, hidden, None if compressed else info.offset_data)
 
 
 # --- Images in label folders ------------------------------------------------------------------------------------------

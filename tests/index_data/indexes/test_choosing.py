@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from index_data.indexes.choosing import Aims, choose_index
-from index_data.indexes.curve import Curve, Point, worth_having
+from index_data.indexes.curve import Curve, Point, Weight, times_for, worth_having
 from index_data.indexes.explanation import draw_curve, explain
 from index_data.indexes.kinds import KINDS, Setting
 from index_data.indexes.measuring import measure, recall_of, sample_of
 from index_data.indexes.record import IndexRecord
 from index_data.indexes.searching import BuiltIndex
 from index_data.indexes.vectors import StoredVectors
+from index_data.weighting import Halves
 from tests.index_data.indexes.conftest import DIMS, embeddings, exact_neighbours, recall
 from train.errors import DamagedError, NothingFoundError, SettingsError
 from train.interruption import Interrupted, StopRequest
@@ -177,11 +178,47 @@ def test_the_recall_that_is_measured_is_the_share_of_neighbours_that_are_found(v
     assert measure(graph, asked, Setting(16), 10).recall == pytest.approx(recall(found[:, 1:], exact[:, 1:]), abs=0.02)
 
 
+HALVES = Halves(8, 0.3)
+
+
+@pytest.fixture(scope="module")
+def weighed():
+    """An index whose vectors have two halves that know nothing of each other."""
+    semantic, pixels = embeddings(3000, dims=8), embeddings(3000, dims=24, seed=5)
+    vectors = np.concatenate([semantic, 0.3 * pixels], axis=1) / np.sqrt(1 + 0.3**2)
+    whole = StoredVectors(np.ascontiguousarray(vectors, np.float32))
+    aims = Aims(kind="hnsw", recall=0.95)
+    return choose_index(whole, aims, threads=1, weigh=HALVES.weigh_queries)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1, 1.0, 8.0, 1000.0])
+def test_at_every_weight_of_the_halves_enough_is_looked_at(weighed, beta):
+    queries = HALVES.weigh_queries(weighed.built.vectors.take(np.arange(300, 420)), beta)
+    setting = IndexRecord.of(weighed).setting_for(10, None, beta)
+    whole = weighed.built
+    _, rows = whole.exact(queries, 10) if setting is None else whole.search(queries, 10, setting)
+    assert recall(rows, exact_neighbours(whole.vectors.array, queries, 10)[1]) > 0.92
+
+
+def test_without_measured_weights_another_one_is_answered_by_comparing_all():
+    assert (times_for((), 1.0), times_for((), 2.0)) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("beta", "times"), [(0, 2), (0.5, 2), (1, 1), (2, 4), (4, 4), (5, None), (16, None), (17, None), (2000, None)]
+)
+def test_between_measured_weights_the_more_demanding_one_counts(beta, times):
+    weights = (Weight(0.0, 2.0), Weight(0.25, 1.0), Weight(4.0, 4.0), Weight(16.0, None))
+    if beta == 0.5:
+        weights = (Weight(0.25, 2.0), *weights[2:])
+    assert times_for(weights, beta) == times
+
+
 # --- What is stored and shown ---------------------------------------------------------------------------------------
 
 
 def test_what_is_stored_of_a_choice_reads_back(chosen):
-    record = IndexRecord.of(chosen)
+    record = replace(IndexRecord.of(chosen), weights=(Weight(0.0, 2.0), Weight(1000.0, None)))
     assert IndexRecord.from_bytes(record.to_bytes()) == record
 
 
@@ -204,6 +241,8 @@ def test_the_explanation_says_what_was_compared_and_what_a_search_costs(chosen):
     assert "lsh (compared only)" in text
     assert "default" in text
     assert "exact: all stored vectors" in text
+    weighed = replace(IndexRecord.of(chosen), weights=(Weight(0.0, 1.0), Weight(4.0, 2.0), Weight(1000.0, None)))
+    assert "0: as much, 4: 2 times as much, 1000: all compared." in explain(weighed, "photos")
 
 
 def test_the_curve_is_drawn_as_a_png(tmp_path, chosen):
