@@ -1,6 +1,7 @@
 """What HTTP costs: uploads searched by a server, beside the same pipeline called in process, and other WSGI servers.
 
     python benchmarks/server_load.py --model BUNDLE [--items 100000] [--seconds 10] [--servers ours,gunicorn,...]
+    python benchmarks/server_load.py --model BUNDLE --overload 600      (more clients than our server has places for)
 
 The query is a JPEG of 50 KB: decode, embed, search, fetch 20 items. All servers run the same application with as many
 threads; clients and servers share the machine's cores. `cpu_ms` is what a request takes of all processes of the server,
@@ -34,6 +35,7 @@ THREADS, DECODERS = 8, 2
 CLIENTS = 8
 K = 20
 SILENT = 120
+OVERLOADING = 64
 SERVERS = ("ours", "waitress", "gunicorn", "granian", "cheroot")
 BODY_BYTES = 50_000
 
@@ -227,6 +229,69 @@ def ask_health(port: int, seconds: float) -> tuple[int, float]:
         connection.close()
 
 
+def overload(port: int, process: psutil.Process, data: bytes, seconds: float) -> dict[str, Any]:
+    """More closed-loop clients than there are places: answers, memory after warm-up and at the end, then calm again."""
+    calm, _ = load(by_http(port, data), 1, 5)
+    statuses: dict[int, int] = {}
+    latencies: list[float] = []
+    bare_503 = 0
+    guard = threading.Lock()
+
+    def client() -> Callable[[], None]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+        def once() -> None:
+            nonlocal bare_503
+            address = f"/api/v1/galleries/{gallery_name()}/search?k={K}&store=false"
+            started = time.monotonic()
+            connection.request("POST", address, data, {"Content-Type": "image/jpeg"})
+            answer = connection.getresponse()
+            answer.read()
+            took = time.monotonic() - started
+            with guard:
+                statuses[answer.status] = statuses.get(answer.status, 0) + 1
+                latencies.append(took)
+                bare_503 += answer.status == 503 and "Retry-After" not in answer.headers
+            if answer.status == 503:
+                connection.close()
+                time.sleep(1)  # as Retry-After says
+
+        return once
+
+    load(client, OVERLOADING, seconds / 5)
+    before = resident(process)
+    statuses.clear()
+    latencies.clear()
+    health: list[float] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.2):
+            status, took = ask_health(port, 10)
+            health.append(took if status == 200 else 10.0)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    load(client, OVERLOADING, seconds)
+    stop.set()
+    looker.join()
+    after = resident(process)
+    time.sleep(5)
+    again, _ = load(by_http(port, data), 1, 5)
+    return {
+        "clients": OVERLOADING,
+        "statuses": statuses,
+        "503_without_Retry-After": bare_503,
+        "p50_ms": round(statistics.median(latencies) * 1000, 1),
+        "worst_ms": round(max(latencies) * 1000, 1),
+        "health_p99_ms": round(sorted(health)[int(0.99 * len(health))] * 1000, 1),
+        "resident_MB": [round(size / 1e6, 1) for size in (before, after)],
+        "resident_growth": round(after / before - 1, 4),
+        "p50_alone_before_ms": round(statistics.median(calm) * 1000, 1),
+        "p50_alone_5_s_after_ms": round(statistics.median(again) * 1000, 1),
+    }
+
+
 def attacks(port: int) -> dict[str, Any]:
     """What W1 (a body without end), W2 (silent clients) and W3 (smuggling) meet."""
     return {
@@ -298,6 +363,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=10.0, help="of load for each")
     parser.add_argument("--servers", default=",".join(SERVERS))
+    parser.add_argument("--overload", type=float, metavar="SECONDS", help="ask our server for more than it can do")
     parser.add_argument("--serve", choices=("waitress", "cheroot"), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -316,6 +382,10 @@ def main() -> None:
         os.environ[PLACE] = str(place)
         random_gallery(Bundle.open(asked.model), asked.items, place)
         data = picture()
+        if asked.overload:
+            with running("ours") as (port, process):
+                print(json.dumps(overload(port, process, data, asked.overload)))
+            return
         bare = in_process(data, asked.seconds)
         print(json.dumps({"server": "in process", "bytes": len(data), "items": asked.items, **bare}), flush=True)
         for name in asked.servers.split(","):

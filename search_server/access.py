@@ -180,9 +180,12 @@ class Permissions:
         self.count(request)
         if request.headers.get("Authorization"):
             raise TokenRequiredError("this token is not valid here: it was revoked, its time is over, or it is cut.")
-        if not self._settings.exposed:
+        # The page of a site that was allowed may search, and no more, unless it has a token: who reads it is not its
+        # user.
+        is_foreign = request.headers.get("Origin") in self._settings.allowed_origins
+        if not self._settings.exposed and not is_foreign:
             return Caller("", "admin")
-        if self._settings.insecure:
+        if not self._settings.exposed or self._settings.insecure:
             return Caller("", "read")
         raise TokenRequiredError(
             "this server asks for a token: send `Authorization: Bearer ...`, or sign in. Whoever runs it makes one "

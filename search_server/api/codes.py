@@ -1,8 +1,10 @@
 """What the model makes of pictures: their codes, and what it sees in them."""
 
 import hashlib
+import io
 from typing import Literal
 
+import numpy as np
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
@@ -39,7 +41,10 @@ MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "file_missing", "
 @codes.post(
     "/embed",
     request_body=body_of(EmbedBody, files=("image",), several=True),
-    responses={200: EmbedOut, **responses(*MISSING, *FETCHING, *UPLOADING, *DECODING)},
+    responses={
+        200: pictures("application/x-npy", described="the vectors", or_json=EmbedOut),
+        **responses(*MISSING, *FETCHING, *UPLOADING, *DECODING),
+    },
 )
 @needs("read")
 def embed(query: EmbedAddress) -> Response:
@@ -58,6 +63,10 @@ def embed(query: EmbedAddress) -> Response:
         sources = [named_source(found, file, asked)]
     subjects = [look_at(found, served, source) for source in sources]
     vectors = [subject.embedding if asked.kind == "search" else subject.latent for subject in subjects]
+    if asked.format == "npy":
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.stack(vectors))
+        return Response(buffer.getvalue(), mimetype="application/x-npy")
     return json_answer(
         EmbedOut(
             model=served.gallery.model_id,

@@ -217,6 +217,7 @@ class EmbedBody(PictureBody):
     kind: Literal["search", "code"] = Field(
         default="search", description="search: unit-length embeddings; code: latents"
     )
+    format: Literal["json", "npy"] = Field(default="json", description="npy: one array, as numpy.load reads it")
 
 
 class EmbedAddress(GalleryChoice):
@@ -225,6 +226,7 @@ class EmbedAddress(GalleryChoice):
     kind: Literal["search", "code"] = Field(
         default="search", description="search: unit-length embeddings; code: latents"
     )
+    format: Literal["json", "npy"] = Field(default="json", description="npy: one array, as numpy.load reads it")
 
 
 class ReconstructBody(PictureBody, ReconstructionOptions):

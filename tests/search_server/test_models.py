@@ -74,6 +74,13 @@ def test_a_vector_comes_as_json_or_as_numpy_writes_it(server):
     assert server.get(f"{GALLERY}/items/999/vector").code == "no_such_item"
 
 
+def test_several_pictures_are_embedded_into_one_array(server):
+    pictures = [encoded(draw_picture(number)) for number in range(3)]
+    told = server.send_form(f"{API}/embed", image=pictures).json()["vectors"]
+    packed = server.send_form(f"{API}/embed", image=pictures, format="npy")
+    np.testing.assert_allclose(np.load(io.BytesIO(packed.body), allow_pickle=False), told, rtol=1e-6)
+
+
 def test_an_error_map_shows_where_the_reconstruction_differs(server):
     place = f"{GALLERY}/items/4/error-map"
     answer = server.get(place, format="png")

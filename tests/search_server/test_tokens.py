@@ -276,6 +276,7 @@ def test_pages_of_a_site_that_was_allowed_may_ask_and_those_of_others_may_not(dr
         answer = server.send_form(f"{GALLERY}/search", headers=allowed, image=PICTURE)
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")
         assert "access-control-allow-credentials" not in answer.headers
+        assert server.send_form(f"{GALLERY}/items", headers=allowed, images=PICTURE).code == "insufficient_scope"
         assert server.send_form(f"{GALLERY}/search", headers=other, image=PICTURE).code == "origin_refused"
         assert "access-control-allow-origin" not in server.get("/api/v1/info", headers=other).headers
 
