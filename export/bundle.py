@@ -5,6 +5,7 @@
         encoder.onnx        pixels uint8 (n, h, w, 3) -> latent (n, dims), embedding (n, dims) of length 1
         decoder.onnx        latent (n, dims) -> pixels uint8 (n, h, w, 3); not there for a foreign encoder
         encoder.fp16.onnx, decoder.fp16.onnx
+        trunk.npz           what a warm start begins from (train/warm_start.py), where the model has a trunk
 
 Reading needs neither PyTorch nor the package onnx. A graph is handed to ONNX Runtime as the very bytes whose digest was
 compared, after a look at what it asks for: a bundle may come from somebody else.
@@ -187,7 +188,11 @@ def model_id_of(encoder: bytes, preprocessing: Preprocessing) -> str:
 
 
 def write_bundle(
-    folder: Path, graphs: Mapping[tuple[Part, Variant], bytes], facts: ModelFacts, probes: Floats | None
+    folder: Path,
+    graphs: Mapping[tuple[Part, Variant], bytes],
+    facts: ModelFacts,
+    probes: Floats | None,
+    others: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Publish a bundle in one step: a folder that stood there is replaced whole or not at all.
 
@@ -196,12 +201,13 @@ def write_bundle(
         graphs: At least ("encoder", "fp32").
         facts: What it says of its model.
         probes: Embeddings of `probe_pixels` by the encoder, (PROBES, dims).
+        others: Files beside the graphs, by name.
 
     Raises:
         DiskError: It cannot be written.
     """
     model_id = model_id_of(graphs["encoder", "fp32"], facts.preprocessing)
-    named = {graph_name(*key): content for key, content in graphs.items()}
+    named = {graph_name(*key): content for key, content in graphs.items()} | dict(others or {})
     files = {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in named.items()
     }

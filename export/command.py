@@ -44,6 +44,7 @@ class Triple(click.ParamType[Any]):
 @click.argument("run_name", metavar="RUN", required=False)
 @click.option("--name", help="Name of the model.  [default: the run's, or the file's]")
 @click.option("--licence", default="", help="Licence of the training images and their attribution; the page shows it.")
+@click.option("--compact", is_flag=True, help="Store weights in half precision: half the size, computed as before.")
 @click.option(
     "--from-onnx",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -61,6 +62,7 @@ def export(
     run_name: str | None,
     name: str | None,
     licence: str,
+    compact: bool,
     from_onnx: Path | None,
     size: int | None,
     mean: tuple[float, float, float],
@@ -73,7 +75,7 @@ def export(
     if (run_name is None) == (from_onnx is None):
         raise SettingsError("give either a RUN or --from-onnx FILE.")
     if run_name is not None:
-        bundle = _export_run(line, run_name, name, licence)
+        bundle = _export_run(line, run_name, name, licence, compact=compact)
     else:
         assert from_onnx is not None  # noqa: S101  (for the type checker: just compared)
         if size is None:
@@ -98,7 +100,7 @@ def export(
     line.result({"folder": str(bundle.folder)} | bundle.info(), _summary(bundle))
 
 
-def _export_run(line: CommandLine, run_name: str, name: str | None, licence: str) -> "Bundle":
+def _export_run(line: CommandLine, run_name: str, name: str | None, licence: str, *, compact: bool) -> "Bundle":
     from train.run import Run
 
     run = Run.open(line.workspace.existing("runs", run_name))
@@ -110,7 +112,8 @@ def _export_run(line: CommandLine, run_name: str, name: str | None, licence: str
         ) from error
     if run.result is None:
         line.reporter.say("This run is not finished: its best network so far is exported.")
-    return export_run(run, line.workspace.place("models", name or run.name), licence=licence, reporter=line.reporter)
+    place = line.workspace.place("models", name or run.name)
+    return export_run(run, place, licence=licence, reporter=line.reporter, compact=compact)
 
 
 def _summary(bundle: "Bundle") -> str:

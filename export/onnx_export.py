@@ -1,6 +1,7 @@
 """A trained network as ONNX graphs: uint8 pixels in and out, all arithmetic inside, so that it cannot drift."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,13 @@ from export.parity import expect_parity, measure_parity
 from export.sessions import PROVIDERS, open_session
 from train.images import Pixels
 from train.progress import Reporter
+from train.warm_start import TRUNK_FILE, trunk_bytes
 
 if TYPE_CHECKING:
     from train.architectures import Autoencoder
     from train.run import Run
 
+SMALLEST_HALVED = 256  # numbers; what is shorter is not worth a node
 OPSET = 20  # of ONNX 1.15: read by every ONNX Runtime since 1.17
 PARITY_IMAGES = 64
 # Bytes become centred pixels in fp32: the difference of two numbers near 1 would keep two digits of fp16.
@@ -54,7 +57,7 @@ class DecoderGraph(nn.Module):
         return (self.network.decode(latent) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) -> Bundle:
+def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter, compact: bool = False) -> Bundle:
     """Freeze a run's best network as a bundle; nothing is published before parity is proved.
 
     Args:
@@ -62,6 +65,7 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) ->
         folder: Place of the bundle.
         licence: Of the training images; may be empty.
         reporter: Told each step.
+        compact: Store weights in half precision; they are widened when a session opens, and all is computed in fp32.
 
     Raises:
         NothingFoundError: The run holds no trained network yet.
@@ -71,19 +75,23 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) ->
     network = run.load_network()
     reporter.say("Writing the ONNX graphs ...")
     encoder, decoder = to_onnx(network)
-    models = {
-        ("encoder", "fp32"): encoder,
-        ("decoder", "fp32"): decoder,
-        ("encoder", "fp16"): to_fp16(encoder),
-        ("decoder", "fp16"): to_fp16(decoder),
-    }
+    if compact:
+        models = {("encoder", "fp32"): with_halved_weights(encoder), ("decoder", "fp32"): with_halved_weights(decoder)}
+    else:
+        models = {
+            ("encoder", "fp32"): encoder,
+            ("decoder", "fp32"): decoder,
+            ("encoder", "fp16"): to_fp16(encoder),
+            ("decoder", "fp16"): to_fp16(decoder),
+        }
     graphs: dict[tuple[Part, Variant], bytes] = {key: model.SerializeToString() for key, model in models.items()}  # type: ignore[misc]
     images = _parity_images(run)
-    parity = {}
-    for variant in ("fp32", "fp16"):
+    parity: dict[str, Any] = {}
+    variants: tuple[Variant, ...] = ("fp32",) if compact else ("fp32", "fp16")
+    for variant in variants:
         reporter.say(f"Comparing the {variant} graphs with PyTorch on {len(images)} pictures ...")
         measured = measure_parity(network, graphs["encoder", variant], graphs["decoder", variant], images)
-        expect_parity(variant, measured)
+        expect_parity("fp16" if compact else variant, measured)
         parity[variant] = measured.to_json()
     recipe, figures = run.recipe_as_planned, dict(run.result or {})
     facts = ModelFacts(
@@ -106,7 +114,8 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter) ->
     )
     session = open_session(graphs["encoder", "fp32"], PROVIDERS["cpu"], None)
     (probes,) = session.run(["embedding"], {"pixels": probe_pixels(run.preprocessing.size)})
-    return write_bundle(folder, graphs, facts, probes)
+    trunk = trunk_bytes(network, recipe)
+    return write_bundle(folder, graphs, facts, probes, {TRUNK_FILE: trunk} if trunk else None)
 
 
 def _parity_images(run: "Run") -> Pixels:
@@ -160,6 +169,23 @@ def _drop_developers_notes(model: onnx.ModelProto) -> None:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
+
+
+def with_halved_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large weights in half precision and widen them again by a Cast, which sessions fold when they open."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    casts = []
+    for weight in copy.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT and math.prod(weight.dims) >= SMALLEST_HALVED:
+            name, halved = weight.name, onnx.numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    onnx.checker.check_model(copy, full_check=True)
+    return copy
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -149,8 +149,13 @@ class Scale:
         """
         if not self.enough:
             return self.label(best) == "weak"
-        far, by_chance = np.quantile(self.nearest, FAR), np.quantile(self.random, BY_CHANCE)
-        return bool(best < far and best <= by_chance)
+        far, by_chance = self._bounds_of_far
+        return best < far and best <= by_chance
+
+    @cached_property
+    def _bounds_of_far(self) -> tuple[float, float]:
+        """What a best hit lies below that is far, and what it is not above."""
+        return float(np.quantile(self.nearest, FAR)), float(np.quantile(self.random, BY_CHANCE))
 
 
 def calibrate(index: Any, halves: Halves) -> Calibration:

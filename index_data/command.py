@@ -17,6 +17,7 @@ from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
 from train.interruption import stop_request
 from train.printable import printable
+from train.workspace import STARTER
 
 if TYPE_CHECKING:
     from export.bundle import Bundle
@@ -472,6 +473,8 @@ def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> 
 
     if model is None and gallery is not None:
         return Bundle.open(gallery.bundle_folder)
+    if model is None and not line.workspace.names("models"):
+        line.reporter.say(f"There is no model yet: the one that comes with Lookalike is taken (--model {STARTER}).")
     return choose_model(line.workspace, model)
 
 

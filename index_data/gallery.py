@@ -657,6 +657,13 @@ class Gallery:
         """Whether the model's answer for some bytes is known."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM contents WHERE sha256 = ?)", (sha256,))[0])
 
+    def item_of_content(self, sha256: bytes) -> int | None:
+        """The first item with some bytes."""
+        row = self._one(
+            "SELECT min(items.id) FROM items JOIN contents ON contents.id = content_id WHERE sha256 = ?", (sha256,)
+        )
+        return None if row[0] is None else int(row[0])
+
     def paths(self, table: Literal["items", "failures"], root_id: int) -> Iterator[tuple[int, bytes]]:
         """Id and path of all items or failures of a root, read a slice at a time."""
         after = 0

@@ -14,7 +14,7 @@ from search_server.painting import decode
 from search_server.problems import InvalidRequest
 from search_server.service import Service
 from search_server.stopwatch import stage
-from search_server.subjects import Source, Subject, look_at, one_source, pixels_of
+from search_server.subjects import Source, Subject, look_at, named_source, pixels_of
 
 
 def subject_of(
@@ -26,14 +26,14 @@ def subject_of(
         InvalidRequest: It names nothing, or more than one thing.
     """
     several = bool(asked.positive or asked.negative)
-    one = file is not None or asked.id is not None or asked.image_base64 is not None
+    one = file is not None or (asked.id or asked.image_base64 or asked.url) is not None
     if several + one + (asked.vector is not None) > 1:
         raise InvalidRequest("give one picture, or a vector, or positive and negative pictures: not several of them.")
     if several:
         return _combination(service, served, asked.positive, asked.negative), None
     if asked.vector is not None:
         return _vector(served, asked.vector), None
-    source = one_source(file=file, image_base64=asked.image_base64, picture_id=asked.id)
+    source = named_source(service, file, asked)
     return look_at(service, served, source, asked.crop.box() if asked.crop else None), source
 
 
@@ -80,7 +80,7 @@ def _combination(
         look_at(
             service,
             served,
-            one_source(file=None, image_base64=part.image_base64, picture_id=part.id, name="positive or negative"),
+            named_source(service, None, part, name="positive or negative"),
             part.crop.box() if part.crop else None,
         )
         for part, _ in parts

@@ -1,18 +1,21 @@
 """`lookalike serve`: galleries as a web page and a REST API."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from search_server.settings import ServerSettings
+from search_server.settings import ServerSettings, is_loopback
 from train.command_line import Command, CommandLine, common_options
 from train.errors import NothingFoundError, SettingsError, UserError
 
 if TYPE_CHECKING:
     from index_data.engine import Engine
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
 
 @click.command(
@@ -34,7 +37,31 @@ if TYPE_CHECKING:
     help="Most processes that decode pictures.",
 )
 @click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of this server.")
-@click.option("--insecure", is_flag=True, help="Listen beyond this machine without a token: anybody may ask.")
+@click.option("--insecure", is_flag=True, help="Let others search without a token; adding and all else takes one.")
+@click.option(
+    "--trusted-proxies",
+    default=ServerSettings.trusted_proxies,
+    type=click.IntRange(0, 10),
+    help="Reverse proxies before this server, whose X-Forwarded-For, -Proto and -Host are believed.",
+)
+@click.option("--url-prefix", default=ServerSettings.url_prefix, help="Path that addresses begin with: /lookalike.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    help="Requests a second of one token or address; 0: any number.  [default: 20 where others can ask]",
+)
+@click.option(
+    "--allow-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="Site whose pages may ask (CORS)."
+)
+@click.option(
+    "--fetch-host",
+    "fetch_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Fetch pictures by their address from this host; * means any public one.  [default: none]",
+)
+@click.option("--fetch-http", is_flag=True, help="Fetch also without TLS.")
+@click.option("--access-log", is_flag=True, help="Log one line for each request, without addresses or secrets.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser, where there is a display.")
 @common_options
 def serve(line: CommandLine, galleries: tuple[str, ...], browser: bool, **settings: Any) -> int:
@@ -43,18 +70,7 @@ def serve(line: CommandLine, galleries: tuple[str, ...], browser: bool, **settin
 
 
 def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, *, browser: bool) -> int:
-    from search_server.access import is_loopback
-
-    if not is_loopback(settings.host) and not settings.insecure:
-        raise SettingsError(
-            f"--host {settings.host} would let other machines in, and there is no token to keep them out: use "
-            "127.0.0.1 (and, for example, an SSH tunnel), or say --insecure on a network that you trust."
-        )
-    if settings.insecure and not is_loopback(settings.host):
-        line.reporter.say(
-            f"Listening on {settings.host} without a token: anybody who reaches it can search these galleries. Put a "
-            "reverse proxy with TLS and a password in front of it where the network is not your own."
-        )
+    _expect_closed_doors(line, settings)
     folders = _folders(line, names)
     # One thread for each request, many requests at a time: set before FAISS and ONNX Runtime are loaded, because
     # OpenMP's own call does not reach other threads.
@@ -73,24 +89,32 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     def open_engine(name: str) -> "Engine":
         return Engine.open(folders[name], provider=settings.provider, threads=1)
 
-    app = create_app({name: open_engine(name) for name in folders}, settings)
+    app = create_app({name: open_engine(name) for name in folders}, settings, line.workspace)
     service = app.extensions[EXTENSION]
-    upkeep = Upkeep(service.galleries, open_engine)
+    upkeep = Upkeep(service.galleries, service.open_again)
 
     def reload() -> None:
-        for name in folders:
+        names = [served.name for served in service.galleries]
+        for served in service.galleries:
             try:
-                service.galleries.replace(name, open_engine(name))
+                service.serve(served.name, served.gallery.folder)
             except UserError as error:
-                line.reporter.say(f"{name} stays as it was: {error.detail}")
-        line.reporter.say(f"Opened again: {', '.join(folders)}.")
+                line.reporter.say(f"{served.name} stays as it was: {error.detail}")
+        line.reporter.say(f"Opened again: {', '.join(names)}.")
 
-    url = _url(*listener.getsockname()[:2])
-    server = Server(app, listener, settings.threads)
+    url = _url(*listener.getsockname()[:2]) + settings.url_prefix.removeprefix("/")
+    server = Server(
+        app,
+        listener,
+        settings.threads,
+        trusted_proxies=settings.trusted_proxies,
+        rejected=service.metrics.rejected,
+    )
     readiness = check_readiness(service)  # which also starts a decode worker
     for sentence in readiness.degraded:
         line.reporter.say(f"degraded: {sentence}")
     server.start()
+    service.jobs.look_after()
     upkeep.start()
     line.result({"url": url, "galleries": list(folders)}, f"Serving {', '.join(folders)} at {url}  (Ctrl-C stops)")
     if browser:
@@ -101,6 +125,39 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
         upkeep.stop()
         service.close()
     return 0
+
+
+def _expect_closed_doors(line: CommandLine, settings: ServerSettings) -> None:
+    """Refuse to let others in without a token, unless it is asked for.
+
+    Raises:
+        SettingsError: Others could reach the server, and nothing keeps them out.
+    """
+    from search_server.tokens import Tokens
+
+    if settings.url_prefix and not _PREFIX.fullmatch(settings.url_prefix):
+        raise SettingsError(
+            f"--url-prefix is {settings.url_prefix!r}: it begins with / and ends without, as /lookalike."
+        )
+    tokens = Tokens(line.workspace.home).list()
+    if not settings.exposed:
+        return
+    where = f"--host {settings.host}" if not is_loopback(settings.host) else "a reverse proxy"
+    if not tokens and not settings.insecure:
+        raise SettingsError(
+            f"{where} would let others in, and there is no token to keep them out: make one with `lookalike token "
+            "create NAME`, or use 127.0.0.1 alone (and, for example, an SSH tunnel), or say --insecure on a network "
+            "that you trust."
+        )
+    if settings.insecure:
+        line.reporter.say(
+            f"Listening on {settings.host} without a token: anybody who reaches it can search these galleries."
+        )
+    if not settings.trusted_proxies:
+        line.reporter.say(
+            "What is sent can be read on the way: put a reverse proxy with TLS in front where the network is not "
+            "your own."
+        )
 
 
 def _folders(line: CommandLine, names: tuple[str, ...]) -> dict[str, Path]:

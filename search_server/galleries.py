@@ -110,6 +110,14 @@ class Galleries:
         served.engine.keep_up()
         return served
 
+    def has(self, name: str) -> bool:
+        """Whether a gallery of this name is served."""
+        return name in self._served
+
+    def remove(self, name: str) -> None:
+        """Serve a gallery no more; requests in flight finish."""
+        self._served.pop(name, None)
+
     def replace(self, name: str, engine: Engine) -> None:
         """Serve a newly opened engine under a name; requests in flight finish on the old one."""
         self._served[name] = ServedGallery(name, engine)

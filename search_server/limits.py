@@ -9,6 +9,7 @@ IMAGE_BYTES = HTTP_LIMITS.bytes  # of one picture
 BODY_BYTES = 28 * MIB  # of a whole request: the largest picture as base64, and the words around it
 TEXT_FIELD_BYTES = 500_000  # of one text field of a form
 FORM_PARTS = 20
+URL = 2000  # letters of an address that is fetched
 JSON_DEPTH = 32
 JSON_DIGITS = 20  # of an integer: a 64-bit number has at most 20
 K = 1000  # neighbours of one search
@@ -19,10 +20,15 @@ GALLERIES = 32  # that one search goes through
 BATCH = 64  # searches of one request
 LIST = 1000  # items of one page
 EMBED_IMAGES = 16  # of one call
+ADD_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
 NEAREST_K = 10  # real pictures beside each frame
 FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
 MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
+CODES, CODE_NUMBERS = 64, 65_536  # codes of one call to decode, numbers of one code
+EXPLAIN_GRID = 12  # patches in a row
+CLEANED_SIDE = 2048  # longest side of a picture that is cleaned, pixels
+AXES, PROTOTYPES = 16, 64  # of one answer
 PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
 THUMB_SIDE = THUMBNAIL_SIDE
 WEBP_SIDE = 16_383  # longest side that a WebP file can have, so of size=full
@@ -50,10 +56,14 @@ def as_json() -> dict[str, int | float]:
         "galleries_max": GALLERIES,
         "batch_max": BATCH,
         "embed_images_max": EMBED_IMAGES,
+        "add_images_max": ADD_IMAGES,
         "frames_min": FRAMES_MIN,
         "frames_max": FRAMES_MAX,
         "frame_side_max": FRAME_SIDE_MAX,
         "morph_pixels": MORPH_PIXELS,
+        "codes_max": CODES,
+        "explain_grid_max": EXPLAIN_GRID,
+        "cleaned_side": CLEANED_SIDE,
         "nearest_k_max": NEAREST_K,
         "query_seconds": QUERY_SECONDS,
     }

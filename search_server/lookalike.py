@@ -67,6 +67,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "datasets": Entry("train.datasets.command:datasets", "List and download the data sets of the recipes."),
     },
     "This machine": {
+        "token": Entry(
+            "search_server.token_command:token", "Make, list and revoke the tokens that let programs and people in."
+        ),
         "doctor": Entry("search_server.doctor:doctor", "Say what works on this machine."),
         "config": Entry("search_server.config:config", "Show where settings come from."),
         "completion": Entry(
@@ -92,13 +95,27 @@ class LazyGroup(Group):
             return None
         module, attribute = entry.place.split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return _also_of_a_server(cmd_name, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in their sections."""
         for title, entries in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, entry.help) for name, entry in entries.items()], col_max=12)
+
+
+def _also_of_a_server(name: str, command: click.Command) -> click.Command:
+    """A command, with --server where a server can do the same."""
+    if name == "search":
+        from search_server import remote
+
+        return remote.with_server(command, remote.search)
+    if name == "index":
+        from search_server import remote
+
+        assert isinstance(command, click.Group)  # noqa: S101
+        return remote.in_group(remote.in_group(command, "scan", remote.scan), "list", remote.listed)
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

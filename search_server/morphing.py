@@ -4,7 +4,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,21 @@ def render_gif(frames: Pixels, side: int, fps: float) -> Rendered:
     return Rendered(_animation(frames, side, fps, "GIF"), "image/gif", "morph.gif")
 
 
+def render_apng(frames: Pixels, side: int, fps: float) -> Rendered:
+    """An animated PNG that plays for ever, without loss."""
+    return Rendered(_animation(frames, side, fps, "PNG"), "image/apng", "morph.png")
+
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "WEBP": {"quality": WEBP_QUALITY, "method": _WEBP_METHOD},
+    "GIF": {"optimize": False},
+    "PNG": {"compress_level": 3},
+}
+
+
 def _animation(frames: Pixels, side: int, fps: float, image_format: str) -> bytes:
     first, *others = [scale(frame, side) for frame in frames]
-    settings = {"quality": WEBP_QUALITY, "method": _WEBP_METHOD} if image_format == "WEBP" else {"optimize": False}
+    settings = _SETTINGS[image_format]
     buffer = io.BytesIO()
     first.save(
         buffer, image_format, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **settings

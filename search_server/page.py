@@ -19,13 +19,14 @@ from werkzeug.wrappers import Response as Redirection
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
-from search_server.galleries import ServedGallery
+from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import answer_user_error, from_validation, public_detail
 from search_server.service import service
@@ -52,7 +53,9 @@ _WARNINGS = {
 @page.get("/")
 def first_gallery() -> Redirection:
     """Lead to the first gallery."""
-    served = next(iter(service().galleries))
+    served = next(iter(service().galleries), None)
+    if served is None:
+        raise NoSuchGalleryError("no gallery is served here: make one with POST /api/v1/galleries.")
     return redirect(url_for("page.start", gallery=served.name))
 
 
@@ -88,6 +91,7 @@ def results(gallery: str) -> str | Redirection:
 
 
 @page.post("/g/<gallery>/search")
+@needs("read")
 def search_with_form(gallery: str) -> Redirection:
     """Take a picture from the plain form, and lead to its neighbours: an address that Back and reload work with."""
     found = service()

@@ -1,13 +1,16 @@
 """Errors of the API as problem+json (RFC 9457), and the page that each problem's type leads to."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from flask import Flask, Response, g, jsonify, render_template_string, request
+from flask import Flask, Response, g, has_request_context, jsonify, render_template_string, request
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
+from search_server.access import needs
+from search_server.rates import RateLimitedError
 from train.errors import PROBLEMS, Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -28,8 +31,21 @@ REMEDIES: dict[str, str] = {
     "no_such_gallery": "No gallery of this name is served here. /api/v1/galleries lists those that are.",
     "no_such_item": "The gallery has no item with this id. Ids are never reused, so it was removed or never there.",
     "no_such_query": "A stored query lives for an hour, or until newer ones need its room. Send the picture again.",
+    "no_such_model": "The server's workspace has no model of this name. /api/v1/models lists those that there are.",
+    "no_such_job": "There is no job with this id. /api/v1/jobs lists those that there are.",
     "origin_refused": "The request came from a page of another site, or was sent to a host name that is not this "
     "server's. Open the page from this server; start the server with --allow-host NAME to accept another name.",
+    "token_required": "This server asks for a token: send it as `Authorization: Bearer ...`, or sign in at /sign-in. "
+    "Whoever runs the server makes one with `lookalike token create NAME`.",
+    "insufficient_scope": "The token is valid, but its scope does not allow this: read searches, write adds and "
+    "removes pictures, admin does all else. `lookalike token create NAME --scope ...` makes another.",
+    "rate_limited": "You ask more often than is allowed. Ask again after `Retry-After` seconds; `lookalike serve "
+    "--rate` sets the limit.",
+    "bad_url": "The address is none that can be fetched. Give a whole one, such as https://example.org/cat.jpg.",
+    "url_not_allowed": "The server fetches pictures only from the hosts that `lookalike serve --fetch-host` names, "
+    "never from addresses of private networks, and does not say more about the address. Send the picture itself.",
+    "upstream_error": "The server that the address names did not send a picture. Send the picture itself.",
+    "upstream_timeout": "The server that the address names took too long. Send the picture itself.",
     "body_too_large": "The request or the picture has more bytes than allowed (/api/v1/info has the limits). Send a "
     "smaller file.",
     "too_many_pixels": "The picture is wider, higher or larger than allowed. Scale it down.",
@@ -49,16 +65,25 @@ REMEDIES: dict[str, str] = {
     "`lookalike index scan`.",
     "file_changed": "The file is another one than was indexed. Run `lookalike index scan`.",
     "taken_out": "`lookalike index remove` took its item out. `lookalike index add --retry` brings it back.",
-    "precondition_failed": "It is not what `If-Match` says any more: somebody else changed it. Read it again, and "
-    "decide again.",
     "not_computed": "Duplicates, outliers and the map are computed by commands: `lookalike index duplicates`, "
     "`outliers` and `map`. Run the one that `detail` names.",
     "fingerprint_mismatch": "Made by another model or another version of the format. Use the model that made it, or "
     "build it again.",
     "no_decoder": "The model of this gallery only encodes: search works, reconstructions and morphs do not. Use a "
     "model that Lookalike trained.",
+    "not_trained": "This gallery's model was not trained to take noise, lettering or boxes off pictures. Use one that "
+    "was (docs/recipes.md), or say `anyway`.",
     "no_semantic_half": "This gallery's model does not tell what is shown from what it looks like, so the two cannot "
     "be weighed: leave `beta` at 1, or index the pictures with a model that has `semantic_dims`.",
+    "gallery_exists": "A gallery has this name already. Choose another, or use that one.",
+    "not_empty": "It holds what is nowhere else, such as uploaded pictures. Say in the request that they may go; "
+    "`detail` names the parameter.",
+    "precondition_failed": "It is not what `If-Match` says any more: somebody else changed it. Read it again, and "
+    "decide again.",
+    "key_reused": "The same `Idempotency-Key` came with another request within 24 hours. Use a new key for a new "
+    "request.",
+    "job_state": "A job that has ended cannot be cancelled, and one that runs or is done cannot be resumed. Look at "
+    "its `state`.",
     "locked": "Another process is writing here. Wait for it, or stop it.",
     "damaged": "Stored data is not what was written. Run `lookalike index verify`; the server's log has the details.",
     "busy": "More is asked than can be done at the moment. Ask again after `Retry-After` seconds.",
@@ -122,6 +147,7 @@ DECODING = (
     "decode_crashed",
     "busy",
 )
+FETCHING = ("bad_url", "url_not_allowed", "upstream_error", "upstream_timeout")
 UPLOADING = ("bad_base64", "body_too_large", "bad_embedding")
 
 # Problems of this machine, not of the request: their messages may name its folders, so they go to the log alone.
@@ -134,10 +160,23 @@ _MALFORMED = ("_parsing", "_parsing_size", "_type", "_unicode", "finite_number")
 _CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_format"}
 
 
+# What every route may answer, whatever it does.
+ALWAYS = (
+    "bad_request",
+    "invalid",
+    "origin_refused",
+    "token_required",
+    "insufficient_scope",
+    "rate_limited",
+    "internal_error",
+    "busy",
+)
+
+
 def responses(*codes: str) -> dict[str | int, Any]:
     """What a route may answer when it refuses, for the OpenAPI document: one entry for each status."""
     by_status: dict[int, list[Problem]] = {}
-    for code in ("bad_request", "invalid", "origin_refused", "internal_error", *codes):
+    for code in (*ALWAYS, *codes):
         by_status.setdefault(PROBLEMS[code].status, []).append(PROBLEMS[code])
     schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
     return {
@@ -153,8 +192,16 @@ def problem_document(
     problem: Problem, detail: str, *, instance: str, request_id: str, errors: Iterable[FieldError] = ()
 ) -> str:
     """The body of an error answer, as JSON."""
-    document = ProblemDocument(
-        type=f"/problems/{problem.code}",
+    document = refusal(problem, detail, instance=instance, request_id=request_id, errors=errors)
+    return document.model_dump_json(exclude_none=True)
+
+
+def refusal(
+    problem: Problem, detail: str, *, instance: str = "", request_id: str = "", errors: Iterable[FieldError] = ()
+) -> ProblemDocument:
+    """An error, also as a part of an answer."""
+    return ProblemDocument(
+        type=f"{request.script_root if has_request_context() else ''}/problems/{problem.code}",
         code=problem.code,
         title=problem.title,
         status=problem.status,
@@ -163,13 +210,12 @@ def problem_document(
         request_id=request_id,
         errors=list(errors) or None,
     )
-    return document.model_dump_json(exclude_none=True)
 
 
 def problem_response(code: str, detail: str, errors: Iterable[FieldError] = ()) -> Response:
     """The answer to the request at hand that says what is wrong: for a browser's navigation a page, else JSON."""
     problem = PROBLEMS[code]
-    if _wants_page():
+    if wants_page():
         response = Response(_page(problem, detail), mimetype="text/html")
     else:
         body = problem_document(
@@ -177,7 +223,9 @@ def problem_response(code: str, detail: str, errors: Iterable[FieldError] = ()) 
         )
         response = Response(body, mimetype=MEDIA_TYPE)
     response.status_code = problem.status
-    if problem.status == 503:
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="Lookalike"'
+    if problem.status in (429, 503):
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     response.headers["Cache-Control"] = "no-store"
     g.problem_code = code
@@ -215,7 +263,10 @@ def register_problems(app: Flask) -> None:
 
 def answer_user_error(error: UserError) -> Response:
     """The answer to the request at hand that an error stands for."""
-    return problem_response(error.problem.code, public_detail(error), getattr(error, "errors", ()))
+    response = problem_response(error.problem.code, public_detail(error), getattr(error, "errors", ()))
+    if isinstance(error, RateLimitedError):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
 
 
 def public_detail(error: UserError) -> str:
@@ -247,17 +298,19 @@ def _answer_bug(error: Exception) -> Response:
     return problem_response("internal_error", REMEDIES["internal_error"])
 
 
-def _wants_page() -> bool:
+def wants_page() -> bool:
+    """Whether the request at hand is a browser's navigation, which is answered with a page."""
     if request.path.startswith("/api/"):
         return False
     return request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
 
 
+@needs("nothing")
 def _explain(code: str) -> Response:
     if code not in PROBLEMS:
         raise NotFound(f"there is no problem {code!r}: docs/errors.md lists them.")
     problem = PROBLEMS[code]
-    if _wants_page():
+    if wants_page():
         return Response(_page(problem, REMEDIES[code]), mimetype="text/html")
     body = {"code": code, "title": problem.title, "status": problem.status, "exit_code": problem.exit_code}
     return jsonify({**body, "detail": REMEDIES[code]})
@@ -276,7 +329,8 @@ _PAGE = """\
 <main>
 <h1>{{ problem.title }}</h1>
 <p>{{ detail }}</p>
-<p><code>{{ problem.code }}</code>, HTTP status {{ problem.status }}. <a href="/">Back to the search</a></p>
+<p><code>{{ problem.code }}</code>, HTTP status {{ problem.status }}.
+<a href="{{ request.script_root }}/">Back to the search</a></p>
 </main>
 </html>
 """

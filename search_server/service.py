@@ -1,23 +1,32 @@
 """What the routes share: the galleries, the decode workers, and what is kept between requests."""
 
+import math
 import secrets
+import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from flask import current_app
 
 from index_data.engine import Engine
+from index_data.generations import current_name, read_manifest
 from search_server import limits
 from search_server.cache import BoundedCache
+from search_server.fetching import Fetcher, FetchPolicy
 from search_server.galleries import Galleries, ServedGallery
+from search_server.jobs import JobQueue
+from search_server.metrics import GalleryState, Metrics
 from search_server.problems import InvalidRequest
 from search_server.settings import ServerSettings
 from train.decoding import DecodePool
 from train.errors import UserError
 from train.images import FOLDER_LIMITS, HTTP_LIMITS
+from train.workspace import Workspace
 
 EXTENSION = "lookalike"
+WATCHERS = 2
 _FRAME_BYTES, _FRAME_COUNT = 16 * limits.MIB, 2000
 
 
@@ -51,6 +60,10 @@ class Service:
 
     galleries: Galleries
     settings: ServerSettings
+    workspace: Workspace
+    metrics: Metrics
+    jobs: JobQueue
+    fetcher: Fetcher
     decoding: DecodePool  # of what clients send
     originals: DecodePool  # of the galleries' files, which may be larger
     queries: BoundedCache[str, StoredQuery] = field(
@@ -64,6 +77,11 @@ class Service:
     frames: BoundedCache[Hashable, bytes] = field(  # of the morph slider, which goes back and forth
         default_factory=lambda: BoundedCache(len, max_bytes=_FRAME_BYTES, max_count=_FRAME_COUNT)
     )
+
+    # Each watcher of a job holds a thread.
+    watchers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WATCHERS))
+    closing: threading.Event = field(default_factory=threading.Event)
+    decoded_at: float = -math.inf  # when a picture that somebody sent was last decoded (time.monotonic)
 
     def gallery(self, name: str | None) -> ServedGallery:
         """A gallery by its name; None means the only one.
@@ -107,21 +125,57 @@ class Service:
             raise NoSuchQueryError("this stored query is gone: send the picture again.")
         return query
 
+    def open_again(self, name: str) -> Engine:
+        """Open the gallery that is served under a name anew."""
+        folder = self.galleries.get(name).gallery.folder
+        return Engine.open(folder, provider=self.settings.provider, threads=1)
+
+    def serve(self, name: str, folder: Path) -> None:
+        """Open a gallery, and let it answer under a name; requests in flight finish on what was open before.
+
+        Raises:
+            UserError: It cannot be opened; what answered goes on.
+        """
+        self.galleries.replace(name, Engine.open(folder, provider=self.settings.provider, threads=1))
+
     def close(self) -> None:
-        """End the decode workers."""
+        """Look after no jobs any more, and end the decode workers."""
+        self.closing.set()
+        self.jobs.close()
+        self.fetcher.close()
         self.decoding.close()
         self.originals.close()
 
 
-def open_service(engines: Mapping[str, Engine], settings: ServerSettings) -> Service:
+def open_service(engines: Mapping[str, Engine], settings: ServerSettings, workspace: Workspace) -> Service:
     """Put everything together; decode workers start when they are first needed, and end with `close`."""
     patient = replace(FOLDER_LIMITS, wait_seconds=HTTP_LIMITS.wait_seconds)
-    return Service(
+    service = Service(
         galleries=Galleries(engines),
         settings=settings,
+        workspace=workspace,
+        metrics=Metrics(),
+        jobs=JobQueue(workspace.home),
+        fetcher=Fetcher(FetchPolicy(frozenset(host.lower() for host in settings.fetch_hosts), settings.fetch_http)),
         decoding=DecodePool(settings.decode_workers, HTTP_LIMITS),
         originals=DecodePool(settings.decode_workers, patient),
     )
+    service.metrics.watch(
+        lambda: {served.name: _state_of(served) for served in service.galleries}, service.jobs.table.counts
+    )
+    return service
+
+
+def _state_of(served: ServedGallery) -> GalleryState:
+    gallery, encoder = served.gallery, served.engine.encoder
+    name = current_name(gallery)
+    try:
+        size = sum(file.size for file in read_manifest(gallery, name).files.values()) if name else 0
+    except UserError:
+        size = 0
+    parts = (encoder, served.engine.decoder, served.engine)
+    degraded = bool(served.trouble) or any(part is not None and part.degraded for part in parts)
+    return GalleryState(served.engine.count, size, encoder.asked, encoder.provider, degraded)
 
 
 def service() -> Service:

@@ -1,7 +1,9 @@
 """What a request asks about: an uploaded picture, an item of the gallery or a stored query, seen by the model."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +56,16 @@ class Subject:
         return self.decoded is not None and is_plain(self.decoded.pixels)
 
 
-def one_source(*, file: File | None, image_base64: str | None, picture_id: str | None, name: str = "image") -> Source:
-    """The one picture that a request names.
+def one_source(
+    *,
+    file: File | None,
+    image_base64: str | None,
+    picture_id: str | None,
+    url: str | None = None,
+    fetch: Callable[[str], File] | None = None,
+    name: str = "image",
+) -> Source:
+    """The one picture that a request names; one that it names by its address is fetched.
 
     Raises:
         InvalidRequest: It names none, or several.
@@ -63,20 +73,53 @@ def one_source(*, file: File | None, image_base64: str | None, picture_id: str |
     given: list[Source] = [source for source in (file, picture_id) if source is not None]
     if image_base64 is not None:
         given.append(File(decode_base64(image_base64, "image_base64"), ""))
-    if len(given) != 1:
+    if len(given) + (url is not None) != 1:
         raise InvalidRequest(
-            f"{name}: {len(given) or 'no'} pictures are given, but it must be one: a file, image_base64, or an id."
+            f"{name}: {len(given) + (url is not None) or 'no'} pictures are given, but it must be one: a file, "
+            "image_base64, an id, or a url."
         )
+    if url is not None and fetch is not None:
+        return fetch(url)
     return given[0]
 
 
-def one_file(*, file: File | None, image_base64: str | None) -> File:
+class Named(Protocol):
+    """What a request says of a picture that does not come as a file."""
+
+    @property
+    def id(self) -> str | None:
+        """Of an item or a stored query."""
+
+    @property
+    def url(self) -> str | None:
+        """Its address."""
+
+    @property
+    def image_base64(self) -> str | None:
+        """Its bytes."""
+
+
+def named_source(service: Service, file: File | None, asked: Named, *, name: str = "image") -> Source:
+    """The one picture that a request names; raises like `one_source` and `Fetcher.fetch`."""
+    return one_source(
+        file=file,
+        image_base64=asked.image_base64,
+        picture_id=asked.id,
+        url=asked.url,
+        fetch=service.fetcher.fetch,
+        name=name,
+    )
+
+
+def one_file(
+    *, file: File | None, image_base64: str | None, url: str | None = None, fetch: Callable[[str], File] | None = None
+) -> File:
     """The one picture that comes with a request.
 
     Raises:
         InvalidRequest: None comes, or several.
     """
-    source = one_source(file=file, image_base64=image_base64, picture_id=None)
+    source = one_source(file=file, image_base64=image_base64, picture_id=None, url=url, fetch=fetch)
     if isinstance(source, str):
         raise TypeError("no id was given")
     return source
@@ -88,7 +131,8 @@ def find_item(served: ServedGallery, item_id: str) -> Item:
     Raises:
         NoSuchItemError: There is none, or the text is no id.
     """
-    items = served.gallery.items_by_id([int(item_id)]) if _is_id(item_id) else []
+    number = parse_id(item_id)
+    items = served.gallery.items_by_id([number]) if number is not None else []
     if not items:
         raise NoSuchItemError(f"the gallery {served.name} has no item {item_id[:30]!r}.")
     return items[0]
@@ -177,6 +221,7 @@ def _look_at_stored(service: Service, served: ServedGallery, query: StoredQuery,
 
 def _look_at_upload(service: Service, served: ServedGallery, file: File, crop: Crop | None) -> Subject:
     decoded, latent, embedding = _see(service.decoding, served, file.data, crop)
+    service.decoded_at = time.monotonic()
     name = printable(file.name[:MAX_NAME]) or "Your picture"
     return _decoded_subject("upload", None, name, decoded, latent, embedding)
 
@@ -208,5 +253,6 @@ def _see(pool: DecodePool, served: ServedGallery, data: bytes, crop: Crop | None
     return decoded, codes.latents[0], codes.embeddings[0]
 
 
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < _INT64
+def parse_id(text: str) -> int | None:
+    """The number of an item; None where the text is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < _INT64 else None

@@ -15,8 +15,9 @@ from train.errors import NothingFoundError, TooManyRejectedError
 from train.interruption import wait_for
 from train.progress import duration
 from train.recipe_files import DEFAULT_RECIPE, recipe_file
-from train.workspace import Workspace, name_for
+from train.workspace import STARTER, Workspace, name_for
 
+TOO_FEW = 300  # images: fewer teach a model of their own less than the one that comes with the package knows
 DEFAULT_MINUTES = 15.0  # of training on a CPU
 _REJECTED_SOME = TooManyRejectedError("").problem.exit_code
 
@@ -39,12 +40,15 @@ class Way:
     workspace: Workspace
     recipe: str = DEFAULT_RECIPE
     export_options: tuple[str, ...] = ()
+    starter: bool = False  # take the model that comes with the package instead of training one
 
     def steps(self) -> list[Step]:
         """The steps that are still to be done; a step that was interrupted goes on where it was."""
         home = ("--home", str(self.workspace.home))
         steps = []
-        if not (self.workspace.place("models", self.name) / "bundle.json").is_file():
+        own = self.workspace.place("models", self.name)
+        trained = (own / "bundle.json").is_file()
+        if not trained and not self.starter:
             budget = ("--recipe", self.recipe, "--minutes", f"{self.minutes:g}")
             steps += [
                 Step(
@@ -57,7 +61,7 @@ class Way:
                     ("export", self.name, "--name", self.name, *self.export_options, *home),
                 ),
             ]
-        model = str(self.workspace.place("models", self.name))
+        model = str(own) if trained or not self.starter else STARTER
         add = ("index_data", "add", self.name, str(self.folder), "--model", model, *home)
         steps.append(Step("Indexing: every new picture gets its place in the gallery.", add))
         return steps
@@ -129,8 +133,22 @@ def way_to(
     Raises:
         NothingFoundError: There is no such folder, or no image in it.
     """
-    line.reporter.say(f"{count_images(folder):,} images in {folder}.")
-    return Way(folder=folder, name=name or name_for(folder), minutes=minutes, workspace=line.workspace, recipe=recipe)
+    count = count_images(folder)
+    line.reporter.say(f"{count:,} images in {folder}.")
+    starter = count < TOO_FEW and recipe == DEFAULT_RECIPE
+    if starter:
+        line.reporter.say(
+            f"Fewer than {TOO_FEW} are too few to learn from: the model that comes with Lookalike is taken. "
+            "`--recipe patches` makes one of their own all the same."
+        )
+    return Way(
+        folder=folder,
+        name=name or name_for(folder),
+        minutes=minutes,
+        workspace=line.workspace,
+        recipe=recipe,
+        starter=starter,
+    )
 
 
 def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:

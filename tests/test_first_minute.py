@@ -62,7 +62,7 @@ def get(port: int, path: str) -> dict:
 
 def test_up_goes_from_a_folder_to_neighbours_and_does_not_train_twice(drawn_folder, tmp_path):
     port = free_port()
-    command = ["up", str(drawn_folder), "--minutes", "0.1", "--home", str(tmp_path / "home")]
+    command = ["up", str(drawn_folder), "--recipe", "patches", "--minutes", "0.1", "--home", str(tmp_path / "home")]
     with running(command, port, tmp_path / "first.log"):
         items = get(port, "/api/v1/galleries/pictures/items?limit=1")["items"]
         hits = get(port, f"/api/v1/galleries/pictures/items/{items[0]['id']}/similar?k=5&exclude_self=false")["hits"]
@@ -77,9 +77,21 @@ def test_up_goes_from_a_folder_to_neighbours_and_does_not_train_twice(drawn_fold
     assert (tmp_path / "home/models/pictures/bundle.json").read_bytes() == bundle
 
 
+def test_few_pictures_are_searchable_at_once_by_the_model_that_comes_with_the_package(drawn_folder, tmp_path):
+    port = free_port()
+    with running(["up", str(drawn_folder), "--home", str(tmp_path / "home")], port, tmp_path / "log"):
+        items = get(port, "/api/v1/galleries/pictures/items?limit=1")["items"]
+        hits = get(port, f"/api/v1/galleries/pictures/items/{items[0]['id']}/similar?k=5")["hits"]
+        assert len(hits) == 5
+    said = (tmp_path / "log").read_text()
+    assert "too few to learn from" in said
+    assert "Training on" not in said
+    assert (tmp_path / "home/models/starter/bundle.json").is_file()
+
+
 def test_a_running_server_never_loads_pytorch(drawn_folder, tmp_path):
     port = free_port()
-    command = ["up", str(drawn_folder), "--minutes", "0.05", "--home", str(tmp_path / "home")]
+    command = ["up", str(drawn_folder), "--recipe", "principal", "--minutes", "0.05", "--home", str(tmp_path / "home")]
     with running(command, port, tmp_path / "log") as process:
         libraries = Path(f"/proc/{process.pid}/maps").read_text()
     assert "onnxruntime" in libraries
@@ -93,7 +105,7 @@ def test_stopping_up_while_it_trains_saves_and_says_which_signal_it_was(drawn_fo
     home = tmp_path / "home"
     command = [sys.executable, "-m", "search_server.lookalike", "up", str(drawn_folder), "--home", str(home)]
     process = subprocess.Popen(
-        [*command, "--minutes", "5", "--no-browser", "--progress", "lines"],
+        [*command, "--recipe", "principal", "--minutes", "5", "--no-browser", "--progress", "lines"],
         env=os.environ | QUICK,
         stderr=subprocess.PIPE,
         text=True,

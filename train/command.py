@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -30,6 +30,12 @@ _SECTIONS = {
     "precision": "training",
     "threads": "training",
     "checkpoint_seconds": "training",
+}
+
+# What `--decoder` sets: a sharp one is judged by the features of its own trunk to the end.
+DECODERS: dict[str, dict[str, Any]] = {
+    "mse": {"loss.structure": 0.0, "loss.edges": 0.0, "loss.features": 0.0},
+    "sharp": {"loss.features": 0.05, "loss.plain": 0.0},
 }
 
 
@@ -76,6 +82,12 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
     type=click.Choice(["semantic", "balanced", "copy"]),
     help="What counts as the same: also in other colours, in other light, or as a copy of it.",
 )
+@click.option("--from", "start", metavar="MODEL", help="Start the trunk from that of a model or run: name or folder.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["mse", "sharp"]),
+    help="Nearest to the pixels on the whole, or crisper and a little further from them.",
+)
 @click.option("--preset", help="A recipe's settings for a kind of machine: cpu-small, cpu or gpu.")
 @click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]")
 @click.option(
@@ -108,6 +120,8 @@ def train(
     folder: Path | None,
     recipe: str,
     preset: str | None,
+    start: str | None,
+    decoder: Literal["mse", "sharp"] | None,
     dataset: str | None,
     data: Path | None,
     changes: tuple[str, ...],
@@ -132,8 +146,10 @@ def train(
     with stop_request() as stop:
         from train.recipe import Recipe, read_value
         from train.training import train_recipe
+        from train.warm_start import WarmStart
 
-        overrides = {f"{_SECTIONS[key]}.{key}": value for key, value in settings.items() if value is not None}
+        overrides: dict[str, Any] = dict(DECODERS[decoder]) if decoder else {}
+        overrides |= {f"{_SECTIONS[key]}.{key}": value for key, value in settings.items() if value is not None}
         for change in changes:
             key, separator, value = change.partition("=")
             if not separator:
@@ -142,6 +158,9 @@ def train(
         if dataset is not None:
             overrides["data.dataset"] = dataset
         chosen = Recipe.read(recipe, overrides, preset)
+        begun_from = WarmStart.find(line.workspace, start) if start else None
+        if begun_from:
+            chosen = begun_from.fit_recipe(chosen)
         source = folder or chosen.data.dataset
         if not source:
             raise SettingsError(
@@ -159,6 +178,7 @@ def train(
             fresh=not resume,
             reporter=line.reporter,
             stop=stop,
+            start=begun_from,
         )
     line.result(result.to_json(), result.sentence())
     result.refuse_too_many_rejected(max_bad)

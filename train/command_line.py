@@ -110,7 +110,7 @@ def common_options(function: Function) -> Function:
         click.option(
             "--home",
             type=click.Path(path_type=Path, file_okay=False),
-            default=Path("lookalike"),
+            default=Workspace.home,
             envvar=HOME_VARIABLE,
             help="Workspace: the folder of the settings file, runs, models and galleries.",
         ),
@@ -138,6 +138,7 @@ def common_options(function: Function) -> Function:
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry)

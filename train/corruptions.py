@@ -34,6 +34,7 @@ class Gaussian(Corruption):
 
     kind: ClassVar[str] = "gaussian"
     sigma: float = 0.1  # standard deviation, of pixels from 0 to 1
+    together: bool = False  # the same number in all channels; always so where a recipe sees shades of grey
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < math.inf:
@@ -41,7 +42,8 @@ class Gaussian(Corruption):
 
     def __call__(self, x: Tensor, random: torch.Generator) -> Tensor:
         """Add noise."""
-        return x + self.sigma * torch.randn(x.shape, generator=random).to(x.device)
+        channels = 1 if self.together else x.shape[1]  # three numbers of a grey pixel would average out
+        return x + self.sigma * torch.randn((len(x), channels, *x.shape[2:]), generator=random).to(x.device)
 
 
 @dataclass(frozen=True, kw_only=True)

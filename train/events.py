@@ -81,7 +81,8 @@ class Showcase:
         half = self._shown[: max(2, SHOWN // 2 // 2 * 2)]
         sheets = {"reconstructions": reconstruction_sheet(network, self._shown, self._seen)}
         if self._seen is None:
-            sheets["morphs"] = morph_sheet(network, self._shown)
+            if len(self._shown) > 1:
+                sheets["morphs"] = morph_sheet(network, self._shown)
             sheets["neighbours"] = neighbour_sheet(network, half, self._pool)
         for name, sheet in sheets.items():
             self._writer.add_image(name, sheet, step, dataformats="HWC")

@@ -156,6 +156,9 @@ class Learner:
         terms = {"mse": (painted.detach() - target).square().mean()}
         # In units of PCA's error, so that one learning rate suits all images.
         loss = self.recipe.loss(painted, target, changed, plain=plain) / self.unit
+        if self.recipe.loss.features and not plain:
+            terms["features"] = self._feature_distance(painted, target)
+            loss = loss + self.recipe.loss.features * terms["features"] / self.unit
         for constraint, critic in zip(self.recipe.constraint, self.critics, strict=True):
             situation = Situation(self.network, seen, statistics.float(), latent.float(), random, critic)
             penalty = constraint.penalty(situation)
@@ -195,6 +198,11 @@ class Learner:
             again = self.network.pixel_half(clip_straight_through(self.network.paint(mixed)))
         wanted = mixed[:, self.network.semantic_dims :]
         return (again.float() - wanted).square().mean() / wanted.square().mean().clamp_min(1e-6)
+
+    def _feature_distance(self, painted: Tensor, target: Tensor) -> Tensor:
+        assert isinstance(self.network, SimilarityAutoencoder)  # noqa: S101  (the recipe refused others)
+        with self._autocast():
+            return self.network.semantic.distance(painted, target)
 
     @property
     def unit(self) -> float:

@@ -25,11 +25,12 @@ class Loss:
     kind: Literal["mse", "l1", "bce"] = "mse"  # bce needs pixels that are shares: output_activation = "sigmoid"
     structure: float = 0.0  # weight of 1 - MS-SSIM
     edges: float = 0.0  # weight of the L1 distance of Laplacian pyramids
+    features: float = 0.0  # weight of the distance in the features of its own semantic half (the learner adds it)
     changed: float = 0.0  # extra weight of the pixels that the corruption changed
     plain: float = 0.2  # share of the steps, the last ones, without structure, edges and code noise
 
     def __post_init__(self) -> None:
-        for name in ("structure", "edges", "changed"):
+        for name in ("structure", "edges", "features", "changed"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise SettingsError(f"loss.{name} is {getattr(self, name)}: it must be 0 or more.")
         if not 0 <= self.plain <= 1:

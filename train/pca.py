@@ -23,6 +23,7 @@ MAX_VALUES = 160_000_000  # of a larger set, evenly drawn images: 52,000 at 32 p
 EXACT_SIDE = 3072  # up to this many images or values of one, the eigenvectors are exact: a few seconds
 OVERSAMPLING = 32  # extra directions of the randomised method ...
 POWER_ITERATIONS = 4  # ... and its rounds: the error of the reconstruction is then within 0.1 % of the exact one
+SMALLEST_DEVIATION = 1e-5  # of a component: less is rounding, among images that are all the same
 NEGLIGIBLE = 1e-4  # of the largest deviation: below it a component is rounding noise
 
 
@@ -70,7 +71,8 @@ def principal_components(
     mean, parts = _mirrored_parts(x, dims, seed) if mirror else _plain_parts(x, dims, seed)
     found = _Part(*(torch.cat(each) for each in zip(*parts, strict=True)))
     order = torch.argsort(found.deviations, descending=True, stable=True)[: min(dims, len(rows) - 1)]
-    order = order[found.deviations[order] > NEGLIGIBLE * found.deviations[order[:1]]]
+    least = (NEGLIGIBLE * found.deviations[order[:1]]).clamp_min(SMALLEST_DEVIATION)
+    order = order[found.deviations[order] > least]
     return PrincipalComponents(
         mean=mean.numpy(),
         basis=found.basis[order].numpy(),

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from train.architectures import ARCHITECTURES, Architecture, Autoencoder
 from train.constraints import CONSTRAINTS, Constraint
-from train.corruptions import CORRUPTIONS, Corruption
+from train.corruptions import CORRUPTIONS, Corruption, Gaussian
 from train.errors import SettingsError
 from train.losses import Loss
 from train.recipe_files import DEFAULT_RECIPE, recipe_file
@@ -112,6 +112,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.architecture.check(self.data.image_size, self.data.channels)
+        if self.data.channels == 1:
+            seen = (replace(each, together=True) if isinstance(each, Gaussian) else each for each in self.corruption)
+            object.__setattr__(self, "corruption", tuple(seen))
+        if self.loss.features and self.architecture.kind != "similarity":
+            raise SettingsError(
+                f"loss.features (--decoder sharp) needs the architecture similarity, whose features judge: this one is "
+                f"{self.architecture.kind}."
+            )
 
     @classmethod
     def read(cls, name: str, overrides: Mapping[str, Any] | None = None, preset: str | None = None) -> "Recipe":

@@ -2,6 +2,7 @@
 
 run.json         format, recipe, plan, result
 images/          the training images as one memory map (train/image_cache.py)
+start.npz        the trunk that a warm start began from (train/warm_start.py)
 semantic.pt      the trunk of a semantic half, trained first: weights, optimiser, step
 checkpoint.pt    the last state: weights, averaged weights, optimiser, step
 best.pt          the averaged weights with the lowest error on the validation images
@@ -29,11 +30,14 @@ from train.printable import printable
 if TYPE_CHECKING:
     from train.architectures import Autoencoder
     from train.recipe import Recipe
+    from train.warm_start import WarmStart
 
 FORMAT = 2  # 1 was written before there were recipes
 RUN_FILE = "run.json"
+START = "start.npz"
 _CONTENT = (
     "images",
+    "start.npz",
     "semantic.pt",
     "checkpoint.pt",
     "best.pt",
@@ -76,9 +80,12 @@ class Run:
         self.record = record
 
     @classmethod
-    def create(cls, folder: Path, recipe: "Recipe", source: str) -> "Run":
+    def create(cls, folder: Path, recipe: "Recipe", source: str, start: "WarmStart | None" = None) -> "Run":
         """Begin a run in an empty folder; `source` is a folder, or the name or file of a data set."""
         run = cls(folder, {"format": FORMAT})
+        if start is not None:
+            write_file(folder / START, start.content)
+            run.record["start"] = {"name": start.name, "sha256": start.digest}
         preprocessing = Preprocessing(recipe.data.image_size).to_json()
         run.update(source=source, recipe=recipe.to_json(), preprocessing=preprocessing)
         return run
@@ -155,11 +162,35 @@ class Run:
     def recipe_as_planned(self) -> "Recipe":
         """The same, with as many dimensions as the images support, and no trunk where there was nothing to train it."""
         recipe, plan = self.recipe, self.plan
-        if plan is not None and not plan.trunk_steps:
+        if plan is not None and not plan.trunk_steps and not self.has_start:
             recipe = recipe.without_trunk()
         if plan is None or recipe.architecture.code(recipe.data.image_size) == plan.dims:
             return recipe
         return recipe.with_dims(plan.dims)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether the trunk began from another model's."""
+        return "start" in self.record
+
+    def start(self) -> "WarmStart | None":
+        """The trunk that this run began from; None where its weights were random.
+
+        Raises:
+            DamagedError: It cannot be read.
+        """
+        from train.warm_start import WarmStart
+
+        if not self.has_start:
+            return None
+        path = self.folder / START
+        try:
+            start = WarmStart.read(path.read_bytes(), str(path))
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read ({error.strerror}): train again with --fresh.") from error
+        if start.digest != self.record["start"]["sha256"]:
+            raise DamagedError(f"{path} is not what the run began from: train again with --fresh.")
+        return start
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -20,7 +20,7 @@ class Semantic:
     views: int = 2  # strong views of an image in a step
     weak: bool = False  # and one weak view: the picture as a user brings it
     batch: int = 256
-    epochs: int = 100  # of the trunk, where there is no budget of minutes
+    epochs: int = 100  # of the trunk, where there is no budget of minutes; 0: it stays as a warm start brought it
     share: float = 0.75  # of the minutes, where there is one
     learning_rate: float = 2e-3  # peak, of AdamW; one cycle of a cosine behind a warm-up
     weight_decay: float = 1e-3
@@ -37,7 +37,9 @@ class Semantic:
             raise SettingsError("semantic.views and semantic.batch must be 2 or more: views are compared.")
         if not 0 < self.share < 1:
             raise SettingsError(f"semantic.share is {self.share}: it must be between 0 and 1.")
-        for name in ("learning_rate", "temperature", "epochs"):
+        if self.epochs < 0:
+            raise SettingsError(f"semantic.epochs is {self.epochs}: it must be 0 or more.")
+        for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"semantic.{name} is {getattr(self, name)}: it must be more than 0.")
 

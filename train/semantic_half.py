@@ -14,6 +14,7 @@ from train.progress import Reporter
 from train.recipe import Recipe
 from train.run import Plan, Run
 from train.trunk_learner import TrunkLearner
+from train.warm_start import estimate_norms
 
 PATCHED_IMAGES = 2000  # from which filters are chosen
 CALIBRATION_STEPS = 4  # timed, after one that warms up
@@ -60,7 +61,13 @@ def find_semantic_half(
     device = torch.device(plan.device)
     encoder.fit_patches(data.tensor(evenly(data.train, PATCHED_IMAGES), torch.device("cpu")), recipe.training.seed)
     if encoder.trunk is not None:
-        _train_trunk(run, recipe, plan, data, encoder.trunk, reporter, stop)
+        start = run.start()
+        if start is not None:
+            reporter.say(f"Starting from the trunk of {run.record['start']['name']}.")
+            encoder.trunk.load_state_dict(start.trunk().state_dict())
+            estimate_norms(encoder.trunk, data, recipe.semantic.batch, device)
+        if plan.trunk_steps:
+            _train_trunk(run, recipe, plan, data, encoder.trunk, reporter, stop)
     fit_semantic_half(
         encoder,
         data,

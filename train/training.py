@@ -28,6 +28,7 @@ from train.recipe_files import DEFAULT_EPOCHS
 from train.run import Plan, Run
 from train.semantic_half import MIN_IMAGES as MIN_TRUNK_IMAGES
 from train.semantic_half import find_semantic_half, trunk_steps
+from train.warm_start import WarmStart
 
 MIN_IMAGES = 8  # a few to learn from, one to choose by and one to measure on
 TEST_IMAGES = 10_000  # of the test images, at most: all that CIFAR-10 and MNIST have
@@ -117,6 +118,7 @@ def train_recipe(
     fresh: bool,
     reporter: Reporter,
     stop: StopRequest,
+    start: WarmStart | None = None,
 ) -> Result:
     """Train by a recipe, or go on with what an earlier start left in the run's folder.
 
@@ -128,6 +130,7 @@ def train_recipe(
         fresh: Remove what stands in the run's folder first.
         reporter: Told what is going on.
         stop: Looked at between two steps.
+        start: A trunk to begin from instead of random weights.
 
     Raises:
         Interrupted: The user asked to stop; everything is saved.
@@ -135,7 +138,7 @@ def train_recipe(
     began = time.monotonic()
     with locked(folder, "training"):
         remove_leftovers(folder)
-        run = _begin(source, folder, recipe, fresh=fresh, reporter=reporter)
+        run = _begin(source, folder, recipe, start, fresh=fresh)
         recipe = run.recipe
         threads = run.plan.threads if run.plan else recipe.training.threads or len(os.sched_getaffinity(0))
         torch.set_num_threads(threads)
@@ -148,15 +151,18 @@ def train_recipe(
     return Result(run, summary, run.result or {}, resumed, time.monotonic() - began)
 
 
-def _begin(source: Path | str, folder: Path, recipe: Recipe, *, fresh: bool, reporter: Reporter) -> Run:
+def _begin(source: Path | str, folder: Path, recipe: Recipe, start: WarmStart | None, *, fresh: bool) -> Run:
     """Open the run that stands in a folder, or begin one."""
     if fresh:
         Run.clear(folder)
     told = os.fsdecode(source.resolve()) if isinstance(source, Path) else source
     if not (folder / "run.json").exists():
-        return Run.create(folder, recipe, told)
+        return Run.create(folder, recipe, told, start)
     run = Run.open(folder)
     differences = run.recipe.differences(recipe)
+    begun = run.record.get("start", {})
+    if begun.get("sha256") != (start.digest if start else None):
+        differences.insert(0, f"--from ({begun.get('name', 'none')}, now {start.name if start else 'none'})")
     if run.record["source"] != told:
         differences.insert(0, f"the images ({run.record['source']}, now {told})")
     if differences:
@@ -206,7 +212,7 @@ def _train(run: Run, recipe: Recipe, threads: int, reporter: Reporter, stop: Sto
     data = Data.of(run.cache, recipe.data)
     plan = run.plan
     if plan is None:
-        plan, components = _make_plan(data, recipe, threads, reporter)
+        plan, components = _make_plan(data, recipe, threads, reporter, has_start=run.has_start)
         run.set_plan(plan)
     elif run.path("checkpoint.pt").exists():
         components = None
@@ -270,16 +276,19 @@ def _components(data: Data, recipe: Recipe, mirror: bool, dims: int) -> pca.Prin
 
 
 def _make_plan(
-    data: Data, recipe: Recipe, threads: int, reporter: Reporter
+    data: Data, recipe: Recipe, threads: int, reporter: Reporter, *, has_start: bool = False
 ) -> tuple[Plan, pca.PrincipalComponents | None]:
     """Find the linear bound, choose what the settings leave open, and say what will be done."""
     code = recipe.architecture.code(recipe.data.image_size)
-    if recipe.has_trunk and len(data.train) < MIN_TRUNK_IMAGES:
+    learns_trunk = recipe.has_trunk and recipe.semantic.epochs > 0
+    if learns_trunk and len(data.train) < MIN_TRUNK_IMAGES:
+        instead = "the trunk stays as it came" if has_start else "the semantic half is found from patches and colours"
         reporter.say(
-            f"{len(data.train):,} images are too few to learn from what is alike ({MIN_TRUNK_IMAGES:,} would do): the "
-            "semantic half is found from patches and colours, without training."
+            f"{len(data.train):,} images are too few to learn from what is alike ({MIN_TRUNK_IMAGES:,} would do): "
+            f"{instead}, without training."
         )
-        recipe = recipe.without_trunk()
+        learns_trunk = False
+    recipe = recipe if learns_trunk or has_start else recipe.without_trunk()
     mirror, components = _choose_mirror(data, recipe, code, reporter)
     if components is not None:
         if components.dims == 0:
@@ -309,7 +318,7 @@ def _make_plan(
         pca_test_mse=bound["pca_test_mse"],
         wiener_test_mse=bound.get("wiener_test_mse"),
     )
-    return _with_budget(plan, recipe, data, reporter), components
+    return _with_budget(plan, recipe, data, reporter, learns_trunk=learns_trunk), components
 
 
 def _linear_bound(data: Data, recipe: Recipe, code: int, reporter: Reporter) -> dict[str, float | None]:
@@ -363,7 +372,7 @@ def _choose_mirror(
     return mirror, (mirrored if mirror else plain) if needed else None
 
 
-def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter) -> Plan:
+def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter, *, learns_trunk: bool) -> Plan:
     """Choose precision and steps; where that needs the rate of this machine, measure it."""
     training = recipe.training
     if recipe.architecture.is_fitted or training.epochs == 0:
@@ -372,13 +381,13 @@ def _with_budget(plan: Plan, recipe: Recipe, data: Data, reporter: Reporter) -> 
     epochs = training.epochs or DEFAULT_EPOCHS
     if len(precisions) == 1 and training.minutes is None:
         plan = replace(plan, steps=epochs * plan.steps_per_epoch)
-        return replace(plan, trunk_steps=trunk_steps(plan, recipe, data)) if recipe.has_trunk else plan
+        return replace(plan, trunk_steps=trunk_steps(plan, recipe, data)) if learns_trunk else plan
     times = {name: _step_times(replace(plan, precision=name), recipe, data) for name in precisions}
     # The fastest step says what a precision can do, the median what the machine gives beside its other work.
     precision = min(precisions, key=lambda name: min(times[name]))
     step = float(np.median(times[precision])) / CALIBRATION_SHARE
     plan = replace(plan, precision=precision)
-    plan = replace(plan, trunk_steps=trunk_steps(plan, recipe, data) if recipe.has_trunk else 0)
+    plan = replace(plan, trunk_steps=trunk_steps(plan, recipe, data) if learns_trunk else 0)
     share = 1 - recipe.semantic.share if plan.trunk_steps else 1.0
     steps = (
         epochs * plan.steps_per_epoch if training.minutes is None else max(1, int(training.minutes * share * 60 / step))

@@ -95,7 +95,7 @@ class TrunkLearner:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate
         random = torch.Generator().manual_seed(self.recipe.training.seed * 1_000_003 + 500_000_009 + self.step)
-        views = self._views(random)
+        views = self.views(random)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
             projected = self.online(torch.cat(views))
         projections = torch.stack(projected.float().chunk(len(views)))
@@ -114,7 +114,8 @@ class TrunkLearner:
         self.sums["steps"] = self.sums.get("steps", 0.0) + 1
         self.sums["agreement_loss"] = self.sums.get("agreement_loss", 0.0) + value
 
-    def _views(self, random: torch.Generator) -> list[Tensor]:
+    def views(self, random: torch.Generator) -> list[Tensor]:
+        """Views of the images of this step, each (batch, 3, h, w)."""
         epoch, place = divmod(self.step, self.steps_per_epoch)
         order = torch.randperm(
             len(self.data.train), generator=torch.Generator().manual_seed(self.recipe.training.seed * 7919 + epoch)

@@ -8,6 +8,7 @@ lookalike/
 import difflib
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from train.errors import NothingFoundError, SettingsError
+from train.files import atomic_folder
 
 Kind = Literal["runs", "models", "galleries"]
 SETTINGS_FILE = "lookalike.toml"
+STARTER = "starter"  # name of the model that comes with the package, train/starter/
+SHIPPED = Path(__file__).parent / STARTER
 _SINGULAR: dict[Kind, str] = {"runs": "run", "models": "model", "galleries": "gallery"}
 
 
@@ -25,7 +29,7 @@ _SINGULAR: dict[Kind, str] = {"runs": "run", "models": "model", "galleries": "ga
 class Workspace:
     """Where names are looked up. A name without a slash means the workspace, anything else is a path."""
 
-    home: Path
+    home: Path = Path("lookalike")
 
     def place(self, kind: Kind, name_or_path: str) -> Path:
         """Folder of a run, model or gallery, whether or not it exists yet."""
@@ -43,12 +47,26 @@ class Workspace:
         for folder in (inside, Path(name_or_path)):
             if folder.is_dir():
                 return folder
+        if kind == "models" and name_or_path == STARTER:
+            return self.take_starter()
         names = self.names(kind)
         known = f" There are: {', '.join(names)}." if names else ""
         near = difflib.get_close_matches(name_or_path, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else known
         code = "no_such_gallery" if kind == "galleries" else None
         raise NothingFoundError(f"there is no {_SINGULAR[kind]} {name_or_path!r} in {inside.parent}.{hint}", code=code)
+
+    def take_starter(self) -> Path:
+        """Copy the model that comes with the package into the workspace, whole or not at all; return its place.
+
+        Galleries name their model by its place: a copy outlives an update of the package.
+        """
+        place = self.place("models", STARTER)
+        if not place.is_dir():
+            with atomic_folder(place) as aside:
+                for file in sorted(SHIPPED.iterdir()):
+                    shutil.copyfile(file, aside / file.name)
+        return place
 
     def names(self, kind: Kind) -> list[str]:
         """Names of the runs, models or galleries in the workspace, sorted."""

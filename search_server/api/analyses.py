@@ -14,6 +14,7 @@ from index_data.duplicates import describe_groups, difference, duplicate_groups,
 from index_data.gallery import Gallery
 from index_data.mapping import Map, read_map
 from index_data.outliers import ranked_outliers
+from search_server.access import needs
 from search_server.api.analysis_schemas import (
     AnomaliesOut,
     AnomalyOut,
@@ -32,7 +33,7 @@ from search_server.api.analysis_schemas import (
     VerdictOut,
 )
 from search_server.api.answers import PREFIX, cached, describe_item, gallery_address, json_answer
-from search_server.api.documents import json_body, pictures
+from search_server.api.documents import body_of, pictures
 from search_server.api.schemas import GalleryPath, NoParameters
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
@@ -97,12 +98,13 @@ def _groups_of(served: ServedGallery, query: ListDuplicates) -> list[list[int]]:
 
 @analyses.post(
     "/galleries/<gallery>/duplicates",
-    request_body=json_body(VerdictBody),
+    request_body=body_of(VerdictBody, files=(), bare=False, form=False),
     responses={
         200: VerdictOut,
         **responses("no_such_gallery", "no_such_item", "body_too_large", "unsupported_format", "locked", "disk_full"),
     },
 )
+@needs("write")
 def judge_duplicates(path: GalleryPath, query: NoParameters) -> Response:
     """Remember that pictures are the same, that they are not, or which to keep: by their bytes, wherever they go."""
     served = service().gallery(path.gallery)

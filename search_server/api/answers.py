@@ -4,7 +4,7 @@ import base64
 from urllib.parse import quote
 
 import numpy as np
-from flask import Response
+from flask import Response, request
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
@@ -55,7 +55,7 @@ def data_uri(data: bytes, content_type: str = "image/webp") -> str:
 
 def gallery_address(name: str) -> str:
     """The path of a gallery."""
-    return f"{PREFIX}/galleries/{quote(name, safe='')}"
+    return f"{request.script_root}{PREFIX}/galleries/{quote(name, safe='')}"
 
 
 def describe_gallery(served: ServedGallery) -> GalleryOut:
@@ -135,15 +135,16 @@ def describe_hits(
     """Neighbours with what their scores mean at the weight that they were found with."""
     scale = served.engine.calibration.at(beta)
     known = descriptions(served.gallery, [each.item.id for each in neighbours]) if with_metadata else {}
+    items = f"{gallery_address(served.name)}/items"
     return [
-        _describe_hit(served.name, neighbour, rank, scale, known.get(neighbour.item.id))
+        _describe_hit(items, neighbour, rank, scale, known.get(neighbour.item.id))
         for rank, neighbour in enumerate(neighbours, first_rank)
     ]
 
 
-def _describe_hit(gallery: str, neighbour: Neighbour, rank: int, scale: Scale, known: Description | None) -> HitOut:
+def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale, known: Description | None) -> HitOut:
     item, score = neighbour.item, neighbour.score
-    address = _item_address(gallery, item)
+    address = _image_address(items, item)
     return HitOut(
         id=str(item.id),
         rank=rank,
@@ -205,6 +206,10 @@ def plain_warning(*, plain: bool) -> QueryWarning | None:
 
 
 def _item_address(gallery: str, item: Item) -> str:
+    return _image_address(f"{gallery_address(gallery)}/items", item)
+
+
+def _image_address(items: str, item: Item) -> str:
     """The address of an item's image, with {} for the size; it changes with the bytes, so it may be kept for ever."""
-    # Braces of a gallery's name are quoted, so {} is the only field.
-    return f"{gallery_address(gallery)}/items/{item.id}/image?size={{}}&v={item.sha256}"
+    # Braces of a gallery's name and of the prefix are quoted or refused, so {} is the only field.
+    return f"{items}/{item.id}/image?size={{}}&v={item.sha256}"

@@ -1,8 +1,12 @@
 """What openapi.json says about bodies: pydantic models and pictures, by content type."""
 
+import re
 from typing import Any
 
+from flask_openapi import OpenAPI
 from pydantic import BaseModel
+
+from search_server.access import scope_of_route
 
 _REFERENCE = "#/components/schemas/{model}"
 PICTURE = {"type": "string", "format": "binary"}
@@ -12,7 +16,13 @@ COMPONENTS: dict[str, Any] = {}
 
 
 def body_of(
-    model: type[BaseModel], *, files: tuple[str, ...], bare: bool = True, several: bool = False
+    model: type[BaseModel],
+    *,
+    files: tuple[str, ...],
+    bare: bool = True,
+    several: bool = False,
+    form: bool = True,
+    required: bool = True,
 ) -> dict[str, Any]:
     """A body that is JSON, a form with pictures, or the bare bytes of one picture.
 
@@ -21,24 +31,22 @@ def body_of(
         files: Fields of the form that are pictures.
         bare: Whether the bytes of one picture may be the whole body.
         several: Whether a field may come more than once.
+        form: Whether it may be a form.
+        required: Whether there has to be one.
     """
     reference = _refer_to(model)
     properties = COMPONENTS[model.__name__]["properties"]
     texts = {name: value for name, value in properties.items() if not name.endswith("_base64")}
     picture: dict[str, Any] = {"type": "array", "items": PICTURE} if several else PICTURE
-    form = {"type": "object", "properties": {**texts, **dict.fromkeys(files, picture)}, "additionalProperties": False}
+    fields = {"type": "object", "properties": {**texts, **dict.fromkeys(files, picture)}, "additionalProperties": False}
     content: dict[str, Any] = {
         "application/json": {"schema": reference},
-        "multipart/form-data": {"schema": form},
     }
+    if form:
+        content["multipart/form-data"] = {"schema": fields}
     if bare:
         content["image/*"] = {"schema": PICTURE}
-    return {"content": content, "required": True}
-
-
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """A body that is JSON and nothing else."""
-    return {"content": {"application/json": {"schema": _refer_to(model)}}, "required": True}
+    return {"content": content, "required": required}
 
 
 def pictures(*content_types: str, described: str, or_json: type[BaseModel] | None = None) -> dict[str, Any]:
@@ -47,6 +55,17 @@ def pictures(*content_types: str, described: str, or_json: type[BaseModel] | Non
     if or_json is not None:
         content["application/json"] = {"schema": _refer_to(or_json)}
     return {"description": described, "content": content}
+
+
+def describe_api(app: OpenAPI) -> dict[str, Any]:
+    """The whole document, with the scope that each operation takes."""
+    document = app.api_doc
+    for rule in app.url_map.iter_rules():
+        operations = document["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
+        for method, operation in operations.items():
+            if method.upper() in (rule.methods or ()):
+                operation["x-scope"] = scope_of_route(app.view_functions[rule.endpoint], method.upper())
+    return document
 
 
 def _refer_to(model: type[BaseModel]) -> dict[str, str]:

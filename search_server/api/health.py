@@ -1,17 +1,24 @@
 """Is it alive, is it ready, what is it."""
 
+import time
+
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import PREFIX, describe_gallery, json_answer
 from search_server.api.schemas import Check, Health, InfoOut, Readiness, Status
 from search_server.galleries import ServedGallery
+from search_server.metrics import CONTENT_TYPE
 from search_server.problems import RETRY_SECONDS, responses
 from search_server.service import Service, service
 from train.errors import UserError
 
 health = APIBlueprint("health", __name__, abp_tags=[Tag(name="server")])
+
+_DECODED_LATELY = 5.0  # seconds
+TEXT = {"schema": {"type": "string"}}
 
 # A picture of one pixel: decoding it says that a decode worker answers.
 _PIXEL = bytes.fromhex(
@@ -20,12 +27,14 @@ _PIXEL = bytes.fromhex(
 
 
 @health.get("/healthz", responses={200: Health, **responses()})
+@needs("nothing")
 def healthz() -> Response:
     """Say that the process lives; does no work."""
     return json_answer(Health())
 
 
 @health.get("/readyz", responses={200: Readiness, 503: Readiness, **responses()})
+@needs("nothing")
 def readyz() -> Response:
     """Check what questions need: each model, index and database, and the decode workers."""
     readiness = check_readiness(service())
@@ -33,6 +42,15 @@ def readyz() -> Response:
     if readiness.status == "unavailable":
         answer.headers["Retry-After"] = str(RETRY_SECONDS)
     return answer
+
+
+@health.get(
+    "/metrics",
+    responses={200: {"description": "Prometheus's text format", "content": {"text/plain": TEXT}}, **responses()},
+)
+def metrics() -> Response:
+    """Give counters and times for Prometheus."""
+    return Response(service().metrics.as_text(), content_type=CONTENT_TYPE)
 
 
 def check_readiness(service: Service) -> Readiness:
@@ -60,6 +78,9 @@ def check_readiness(service: Service) -> Readiness:
 
 
 def _check_decoding(service: Service) -> Check:
+    if time.monotonic() - service.decoded_at < _DECODED_LATELY:
+        # While all decoders are at work, a look at them would have to wait its turn.
+        return Check(ok=True, detail=f"{service.settings.decode_workers} workers, at work")
     try:
         service.decoding.render(_PIXEL, None)
     except UserError as error:
@@ -88,8 +109,8 @@ def info() -> Response:
             features={
                 "morph": any(gallery.model.has_decoder for gallery in galleries),
                 "semantic_slider": any(gallery.model.semantic_dims > 0 for gallery in galleries),
-                "url_queries": False,
-                "tokens": False,
+                "url_queries": service().fetcher.policy.is_on,
+                "tokens": service().settings.exposed,
             },
         )
     )

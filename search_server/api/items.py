@@ -15,7 +15,6 @@ from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_gal
 from search_server.api.documents import pictures
 from search_server.api.schemas import (
     GalleriesOut,
-    GalleryOut,
     GalleryPath,
     ImageOptions,
     ItemPath,
@@ -35,12 +34,6 @@ items = APIBlueprint("items", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="g
 def list_galleries() -> Response:
     """List the galleries that are served."""
     return json_answer(GalleriesOut(galleries=[describe_gallery(served) for served in service().galleries]))
-
-
-@items.get("/galleries/<gallery>", responses={200: GalleryOut, **responses("no_such_gallery")})
-def show_gallery(path: GalleryPath) -> Response:
-    """Describe one gallery."""
-    return json_answer(describe_gallery(service().gallery(path.gallery)))
 
 
 @items.get("/galleries/<gallery>/items", responses={200: ItemsOut, **responses("no_such_gallery")})

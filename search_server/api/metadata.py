@@ -8,8 +8,10 @@ from flask_openapi import APIBlueprint, Tag
 from index_data.facets import facets
 from index_data.gallery import Item
 from index_data.metadata import Description, change_own, descriptions, set_tags
+from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, describe_item, json_answer
-from search_server.api.documents import json_body
+from search_server.api.documents import body_of
+from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import (
     FacetOptions,
     FacetOut,
@@ -27,15 +29,8 @@ from search_server.problems import responses
 from search_server.service import service
 from search_server.stopwatch import stage
 from search_server.subjects import find_item
-from train.errors import UserError
 
 metadata = APIBlueprint("metadata", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="metadata")])
-
-
-class PreconditionFailed(UserError):
-    """An item is not what the client thinks it is."""
-
-    code = "precondition_failed"
 
 
 @metadata.get(
@@ -54,7 +49,7 @@ def show_item(path: ItemPath) -> Response:
 
 @metadata.patch(
     "/galleries/<gallery>/items/<id>",
-    request_body=json_body(ItemPatch),
+    request_body=body_of(ItemPatch, files=(), bare=False, form=False),
     responses={
         200: ItemOut,
         **responses(
@@ -68,6 +63,7 @@ def show_item(path: ItemPath) -> Response:
         ),
     },
 )
+@needs("write")
 def change_item(path: ItemPath, query: NoParameters) -> Response:
     """Set an item's tags and metadata; with `If-Match` only where nobody else did since."""
     served = service().gallery(path.gallery)
@@ -75,7 +71,7 @@ def change_item(path: ItemPath, query: NoParameters) -> Response:
     item = find_item(served, path.id)
     with served.gallery.changes() as changes:
         # Within the transaction: nobody can come between the look and the change.
-        _expect_unchanged(served, item)
+        expect_unchanged(item_etag(served, item))
         if patch.tags is not None:
             set_tags(changes, item.id, patch.tags)
         if patch.metadata:
@@ -124,6 +120,6 @@ def _etag(item: Item, known: Description) -> str:
     return hashlib.sha256(state.encode()).hexdigest()[:32]
 
 
-def _expect_unchanged(served: ServedGallery, item: Item) -> None:
-    if request.if_match and _etag(item, _known(served, item)) not in request.if_match:
-        raise PreconditionFailed("it is not what If-Match says any more: read it again, and decide again.")
+def item_etag(served: ServedGallery, item: Item) -> str:
+    """What changes with an item's bytes, place, tags and metadata."""
+    return _etag(item, _known(served, item))

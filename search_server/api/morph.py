@@ -9,6 +9,7 @@ from flask_openapi import APIBlueprint, Tag
 from numpy.typing import NDArray
 
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
     cached,
@@ -37,6 +38,7 @@ from search_server.morphing import (
     Times,
     encode,
     frame_times,
+    render_apng,
     render_gif,
     render_strip,
     render_webp,
@@ -44,20 +46,21 @@ from search_server.morphing import (
     scale,
 )
 from search_server.painting import decode, decoder_of, morph_place
-from search_server.problems import DECODING, UPLOADING, InvalidRequest, responses
+from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, responses
 from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
-from search_server.subjects import Source, Subject, find_item, look_at, one_source, pixels_of
+from search_server.subjects import Source, Subject, find_item, look_at, named_source, pixels_of
 from train.images import Pixels
 from train.interpolation import Path as WayKind
 from train.interpolation import interpolate
 
 morph = APIBlueprint("morph", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="morph")])
 
-Format = Literal["webp", "gif", "strip", "zip", "json"]
+Format = Literal["webp", "gif", "apng", "strip", "zip", "json"]
 _FORMAT_OF_TYPE: dict[str, Format] = {
     "image/webp": "webp",
     "image/gif": "gif",
+    "image/apng": "apng",
     "image/png": "strip",
     "application/zip": "zip",
     "application/json": "json",
@@ -70,16 +73,17 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "f
 @morph.post(
     "/morph",
     request_body=body_of(MorphBody, files=("a", "b"), bare=False),
-    responses={200: _FILES, **responses(*_MISSING, *UPLOADING, *DECODING)},
+    responses={200: _FILES, **responses(*_MISSING, *FETCHING, *UPLOADING, *DECODING)},
 )
+@needs("read")
 def make_morph(query: MorphAddress) -> Response:
     """Morph one picture into another: each a file, base64, an item or a stored query."""
     found = service()
     incoming = read_request(MorphBody, query, image_fields=("a", "b"))
     asked = incoming.options
     ends = [
-        _source(incoming.file("a"), asked.a, "a"),
-        _source(incoming.file("b"), asked.b, "b"),
+        end_of_pair(found, incoming.file("a"), asked.a, "a"),
+        end_of_pair(found, incoming.file("b"), asked.b, "b"),
     ]
     served = found.gallery(asked.gallery)
     decoder_of(served)
@@ -130,9 +134,9 @@ def morph_frame(path: GalleryPath, query: MorphFrame) -> Response:
     return cached(Response(frame, mimetype="image/webp"), etag, for_ever=False)
 
 
-def _source(file: File | None, named: PictureSource | None, name: str) -> Source:
-    named = named or PictureSource()
-    return one_source(file=file, image_base64=named.image_base64, picture_id=named.id, name=name)
+def end_of_pair(found: Service, file: File | None, named: PictureSource | None, name: str) -> Source:
+    """One of the two pictures that a request names; raises like `named_source`."""
+    return named_source(found, file, named or PictureSource(), name=name)
 
 
 def _content(found: Service, served: ServedGallery, reference: str) -> str:
@@ -190,6 +194,8 @@ def _as_file(frames: Pixels, asked: MorphOptions) -> Rendered:
     kind = _format(asked)
     if kind == "gif":
         return render_gif(frames, asked.size, asked.fps)
+    if kind == "apng":
+        return render_apng(frames, asked.size, asked.fps)
     if kind == "strip":
         return render_strip(frames, asked.size)
     if kind == "zip":

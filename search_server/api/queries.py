@@ -6,6 +6,7 @@ They stand below a gallery because that gallery's model decides whether a pictur
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
+from search_server.access import needs
 from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_query, gallery_address, json_answer
 from search_server.api.documents import body_of, pictures
 from search_server.api.schemas import (
@@ -17,7 +18,7 @@ from search_server.api.schemas import (
     StoredQueryOut,
 )
 from search_server.incoming import File, read_request
-from search_server.problems import DECODING, UPLOADING, responses
+from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, StoredQuery, service
 from search_server.stopwatch import stage
 from search_server.subjects import Subject, look_at, one_file
@@ -28,13 +29,17 @@ queries = APIBlueprint("queries", __name__, url_prefix=PREFIX, abp_tags=[Tag(nam
 @queries.post(
     "/galleries/<gallery>/queries",
     request_body=body_of(QueryBody, files=("image",)),
-    responses={201: StoredQueryOut, **responses("no_such_gallery", *UPLOADING, *DECODING)},
+    responses={201: StoredQueryOut, **responses("no_such_gallery", *FETCHING, *UPLOADING, *DECODING)},
 )
+@needs("read")
 def store_query(path: GalleryPath, query: NoParameters) -> Response:
     """Store a picture for an hour: its id stands for it in searches and morphs."""
     found = service()
     incoming = read_request(QueryBody, query, image_fields=("image",))
-    file = one_file(file=incoming.file("image"), image_base64=incoming.options.image_base64)
+    asked = incoming.options
+    file = one_file(
+        file=incoming.file("image"), image_base64=asked.image_base64, url=asked.url, fetch=found.fetcher.fetch
+    )
     # A picture that cannot be decoded or embedded is refused now, not when it is asked about.
     subject = look_at(found, found.gallery(path.gallery), file)
     stored = store(found, subject, file)

@@ -248,19 +248,27 @@ class SearchOptions(NeighbourOptions):
     )
 
 
+Url = Annotated[
+    str,
+    Field(max_length=limits.URL, description="address of a picture, where the server is started with --fetch-host"),
+]
+
+
 class QueryPart(Parameters):
     """One picture of a query of several: an item or stored query, or a picture as base64; of all or a part of it."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
     weight: float = Field(default=1.0, gt=0, le=MAX_WEIGHT)
     crop: Crop | None = None
 
 
 class SearchBody(SearchOptions):
-    """A search: for one of a file, base64, an id of an item or stored query, a vector, several pictures."""
+    """A search: for one of a file, base64, an address, an id of an item or stored query, a vector, several pictures."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
     vector: list[float] | None = Field(default=None, max_length=65_536, description="an embedding; only in JSON")
     positive: list[QueryPart] = Field(
@@ -290,10 +298,11 @@ class BatchBody(Parameters):
 
 
 class PictureBody(Parameters):
-    """One picture: exactly one of a file, base64, and the id of an item or of a stored query."""
+    """One picture: exactly one of a file, base64, an address, and the id of an item or of a stored query."""
 
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
@@ -303,6 +312,7 @@ class EmbedBody(PictureBody):
     kind: Literal["search", "code"] = Field(
         default="search", description="search: unit-length embeddings; code: latents"
     )
+    format: Literal["json", "npy"] = Field(default="json", description="npy: one array, as numpy.load reads it")
 
 
 class EmbedAddress(GalleryChoice):
@@ -311,6 +321,7 @@ class EmbedAddress(GalleryChoice):
     kind: Literal["search", "code"] = Field(
         default="search", description="search: unit-length embeddings; code: latents"
     )
+    format: Literal["json", "npy"] = Field(default="json", description="npy: one array, as numpy.load reads it")
 
 
 class ReconstructBody(PictureBody, ReconstructionOptions):
@@ -324,6 +335,7 @@ class ReconstructAddress(GalleryChoice, ReconstructionOptions):
 class QueryBody(Parameters):
     """A picture to be stored for a while."""
 
+    url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
@@ -331,6 +343,7 @@ class PictureSource(Parameters):
     """One end of a morph."""
 
     id: Reference | None = None
+    url: Url | None = None
     image_base64: str | None = None
 
 
@@ -347,7 +360,11 @@ End = Annotated[
                 {"type": "string", "pattern": REFERENCE},
                 {
                     "type": "object",
-                    "properties": {"id": {"type": "string", "pattern": REFERENCE}, "image_base64": {"type": "string"}},
+                    "properties": {
+                        "id": {"type": "string", "pattern": REFERENCE},
+                        "url": {"type": "string", "maxLength": limits.URL},
+                        "image_base64": {"type": "string"},
+                    },
                     "additionalProperties": False,
                 },
             ]
@@ -369,7 +386,7 @@ class MorphOptions(Parameters):
     size: int = Field(
         default=256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side of a frame, pixels"
     )
-    format: Literal["webp", "gif", "strip", "zip", "json"] | None = Field(
+    format: Literal["webp", "gif", "apng", "strip", "zip", "json"] | None = Field(
         default=None,
         description="wins over `Accept`; default webp. strip: a PNG with all frames in a row; zip: a PNG each",
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
+from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
     data_uri,
@@ -28,7 +29,7 @@ from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode
 from search_server.painting import reconstruct
-from search_server.problems import DECODING, UPLOADING, responses
+from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
 from search_server.stopwatch import took_ms
 from search_server.subjects import Subject, find_item, look_at
@@ -50,10 +51,12 @@ search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
             "file_missing",
             "file_changed",
             *UPLOADING,
+            *FETCHING,
             *DECODING,
         ),
     },
 )
+@needs("read")
 def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture: uploaded, as base64, an item by its id, or a stored query."""
     found = service()

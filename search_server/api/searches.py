@@ -8,6 +8,7 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import ValidationError
 
 from search_server import limits
+from search_server.access import needs
 from search_server.api.answers import PREFIX, json_answer
 from search_server.api.documents import body_of
 from search_server.api.schemas import (
@@ -28,6 +29,7 @@ from search_server.galleries import ServedGallery
 from search_server.incoming import File, read_request
 from search_server.problems import (
     DECODING,
+    FETCHING,
     UPLOADING,
     InvalidRequest,
     from_validation,
@@ -51,6 +53,7 @@ _REFUSALS = (
     "dimension_mismatch",
     "file_missing",
     "file_changed",
+    *FETCHING,
     *UPLOADING,
     *DECODING,
 )
@@ -61,6 +64,7 @@ _REFUSALS = (
     request_body=body_of(SearchAllBody, files=("image",)),
     responses={200: SearchAllOut, **responses(*_REFUSALS)},
 )
+@needs("read")
 def search_all(query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture in several galleries at once."""
     found = service()
@@ -106,6 +110,7 @@ def _as_seen_from(
     request_body=body_of(BatchBody, files=("image",), several=True, bare=False),
     responses={200: BatchOut, **responses("no_such_gallery", "body_too_large", "unsupported_format")},
 )
+@needs("read")
 def search_batch(path: GalleryPath, query: NoParameters) -> Response:
     """Answer several searches, each with its neighbours or its problem, in their order."""
     found = service()

@@ -188,8 +188,8 @@ def test_a_sheet_holds_only_so_many(bundle, drawn_folder, tmp_path, monkeypatch)
 def test_the_only_model_of_the_workspace_needs_no_name(bundle, drawn_folder, tmp_path):
     picture = next(drawn_folder.rglob("*.png"))
     words = ("reconstruct", picture, "--home", tmp_path)
-    none = use(*words, "-o", tmp_path / "a.png")
-    assert (none.returncode, "there is no model" in none.stderr) == (4, True)
+    none = use(*words, "-o", tmp_path / "a.png", "--model", "nobody")
+    assert (none.returncode, "no model 'nobody'" in none.stderr) == (4, True)
     retold(bundle, tmp_path / "models" / "one")
     assert use(*words, "-o", tmp_path / "a.png").returncode == 0
     retold(bundle, tmp_path / "models" / "two")

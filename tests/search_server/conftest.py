@@ -17,12 +17,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from flask import Flask
 from werkzeug.test import EnvironBuilder
 
 from export.bundle import Bundle
 from index_data.adding import add_folder
+from index_data.engine import Engine
 from index_data.gallery import Gallery
+from search_server.app import create_app
+from search_server.service import EXTENSION
 from tests.conftest import draw_picture
+from train.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -170,3 +175,13 @@ def server(drawn_gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A server of one gallery, for tests that leave it as it is."""
     with serving(drawn_gallery, log=tmp_path_factory.mktemp("server") / "log") as running:
         yield running
+
+
+@pytest.fixture
+def app_of_everything(drawn_gallery: Path, tmp_path: Path) -> Iterator[Flask]:
+    """The application without a server around it."""
+    engine = Engine.open(drawn_gallery, provider="cpu", threads=1)
+    app = create_app({"drawn": engine}, workspace=Workspace(tmp_path))
+    yield app
+    app.extensions[EXTENSION].close()
+    engine.close()

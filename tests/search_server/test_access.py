@@ -4,8 +4,8 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from search_server.access import Doorkeeper, OriginRefusedError, is_loopback
-from search_server.settings import ServerSettings
+from search_server.access import Doorkeeper, OriginRefusedError
+from search_server.settings import ServerSettings, is_loopback
 
 HERE = ServerSettings()
 OPEN = ServerSettings(host="0.0.0.0", insecure=True, allowed_hosts=("Pictures.example",))

@@ -94,6 +94,7 @@ def test_an_item_is_changed_only_as_it_was_seen(changing):
     late = send(changing, "PATCH", f"{GALLERY}/items/3", {"tags": ["yours"]}, If_Match=etag)
     assert (late.status, late.code) == (412, "precondition_failed")
     assert changing.get(f"{GALLERY}/items/3").json()["tags"] == ["mine"]
+    assert send(changing, "DELETE", f"{GALLERY}/items/3", If_Match=etag).status == 412
 
 
 @pytest.mark.parametrize(

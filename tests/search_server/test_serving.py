@@ -114,7 +114,7 @@ def test_a_running_server_holds_no_pytorch_and_its_decoders_end_with_it(drawn_ga
 def test_what_is_being_answered_is_answered_to_its_end(drawn_gallery, tmp_path, number):
     with serving(drawn_gallery, log=tmp_path / "log") as server, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.get, f"{GALLERY}/morph", a=1, b=2, frames=100, size=300, format="gif")
-        time.sleep(0.2)
+        wait_until(lambda: "inflight 2.0" in server.get("/metrics").body.decode())  # the other is this look
         assert not slow.done()
         server.process.send_signal(number)
         assert server.process.wait(timeout=15) == 0

@@ -3,6 +3,7 @@ import torch
 
 from train.corruptions import CORRUPTIONS, Boxes, Corruption, Dropout, Gaussian, Text
 from train.errors import SettingsError
+from train.recipe import Recipe
 
 SIDE = 64
 
@@ -117,3 +118,10 @@ def test_a_fixed_text_is_the_same_on_every_picture():
 def test_settings_that_make_no_sense_are_refused(kind, settings, message):
     with pytest.raises(SettingsError, match=message):
         kind(**settings)
+
+
+def test_noise_on_shades_of_grey_keeps_its_deviation():
+    recipe = Recipe.read("mnist-64", {"corruption.kind": "gaussian", "corruption.sigma": 0.3})
+    grey = torch.full((8, 3, 28, 28), 0.5)
+    seen = recipe.build().see(recipe.corruption[0](grey, torch.Generator().manual_seed(0)))
+    assert float(seen.std()) == pytest.approx(0.3, rel=0.05)

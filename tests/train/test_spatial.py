@@ -100,7 +100,7 @@ def test_larger_pictures_may_be_done_by_tiles_that_overlap(images):
 
 def test_training_reaches_the_cleaner_and_both_convolutions(images):
     network = built(CLEANING, images)
-    for _ in range(4):  # layers that start at zero hide those before them in the first steps
+    for _ in range(8):  # layers that start at zero hide those before them in the first steps
         loss = (network.paint(network.encode(images)) - images.flip(0)).square().mean()
         network.zero_grad()
         loss.backward()

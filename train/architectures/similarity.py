@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.architectures.autoencoder import unit
 from train.architectures.principal import Principal, PrincipalAutoencoder
 from train.errors import SettingsError
 from train.patches import CONTRAST, PATCH, THRESHOLD, whitened_patches
@@ -133,6 +134,24 @@ class SemanticEncoder(nn.Module):
             found.append(self.trunk(x).float())
         return torch.cat(found, dim=1)
 
+    def distance(self, painted: Tensor, target: Tensor) -> Tensor:
+        """How differently two batches of images (n, 3, h, w) look to these features, with places kept: 0 to 4.
+
+        The squared distance of features of length 1 at every place, averaged over places and layers: LPIPS, arXiv
+        1801.03924, with the network's own layers and equal weights. The features stay as they are.
+        """
+        layers = zip(self._layers(painted), self._layers(target.detach()), strict=True)
+        distances = [(unit(one.float()) - unit(other.float())).square().sum(dim=1).mean() for one, other in layers]
+        return torch.stack(distances).mean()
+
+    def _layers(self, x: Tensor) -> list[Tensor]:
+        """Feature maps, (n, channels, rows, columns): of the trunk where there is one, else of the patches."""
+        if self.trunk is not None:
+            return self.trunk.maps(x)
+        with torch.autocast(x.device.type, enabled=False):
+            small = F.avg_pool2d(x, self.factor) if self.factor > 1 else x
+            return [torch.cat(self.patches.maps(small.float()), dim=1)]
+
     def project(self, features: Tensor) -> Tensor:
         """Features (n, features) to the semantic half (n, semantic_dims), in fp32."""
         with torch.autocast(features.device.type, enabled=False):
@@ -179,17 +198,18 @@ class PatchResponses(nn.Module):
         parts = x.split(PARTS) if x.device.type == "cpu" else [x]  # type: ignore[no-untyped-call]
         return torch.cat([self._respond(part) for part in parts])
 
-    def _respond(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Positive and negative responses of small images at every place, each (n, filters, rows, columns)."""
         # The variance of a patch, from that of its pixels about the middle: smaller numbers, fewer digits lost.
         x = x - 0.5
         mean = F.avg_pool2d(x.mean(dim=1, keepdim=True), PATCH, stride=1)
         square = F.avg_pool2d((x * x).mean(dim=1, keepdim=True), PATCH, stride=1)
         contrast = torch.rsqrt((square - mean * mean).clamp_min(0) + CONTRAST)
         found = F.conv2d(x, self.filters) * contrast - self.offsets[:, None, None]
-        pooled = [
-            F.avg_pool2d(F.relu(each), self.window, self.step).flatten(1)
-            for each in (found - THRESHOLD, -found - THRESHOLD)
-        ]
+        return [F.relu(found - THRESHOLD), F.relu(-found - THRESHOLD)]
+
+    def _respond(self, x: Tensor) -> Tensor:
+        pooled = [F.avg_pool2d(each, self.window, self.step).flatten(1) for each in self.maps(x)]
         return torch.sqrt(torch.cat(pooled, dim=1) + SMALLEST)
 
 
@@ -227,14 +247,23 @@ class Trunk(nn.Module):
             layers += [BasicBlock(wide, wide, 1) for _ in range(settings.trunk_blocks - 1)]
         self.layers = nn.Sequential(*layers)
         self.features = widths[-1]
+        stem_layers, blocks = 3, settings.trunk_blocks
+        self.ends = tuple(stem_layers + blocks * (number + 1) for number in range(len(widths)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images (n, 3, h, w) in [0, 1], averaged over all places: (n, features)."""
-        centred = x - 0.5
+        return self.maps(x)[-1].mean(dim=(2, 3))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What the last block of each width gives, finest grid first, each (n, width, rows, columns)."""
+        found = x - 0.5
         if not torch.compiler.is_exporting():
-            centred = centred.contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.layers(centred).mean(dim=(2, 3))
-        return features
+            found = found.contiguous(memory_format=torch.channels_last)
+        maps = []
+        for first, end in pairwise((0, *self.ends)):
+            found = self.layers[first:end](found)
+            maps.append(found)
+        return maps
 
 
 class BasicBlock(nn.Module):
