@@ -18,6 +18,7 @@ from search_server.api.gallery_schemas import (
 from search_server.api.metadata import item_etag
 from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import GalleryPath, ItemPath, NoParameters
+from search_server.galleries import ServedGallery
 from search_server.incoming import File, decode_base64, read_request
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, public_detail, refusal, responses
 from search_server.service import service
@@ -83,17 +84,28 @@ def delete_item(path: ItemPath) -> Response:
 )
 @needs("write")
 def delete_items(path: GalleryPath, query: NoParameters) -> Response:
-    """Take items out of the gallery; ids that there are not are passed over."""
+    """Take items out of the gallery, by their ids or by a filter; ids that there are not are passed over."""
     served = service().gallery(path.gallery)
     asked = read_request(RemovalBody, query).options
-    ids = [number for number in map(parse_id, asked.ids) if number is not None]
-    if len(ids) < len(asked.ids):
-        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
+    ids = _chosen(served, asked)
     if asked.dry_run:
         gone = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
     else:
         gone = remove_items(served, ids)
     return json_answer(RemovalOut(deleted=len(gone), ids=[str(number) for number in gone]))
+
+
+def _chosen(served: ServedGallery, asked: RemovalBody) -> list[int]:
+    passing = served.passing(asked.filter)
+    if (asked.ids is None) == (passing is None):
+        raise InvalidRequest("say which items: give ids, or a filter that is not empty.")
+    if passing is not None:
+        return [int(number) for number in passing]
+    given = asked.ids or []
+    ids = [number for number in map(parse_id, given) if number is not None]
+    if len(ids) < len(given):
+        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
+    return ids
 
 
 def _describe(added: Added) -> AddedOut:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import draw_picture, encoded
 from tests.search_server.conftest import Answer, Server, serving
+from tests.train.test_facts import camera_exif
 
 GALLERY = "/api/v1/galleries/drawn"
 
@@ -113,3 +114,22 @@ def test_a_change_that_cannot_be_kept_changes_nothing(changing, body):
     before = changing.get(f"{GALLERY}/items/3").json()
     assert send(changing, "PATCH", f"{GALLERY}/items/3", body).status in (400, 422)
     assert changing.get(f"{GALLERY}/items/3").json() == before
+
+
+def test_all_items_that_pass_a_filter_are_taken_out(changing):
+    asked = {"filter": {"folder": {"eq": "round"}}}
+    would = send(changing, "POST", f"{GALLERY}/items/delete", {**asked, "dry_run": True}).json()
+    assert would["deleted"] == len(would["ids"]) == 25
+    assert changing.get(GALLERY).json()["items"] == 50
+    assert send(changing, "POST", f"{GALLERY}/items/delete", asked).json() == would
+    assert changing.get(GALLERY).json()["items"] == 25
+    assert changing.get(f"{GALLERY}/items", filter=json.dumps(asked["filter"])).json()["items"] == []
+    for body in ({}, {"filter": {}}, {"ids": ["1"], **asked}, {"ids": []}, {"filter": {"foldr": {"eq": "x"}}}):
+        assert send(changing, "POST", f"{GALLERY}/items/delete", body).status == 422, body
+
+
+def test_an_uploaded_picture_is_described_by_its_exif_data(changing):
+    sent = changing.send_form(f"{GALLERY}/items", images=encoded(draw_picture(77), "JPEG", exif=camera_exif()))
+    assert sent.status == 200, sent.body
+    item = changing.get(f"{GALLERY}/items/{sent.json()['results'][0]['id']}").json()
+    assert (item["metadata"]["camera"], item["metadata"]["year"]) == ("Canon EOS 5D", 2019)
