@@ -130,9 +130,7 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         hits=described,
         beta=asked.beta,
         passing=None if among is None else len(among),
-        index=describe_index(
-            served, exact=among is not None or served.engine.is_exact(asked.accuracy, exact=asked.exact)
-        ),
+        index=describe_index(served, exact=served.engine.is_exact(asked.accuracy, exact=asked.exact)),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
     )
