@@ -36,7 +36,7 @@ def body_of(
     """
     reference = _refer_to(model)
     properties = COMPONENTS[model.__name__]["properties"]
-    texts = {name: value for name, value in properties.items() if not name.endswith("_base64")}
+    texts = {name: value for name, value in properties.items() if not _is_only_in_json(name, value)}
     picture: dict[str, Any] = {"type": "array", "items": PICTURE} if several else PICTURE
     fields = {"type": "object", "properties": {**texts, **dict.fromkeys(files, picture)}, "additionalProperties": False}
     content: dict[str, Any] = {
@@ -47,6 +47,10 @@ def body_of(
     if bare:
         content["image/*"] = {"schema": PICTURE}
     return {"content": content, "required": required}
+
+
+def _is_only_in_json(name: str, schema: dict[str, Any]) -> bool:
+    return name.endswith("_base64") or "only in JSON" in schema.get("description", "")
 
 
 def pictures(*content_types: str, described: str, or_json: type[BaseModel] | None = None) -> dict[str, Any]:

@@ -283,7 +283,9 @@ class SearchAllBody(SearchBody):
     """A search in several galleries, each with its own model."""
 
     galleries: list[str] = Field(
-        default_factory=list, max_length=limits.GALLERIES, description="names; all that are served, if none is given"
+        default_factory=list,
+        max_length=limits.GALLERIES,
+        description="names; all that are served, if none is given; only in JSON",
     )
     gallery: str | None = Field(default=None, description="the gallery of the items whose ids are given")
 
