@@ -31,6 +31,7 @@ from index_data.removing import remove_items
 T = TypeVar("T")
 ROWS_AT_ONCE = 2000
 K = 10
+FEW = 1000  # items of the gallery whose server's start is the bound
 FRESH = 10_000  # rows beside the index, in the second half of the figures
 
 
@@ -48,10 +49,17 @@ def main() -> None:
             fill(gallery, chosen.items)
             build_generation(gallery, Aims(kind="flat"))
             report(gallery, bundle, encoder, chosen.items, chosen.rounds)
-        seconds, at_ready, *_ = start(gallery.folder, Path(name) / "log", searches=0)
-        index = (gallery.folder / "indexes").rglob("vectors.npy")
-        mapped = max(file.stat().st_size for file in index) / 1e6
-        print(f"| server: start to ready | {seconds:.2f} s, {at_ready:.0f} MB resident (index {mapped:.0f} MB) |")
+        with Gallery.create(Path(name) / "few", bundle) as few:
+            fill(few, FEW)
+            build_generation(few)
+        # By turns, so that both see the same machine.
+        both = (gallery.folder, few.folder)
+        starts = [start(place, Path(name) / "log", searches=0) for _ in range(3) for place in both]
+        mapped = max(file.stat().st_size for file in (gallery.folder / "indexes").rglob("vectors.npy")) / 1e6
+        print(f"vectors of the large one: {mapped:.0f} MB, mapped")
+        for count, runs in ((chosen.items, starts[::2]), (FEW, starts[1::2])):
+            seconds, megabytes = (statistics.median(run[place] for run in runs) for place in (0, 1))
+            print(f"| server of {count:,} items: start to ready | {seconds:.2f} s, {megabytes:.0f} MB resident |")
 
 
 def report(gallery: Gallery, bundle: object, encoder: Encoder, items: int, rounds: int) -> None:
