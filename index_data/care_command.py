@@ -1,131 +1,17 @@
-"""`lookalike index build`, `explain`, `rollback` and `remove`: what keeps a gallery fast and tidy."""
+"""`lookalike index rollback`, `remove`, `export`, `import`, `relocate`, `watch`: looking after a gallery."""
 
-import re
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from index_data.config import BuildAims
 from train.command_line import Command, CommandLine, common_options
 from train.errors import NothingFoundError
-from train.interruption import stop_request
 
 if TYPE_CHECKING:
     from index_data.gallery import Gallery
-
-
-def read_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Read a number of bytes, an option's callback: 500M, 2G, 1.5GiB; K, M, G and T are powers of 1,024."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
-    if size < 1:
-        raise click.BadParameter(f"{text!r} is no size: write 500M, 2G or a number of bytes.", context, parameter)
-    return size
-
-
-@click.command(
-    cls=Command,
-    examples="lookalike index build photos\nlookalike index build photos --recall 0.995 --memory 2G\n"
-    "lookalike index build photos --if-due --quiet   # every night",
-)
-@click.argument("gallery")
-@click.option("--if-due", is_flag=True, help="Only where enough has changed since the last one.")
-@click.option(
-    "--memory",
-    callback=read_size,
-    metavar="SIZE",
-    help="Most that the index may keep in memory: 500M, 2G.  [default: any]",
-)
-@click.option(
-    "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
-    help=f"Share of the ten nearest neighbours that shall be found.  [default: {BuildAims.recall:g}]",
-)
-@click.option(
-    "--latency",
-    "latency_ms",
-    type=click.FloatRange(min=0, min_open=True),
-    help=f"Milliseconds of a search below which all images are compared.  [default: {BuildAims.latency_ms:g}]",
-)
-@click.option("--kind", help="Instead of a choice: flat, hnsw, hnsw-fp16, hnsw-sq8, ivf-pq or ivf-rabitq.")
-@click.option(
-    "--store", type=click.Choice(["float32", "float16"]), help="How numbers are stored.  [default: as before]"
-)
-@click.option("--threads", type=click.IntRange(min=1), show_default="as many as there are cores", help="That build.")
-@common_options
-def build(
-    line: CommandLine, gallery: str, if_due: bool, store: Any, threads: int | None, **aims: int | float | str | None
-) -> None:
-    """Build the index anew beside the one that answers, check it, and let it take over in one step.
-
-    All images are compared as long as that is fast enough. Beyond, kinds of index are measured on the gallery's own
-    vectors, and the best is built; `index explain` says which and why. What --memory, --recall, --latency, --kind and
-    --store say holds for later builds too, until one of the first four is said again.
-
-    Searches, adding and removing go on meanwhile. Running servers take it up within a second.
-    """
-    from index_data.generations import build_generation, build_if_due
-    from index_data.indexes.building import ALL_CORES
-    from index_data.indexes.choosing import Aims
-    from train.files import locked
-
-    said: dict[str, Any] = {name: value for name, value in aims.items() if value is not None}
-    wanted = Aims(**said) if said else None
-    with _existing(line, gallery) as opened, stop_request() as stop:
-        if if_due:
-            name = build_if_due(opened, line.reporter)
-        else:
-            with locked(opened.folder, "index build"):
-                line.reporter.say(f"Building the index of {opened.count:,} images.")
-                opened.drop_unused_contents()
-                built = build_generation(
-                    opened,
-                    wanted,
-                    precision=store,
-                    threads=threads or ALL_CORES,
-                    reporter=line.reporter,
-                    stop=stop,
-                )
-                name = built.name
-                for reason in built.record.reasons:
-                    line.reporter.say(reason)
-        text = f"Generation {name} of {gallery} answers now." if name else f"Nothing is due for {gallery}."
-        record = {"gallery": opened.name, "items": opened.count, "generation": name}
-        if name and not if_due:
-            record["kind"] = built.kind
-            text = f"Generation {name} of {gallery} ({built.kind}) answers now."
-        line.result(record, text)
-
-
-@click.command(cls=Command, examples="lookalike index explain photos\nlookalike index explain photos -o curve.png")
-@click.argument("gallery")
-@click.argument("generation", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Also draw the curve into a PNG file.")
-@common_options
-def explain(line: CommandLine, gallery: str, generation: str | None, output: Path | None) -> None:
-    """Say why a gallery is searched as it is: what was measured, and what a search costs at which recall."""
-    import json
-
-    from index_data.generations import current_record, stored_names
-    from index_data.indexes.explanation import draw_curve
-    from index_data.indexes.explanation import explain as in_words
-
-    with _existing(line, gallery) as opened:
-        if generation is not None and generation not in stored_names(opened):
-            raise NothingFoundError(
-                f"{gallery} has no generation {generation}: there are {', '.join(stored_names(opened)) or 'none'}."
-            )
-        record = current_record(opened, generation)
-        if record is None:
-            raise NothingFoundError(
-                f"nothing is known of the index of {gallery}: build it anew with `lookalike index build {gallery}`."
-            )
-        if output is not None:
-            draw_curve(record, opened.name, output)
-        line.result({"gallery": opened.name} | json.loads(record.to_bytes()), in_words(record, opened.name))
+    from train.interruption import StopRequest
 
 
 @click.command(cls=Command, examples="lookalike index rollback photos\nlookalike index rollback photos 000007")
@@ -173,6 +59,90 @@ def remove(line: CommandLine, gallery: str, items: tuple[str, ...], dry_run: boo
         line.result({"gallery": opened.name, "chosen": len(ids), "removed": removed, "items": opened.count}, text)
         if removed:
             build_if_due(opened, line.reporter)
+
+
+@click.command(name="export", cls=Command, examples="lookalike index export photos photos-2026-11.tar")
+@click.argument("gallery")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@common_options
+def export_command(line: CommandLine, gallery: str, file: Path) -> None:
+    """Write a gallery to one file: database and thumbnails, with digests. Searches and changes go on meanwhile."""
+    from index_data.backup import export_gallery
+
+    with _existing(line, gallery) as opened:
+        count = export_gallery(opened, file, reporter=line.reporter)
+        size = file.stat().st_size
+        record = {"gallery": opened.name, "items": count, "file": str(file), "bytes": size}
+        line.result(record, f"{count:,} items of {gallery} are in {file} ({size:,} bytes). The pictures are not.")
+
+
+@click.command(
+    name="import", cls=Command, examples="lookalike index import photos photos-2026-11.tar --model models/photos"
+)
+@click.argument("gallery")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--model", help="Name or folder of its model, where that is not where it was.")
+@common_options
+def import_command(line: CommandLine, gallery: str, file: Path, model: str | None) -> None:
+    """Make a gallery of a file that `index export` wrote; every byte is checked, and the index is built anew."""
+    from export.choice import choose_model
+    from index_data.backup import import_gallery
+
+    bundle = choose_model(line.workspace, model) if model else None
+    with import_gallery(file, line.workspace.place("galleries", gallery), reporter=line.reporter) as opened:
+        if bundle is not None:
+            opened.accept_model(bundle)
+        record = {"gallery": opened.name, "items": opened.count, "folder": str(opened.folder)}
+        line.result(record, f"{opened.count:,} items are in {opened.folder}.\nNext: lookalike serve {gallery}")
+
+
+@click.command(cls=Command, examples="lookalike index relocate photos /mnt/old/Pictures /mnt/new/Pictures")
+@click.argument("gallery")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path, exists=True))
+@common_options
+def relocate(line: CommandLine, gallery: str, old: Path, new: Path) -> None:
+    """Say that the pictures below a folder lie below another one now; nothing is read or embedded again."""
+    import os
+
+    with _existing(line, gallery) as opened:
+        # Not resolved: the old folder may be gone.
+        roots = opened.relocate(Path(os.path.abspath(old)), new.resolve())  # noqa: PTH100
+        line.result({"gallery": opened.name, "roots": roots}, f"{roots:,} folders of {gallery} lie below {new} now.")
+
+
+@click.command(cls=Command, examples="lookalike index watch photos --every 300")
+@click.argument("gallery")
+@click.option("--every", type=click.IntRange(min=1), default=300, help="Seconds from the end of a scan to the next.")
+@common_options
+def watch(line: CommandLine, gallery: str, every: int) -> None:
+    """Scan a gallery's folders again and again, until Ctrl-C: what changed there can be found within the interval."""
+    from export.bundle import Bundle
+    from index_data.adding import scan_roots
+    from train.interruption import stop_request
+
+    with _existing(line, gallery) as opened, stop_request() as stop:
+        while not stop:
+            try:
+                summary = scan_roots(opened, Bundle.open(opened.bundle_folder), reporter=line.reporter, stop=stop)
+            except NothingFoundError as error:  # a disk that is not mounted may come back
+                line.reporter.say(error.detail)
+            else:
+                changed = summary.embedded + summary.duplicate + summary.moved + summary.removed
+                if changed:
+                    line.result(
+                        {"gallery": opened.name, "items": opened.count, "changed": changed},
+                        f"{summary.embedded:,} embedded, {summary.duplicate:,} duplicates, {summary.moved:,} moved, "
+                        f"{summary.removed:,} taken out: {opened.count:,} items.",
+                    )
+            _wait(every, stop)
+        stop.raise_if_set("Everything that was found is kept.")
+
+
+def _wait(seconds: int, stop: "StopRequest") -> None:
+    until = time.monotonic() + seconds
+    while not stop and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def _existing(line: CommandLine, gallery: str) -> "Gallery":

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from index_data.care_command import build, explain, remove, rollback
+from index_data.build_command import build, explain
+from index_data.care_command import export_command, import_command, relocate, remove, rollback, watch
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
 from train.errors import DamagedError, ImageError, NothingFoundError
@@ -202,7 +203,7 @@ def list_command(line: CommandLine, gallery: str | None) -> None:
     line.result({"galleries": records}, text)
 
 
-for care in (build, explain, rollback, remove):
+for care in (build, explain, rollback, remove, watch, relocate, export_command, import_command):
     index.add_command(care)
 
 

@@ -187,6 +187,19 @@ class Content:
     latent: Vectors  # (latent_dims,)
     embedding: Vectors  # (dims,), length 1
 
+    def stored_vectors(self) -> tuple[bytes, int, bytes, bytes]:
+        """Digest, checksum, latent and embedding, as they are stored."""
+        latent, embedding = _blob(self.latent), _blob(self.embedding)
+        return self.sha256, _checksum(latent, embedding), latent, embedding
+
+
+@dataclass(frozen=True, slots=True)
+class NewVectors:
+    """What another model made of a gallery's contents."""
+
+    database: Path  # with a table contents (sha256, checksum, latent, embedding)
+    lost: dict[bytes, ImageError]  # digests of contents that it could not embed
+
 
 @dataclass(frozen=True, slots=True)
 class FileState:
@@ -217,6 +230,20 @@ class Changes:
         self._connection.execute("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
         (number,) = self._connection.execute("SELECT id FROM roots WHERE path = ?", (path,)).fetchone()
         return int(number)
+
+    def place_roots(self, places: dict[int, Path]) -> None:
+        """Say where roots are now.
+
+        Raises:
+            SettingsError: Two would be at one place.
+        """
+        try:
+            for number, place in places.items():
+                self._connection.execute("UPDATE roots SET path = ? WHERE id = ?", (os.fsencode(place), number))
+        except sqlite3.IntegrityError as error:
+            raise SettingsError(
+                f"another folder of the gallery is at {printable(os.fsencode(place))} already: scan that one instead."
+            ) from error
 
     def move_root(self, root_id: int, new_root_id: int, below: bytes) -> None:
         """Let everything of a root belong to a folder above it: `below` is the way down, ending in '/'."""
@@ -493,6 +520,39 @@ class Gallery:
             )
         self._read_identity()
 
+    def switch_model(self, bundle: "Bundle", vectors: NewVectors) -> int | None:
+        """Give the gallery another model, whose vectors replace the old ones, in one transaction.
+
+        Items whose content is lost are removed and listed as failures.
+
+        Returns:
+            How many those were; None, and nothing is changed, where a content has no new vectors yet.
+
+        Raises:
+            DiskError: The disk is full; the gallery is as it was.
+        """
+        *identity, _ = _identity(self.folder, bundle)
+        with database_errors(self.database):
+            connection = _connect(self.database)  # of its own: what is attached stays so
+            try:
+                connection.execute("ATTACH ? AS new", (f"{vectors.database.resolve().as_uri()}?mode=ro",))
+                connection.execute("BEGIN IMMEDIATE")
+                missing = connection.execute(
+                    "SELECT sha256 FROM contents WHERE sha256 NOT IN (SELECT sha256 FROM new.contents) "
+                    "AND EXISTS (SELECT 1 FROM items WHERE content_id = contents.id)"
+                )
+                if not {sha256 for (sha256,) in missing} <= vectors.lost.keys():
+                    connection.execute("ROLLBACK")
+                    return None
+                removed, dropped = _take_over(connection, identity, vectors.lost)
+                connection.execute("COMMIT")
+            finally:
+                connection.close()  # which rolls back what was not committed
+        for sha256 in dropped:
+            self.thumbnail_path(sha256.hex()).unlink(missing_ok=True)
+        self._read_identity()
+        return removed
+
     # --- Reading ---
 
     @property
@@ -536,6 +596,13 @@ class Gallery:
             (after, limit),
         )
         return [_item(row) for row in rows]
+
+    def in_slices(self, length: int = 1000) -> Iterator[list[Item]]:
+        """All items in the order of their ids, some at a time; what is added meanwhile comes last."""
+        after = 0
+        while items := self.items(after=after, limit=length):
+            yield items
+            after = items[-1].id
 
     def items_by_id(self, ids: Sequence[int]) -> list[Item]:
         """Those of some items that exist, in the order of the ids."""
@@ -591,6 +658,30 @@ class Gallery:
             {"root": root_id, "path": path, "folder": folder, "after": after},
         )
         return [number for (number,) in rows]
+
+    @property
+    def content_count(self) -> int:
+        """Number of different contents."""
+        return int(self._one("SELECT count(*) FROM contents")[0])
+
+    def contents_in_use(self) -> Iterator[bytes]:
+        """Digests of all contents that items have, read a slice at a time."""
+        after = 0
+        while rows := self._all(
+            "SELECT id, sha256 FROM contents WHERE id > ? "
+            "AND EXISTS (SELECT 1 FROM items WHERE content_id = contents.id) ORDER BY id LIMIT 4096",
+            (after,),
+        ):
+            yield from (sha256 for _, sha256 in rows)
+            after = rows[-1][0]
+
+    def items_with(self, sha256: bytes, limit: int) -> list[Item]:
+        """Items with some bytes, at most `limit` of them."""
+        rows = self._all(
+            f"SELECT {_ITEM_COLUMNS} FROM {_ITEM_TABLES} WHERE contents.sha256 = ? ORDER BY items.id LIMIT ?",  # noqa: S608
+            (sha256, limit),
+        )
+        return [_item(row) for row in rows]
 
     def has_content(self, sha256: bytes) -> bool:
         """Whether the model's answer for some bytes is known."""
@@ -669,6 +760,41 @@ class Gallery:
             until = seq if until is None else until
             ((count,),) = connection.execute("SELECT count(*) FROM items WHERE seq <= ?", (until,))
             yield Snapshot(seq, count, _slices(connection, self.database, self.dims, until, slice_length))
+
+    def copy_to(self, database: Path) -> None:
+        """Write the database as it is at one moment to a new file; others may change it meanwhile.
+
+        Raises:
+            DiskError: The disk is full.
+        """
+        with self._reading() as connection:
+            connection.execute("VACUUM INTO ?", (database.resolve().as_uri(),))  # a URI: its name may be no text
+
+    def use_write_ahead_log(self) -> None:
+        """Let readers and a writer work side by side, as `create` does; a copied database has forgotten it."""
+        with self._reading() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+
+    def relocate(self, old: Path, new: Path) -> int:
+        """Say that everything below a folder lies below another one now; return how many roots that concerns.
+
+        Raises:
+            NothingFoundError: No root lies there.
+            SettingsError: A root would stand where another one is.
+        """
+        with self.changes() as changes:
+            moved = {
+                number: new / root.relative_to(old)
+                for number, root in changes.roots().items()
+                if root.is_relative_to(old)
+            }
+            if not moved:
+                raise NothingFoundError(
+                    f"the gallery {self.name} has nothing below {old}: `lookalike index list {self.name}` names its "
+                    "folders."
+                )
+            changes.place_roots(moved)
+        return len(moved)
 
     def check_database(self) -> list[str]:
         """What SQLite finds wrong with its file, in sentences; empty when all is well."""
@@ -839,12 +965,20 @@ class Gallery:
             some = [int(number) for number in ids[start : start + _IDS_AT_ONCE]]
             yield from self._all(f"{statement} ({','.join('?' * len(some))})", some)
 
+    def _of_this_model(self, rows: dict[int, Any]) -> dict[int, tuple[Vectors, Vectors]]:
+        """Vectors out of rows, unless the gallery was given another model before they were read."""
+        # Read after them: if the model is the same now, it was so then, or has come back.
+        ((model_id,),) = self._all("SELECT model_id FROM gallery")
+        if model_id != self.model_id:
+            raise model_changed(self, model_id)
+        return {number: _unpack(row, self.dims, self.database) for number, row in rows.items()}
+
     def _vectors(self, ids: Sequence[int]) -> tuple[Vectors, Vectors]:
         rows = self._for_ids(
             f"SELECT {_VECTOR_COLUMNS} FROM {_VECTOR_TABLES} WHERE items.id IN",  # noqa: S608
             ids,
         )
-        by_id = {row[0]: _unpack(row, self.dims, self.database) for row in rows}
+        by_id = self._of_this_model({row[0]: row for row in rows})
         for number in ids:
             if number not in by_id:
                 raise _no_such_item(number, self.name)
@@ -923,6 +1057,36 @@ def _identity(folder: Path, bundle: "Bundle") -> tuple[str, int, str, bytes, byt
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     preprocessing = json.dumps(bundle.preprocessing.to_json(), sort_keys=True)
     return bundle.model_id, bundle.dims, preprocessing, os.fsencode(place), os.fsencode(from_here), now
+
+
+def _take_over(
+    connection: sqlite3.Connection, identity: list[Any], lost: dict[bytes, ImageError]
+) -> tuple[int, list[bytes]]:
+    """Replace all vectors; return how many items were lost, and the digests of the contents that nobody has now."""
+    connection.execute(
+        "UPDATE gallery SET seq = seq + 1, model_id = ?, dims = ?, preprocessing = ?, bundle = ?, bundle_from_here = ?",
+        identity,
+    )
+    ((seq,),) = connection.execute("SELECT seq FROM gallery")
+    changes = Changes(connection, seq)
+    removed = 0
+    for sha256, error in lost.items():
+        files = connection.execute(
+            "SELECT items.id, root_id, path, size, mtime_ns FROM items JOIN contents ON contents.id = content_id "
+            "WHERE sha256 = ?",
+            (sha256,),
+        ).fetchall()
+        for item_id, root_id, path, size, mtime_ns in files:
+            removed += changes.remove_items([item_id])
+            changes.put_failure(FileState(root_id, path, size, mtime_ns), error)
+    dropped = connection.execute(
+        "DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM items WHERE content_id = contents.id) RETURNING sha256"
+    ).fetchall()
+    connection.execute(
+        "UPDATE contents SET checksum = made.checksum, latent = made.latent, embedding = made.embedding "
+        "FROM new.contents AS made WHERE made.sha256 = contents.sha256"
+    )
+    return removed, [sha256 for (sha256,) in dropped]
 
 
 def _roots(rows: Iterable[tuple[int, bytes]]) -> dict[int, Path]:

@@ -545,6 +545,17 @@ def read_manifest(gallery: Gallery, name: str) -> Manifest:
     return manifest
 
 
+def is_of_this_model(gallery: Gallery, name: str) -> bool:
+    """Whether a generation was built for the model that the gallery has now."""
+    try:
+        read_manifest(gallery, name)
+    except IncompatibleError:
+        return False
+    except DamagedError:
+        pass
+    return True
+
+
 def load_generation(gallery: Gallery, name: str, *, in_full: bool = True) -> Generation:
     """Load a generation: manifest, sizes and digests are checked before FAISS sees a byte.
 
@@ -572,13 +583,15 @@ def load_generation(gallery: Gallery, name: str, *, in_full: bool = True) -> Gen
 def current_record(gallery: Gallery, name: str | None = None) -> IndexRecord | None:
     """What is known of the current generation's index, or of another; None where there is none or it is damaged."""
     name = name or current_name(gallery)
+    if name is None:
+        return None
+    folder = gallery.folder / "indexes" / name
     try:
-        stored = read_manifest(gallery, name).files[RECORD_FILE] if name else None
-        if name is None or stored is None:
-            return None
-        with _whole(gallery.folder / "indexes" / name / RECORD_FILE, stored) as file:
+        # Of another model too: what is aimed at outlives it.
+        manifest = Manifest.read((folder / "manifest.json").read_bytes(), folder)
+        with _whole(folder / RECORD_FILE, manifest.files[RECORD_FILE]) as file:
             return IndexRecord.from_bytes(file.read())
-    except (DamagedError, IncompatibleError, KeyError):  # an older format has none
+    except (OSError, DamagedError, IncompatibleError, KeyError):  # an older format has none
         return None
 
 

@@ -16,7 +16,7 @@ from index_data.generations import (
     stored_names,
 )
 from train.decoding import DecodePool
-from train.errors import ImageError, UserError
+from train.errors import ImageError, IncompatibleError, UserError
 from train.files import locked, remove_leftovers
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE
 from train.printable import printable
@@ -54,7 +54,7 @@ def _findings(gallery: Gallery, *, repair: bool, reporter: Reporter) -> Iterator
     reporter.say("Checking the vectors.")
     yield from _check_vectors(gallery, repair=repair)
     reporter.say("Checking the index.")
-    yield from _check_index(gallery, repair=repair)
+    yield from _check_index(gallery, repair=repair, reporter=reporter)
     yield from _check_model(gallery)
     reporter.say("Checking the thumbnails.")
     yield from _check_thumbnails(gallery, repair=repair)
@@ -71,32 +71,33 @@ def _check_vectors(gallery: Gallery, *, repair: bool) -> Iterator[Finding]:
         gallery.drop_unused_contents()
 
 
-def _check_index(gallery: Gallery, *, repair: bool) -> Iterator[Finding]:
-    wrong = []
-    damaged = []
+def _check_index(gallery: Gallery, *, repair: bool, reporter: Reporter) -> Iterator[Finding]:
+    unusable = {}
+    wrong, slow = [], []
     for name in stored_names(gallery):
         try:
             load_generation(gallery, name)
+        except IncompatibleError as error:  # of the model before: a change of the model was killed before its end
+            unusable[name] = error.detail
+            slow.append(error.detail)
         except UserError as error:
+            unusable[name] = error.detail
             wrong.append(error.detail)
-            damaged.append(name)
     current = current_name(gallery)
     if not stored_names(gallery) and not pointer_path(gallery).exists():
         # Not a fault: searches compare all vectors until there is one.
         if gallery.count:
-            if repair:
-                build_generation(gallery)
-            yield Finding("index", f"{gallery.name} has no index yet: searching it is slow to start.", False, repair)
-        return
-    if current is None:
+            slow.append(f"{gallery.name} has no index yet: searching it is slow to start.")
+    elif current is None:
         wrong.append(f"{pointer_path(gallery)} names no generation.")
     elif current not in stored_names(gallery):
         wrong.append(f"the current generation {current} is not there.")
-    if wrong and repair:
-        for each in damaged:
-            remove_generation(gallery, each)
-        build_generation(gallery)
+    if repair and (wrong or slow):
+        for name in unusable:
+            remove_generation(gallery, name)
+        build_generation(gallery, reporter=reporter)
     yield from (Finding("index", detail, harmful=True, mended=repair) for detail in wrong)
+    yield from (Finding("index", detail, harmful=False, mended=repair) for detail in slow)
 
 
 def _check_model(gallery: Gallery) -> Iterator[Finding]:
@@ -113,7 +114,7 @@ def _check_thumbnails(gallery: Gallery, *, repair: bool) -> Iterator[Finding]:
             path.unlink(missing_ok=True)
         yield Finding("thumbnails", f"{len(unused):,} files in thumbs belong to no item.", False, repair)
     with DecodePool(len(os.sched_getaffinity(0)), FOLDER_LIMITS) as pool:
-        for item in _items(gallery):
+        for item in (item for items in gallery.in_slices() for item in items):
             if gallery.thumbnail(item.sha256) is None:
                 mended = repair and _make_thumbnail(gallery, pool, item)
                 yield Finding("thumbnails", f"{printable(os.fsencode(item.file))} has no thumbnail.", False, mended)
@@ -141,10 +142,3 @@ def _content_of(thumbnail: Path) -> bytes:
         return bytes.fromhex(thumbnail.stem)
     except ValueError:
         return b""
-
-
-def _items(gallery: Gallery) -> Iterator[Item]:
-    after = 0
-    while items := gallery.items(after=after, limit=1000):
-        yield from items
-        after = items[-1].id

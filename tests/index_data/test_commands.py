@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -183,6 +184,50 @@ def test_a_scan_is_planned_then_done(home, drawn_folder, tmp_path):
         assert gallery.count == 48
     done = json.loads(lookalike("index", "scan", "mine", "--json", "--home", copy).stdout)
     assert (done["embedded"], done["removed"], done["unchanged"]) == (1, 1, 47)
+
+
+def test_a_gallery_is_looked_after(home, drawn_folder, tmp_path, other_bundle):
+    copy = shutil.copytree(home, tmp_path / "copy")
+    options = ["--home", copy, "--quiet", "--json"]
+
+    def record(*words):
+        ended = lookalike("index", *words, *options)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    assert record("build", "drawn", "--if-due")["generation"] is None
+    assert record("build", "drawn")["generation"] == "000002"
+    assert record("remove", "drawn", drawn_folder / "square", "--dry-run")["removed"] == 0
+    assert record("remove", "drawn", "1", drawn_folder / "square")["items"] in (23, 24)
+    assert record("rollback", "drawn", "000002")["before"] == "000003"
+    generations = {each["name"]: each for each in record("list", "drawn")["generations"]}
+    assert (generations["000002"]["rolled_back"], generations["000003"]["current"]) == (True, False)
+    left = record("list", "drawn")["items"]
+    # What was taken out stays out, unless it is asked for.
+    assert record("add", "drawn", drawn_folder)["items"] == left
+    assert record("add", "drawn", drawn_folder, "--retry")["items"] == 48
+    file = tmp_path / "drawn.tar"
+    assert record("export", "drawn", file)["items"] == 48
+    assert record("import", "again", file)["items"] == 48
+    changed = record("build", "again", "--model", other_bundle.folder, "--provider", "cpu", "--workers", 1)
+    assert (changed["embedded"], changed["model"]) == (48, other_bundle.model_id)
+    assert record("verify", "again")["findings"] == []
+    moved = drawn_folder.parent
+    assert record("relocate", "again", drawn_folder, moved)["roots"] == 1
+
+
+def test_a_watched_gallery_takes_in_what_is_new_until_it_is_told_to_stop(home, drawn_folder, tmp_path):
+    copy = shutil.copytree(home, tmp_path / "copy")
+    pictures = shutil.copytree(drawn_folder / "square", tmp_path / "pictures")
+    lookalike("index", "add", "mine", pictures, "--home", copy)
+    words = [sys.executable, "-m", "index_data", "watch", "mine", "--every", "1", "--home", copy, "--quiet", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        draw_picture(77).save(pictures / "new.png")
+        assert json.loads(watching.stdout.readline())["items"] == 25
+        (pictures / "new.png").unlink()
+        assert json.loads(watching.stdout.readline())["items"] == 24
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
 
 
 def test_names_with_line_feeds_and_bytes_that_are_no_text_go_all_the_way(home, tmp_path):

@@ -10,10 +10,12 @@ from index_data.adding import add_folder
 from index_data.engine import Engine
 from index_data.gallery import Gallery
 from index_data.generations import build_generation, current_name
+from index_data.remodelling import change_model
 from index_data.removing import remove_items
 from search_server.galleries import Galleries
 from search_server.upkeep import Upkeep
 from tests.conftest import draw_picture
+from tests.index_data.conftest import bundle_around
 from tests.search_server.conftest import serving
 from train.files import locked
 
@@ -77,3 +79,20 @@ def test_an_index_is_built_when_enough_has_changed_unless_somebody_else_does(fol
         upkeep.stop()
         assert engine.refresh()
         assert (engine.generation, engine.count, engine.changed_count) == ("000002", 46, 0)
+
+
+def test_a_gallery_that_was_given_another_model_is_opened_again(folder, bundle, tmp_path):
+    other = bundle_around(bundle, tmp_path / "other", 0.25)
+    engine = Engine.open(folder, provider="cpu", threads=1)
+    galleries = Galleries({"drawn": engine})
+    upkeep = Upkeep(galleries, lambda name: Engine.open(folder, provider="cpu", threads=1))
+    with Gallery.open(folder) as gallery:
+        change_model(gallery, other)
+        query = gallery.embeddings([5])
+    served = galleries.get("drawn")
+    assert "cannot be read" in served.trouble
+    upkeep.look_after(served)
+    served = galleries.get("drawn")
+    assert (served.trouble, served.gallery.model_id) == (None, other.model_id)
+    assert served.neighbours(query, 1)[0][0].item.id == 5
+    upkeep.stop()
