@@ -30,6 +30,10 @@ STARTS_A_JOB = {("POST", "/api/v1/jobs"), ("POST", "/api/v1/galleries/{gallery}/
 TAKES_AWAY = {("DELETE", "/api/v1/galleries/{gallery}"), ("PATCH", "/api/v1/galleries/{gallery}")}
 
 
+# Werkzeug leaves the part of a form that it was reading to the garbage collector when the form has too many parts.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(scope="module")
 def contract(drawn_gallery, tmp_path_factory) -> Iterator[schemathesis.BaseSchema]:
     """The document of an application whose gallery may be changed."""
