@@ -21,6 +21,7 @@ from export.bundle import Bundle
 from export.sessions import Encoder
 from index_data.config import MAX_BAD, AddSettings
 from index_data.containers import read_original
+from index_data.describing import describe_places
 from index_data.folders import (
     Found,
     Place,
@@ -225,6 +226,8 @@ class _Run:
                 if remove_missing:
                     self._remove_missing(place)
             self._gallery.drop_unused_contents(self._let_go)
+            with DecodePool(self._settings.workers, FOLDER_LIMITS) as pool:
+                describe_places(self._gallery, places, pool, reporter=self._reporter, stop=self._stop)
             write_failures(self._gallery)
         if build:
             build_if_due(self._gallery, self._reporter)
@@ -375,7 +378,13 @@ class _Run:
         for row, (sha256, picture) in enumerate(pictures.items()):
             outcomes[sha256] = (
                 Content(
-                    sha256, picture.width, picture.height, picture.format, codes.latents[row], codes.embeddings[row]
+                    sha256,
+                    picture.width,
+                    picture.height,
+                    picture.format,
+                    codes.latents[row],
+                    codes.embeddings[row],
+                    picture.facts,
                 )
                 if usable[row]
                 else ImageError("The model gives no embedding of length 1 for it.", code="bad_embedding")

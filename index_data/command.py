@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from index_data import analysis_command, duplicates_command, metadata_command
 from index_data.build_command import build, explain
 from index_data.care_command import export_command, import_command, relocate, remove, rollback, watch
-from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, AddSettings
+from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, MAX_WEIGHT, AddSettings
 from train.command_line import Command, CommandLine, Group, common_options
-from train.errors import DamagedError, ImageError, NothingFoundError
+from train.errors import DamagedError, ImageError, NothingFoundError, SettingsError
 from train.interruption import stop_request
 from train.printable import printable
 from train.workspace import STARTER
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from index_data.adding import AddSummary
     from index_data.engine import Engine, Hit
     from index_data.folders import Plan
-    from index_data.gallery import Gallery
+    from index_data.gallery import Gallery, Vectors
+    from index_data.generations import Ids
+    from index_data.queries import Transforms
+    from train.decoding import Crop
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,6 +38,10 @@ MAX_K = 1000
 @click.group(cls=Group)
 def index() -> None:
     """Make galleries and keep them up to date."""
+
+
+for _command in (*metadata_command.COMMANDS, *duplicates_command.COMMANDS, *analysis_command.COMMANDS):
+    index.add_command(_command)
 
 
 def _working_options(function: Function) -> Function:
@@ -207,9 +215,41 @@ for care in (build, explain, rollback, remove, watch, relocate, export_command, 
     index.add_command(care)
 
 
-@click.command(cls=Command, examples="lookalike search photos cat.jpg\nlookalike search photos *.png -k 3 --json")
+@click.command(
+    cls=Command,
+    examples="lookalike search photos cat.jpg\nlookalike search photos *.png -k 3 --json\n"
+    "lookalike search photos --dir queries/ --out hits.html\n"
+    "lookalike search photos --plus beach.jpg 1 --plus boat.jpg 0.5 --minus crowd.jpg 1",
+)
 @click.argument("gallery")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.option(
+    "--dir", "folder_of_queries", type=click.Path(path_type=Path, file_okay=False), help="All images of a folder too."
+)
+@click.option(
+    "--plus",
+    nargs=2,
+    multiple=True,
+    type=(click.Path(path_type=Path), click.FloatRange(0, MAX_WEIGHT, min_open=True)),
+    metavar="IMAGE WEIGHT",
+    help="One query of several images: like this one. May be repeated.",
+)
+@click.option(
+    "--minus",
+    nargs=2,
+    multiple=True,
+    type=(click.Path(path_type=Path), click.FloatRange(0, MAX_WEIGHT, min_open=True)),
+    metavar="IMAGE WEIGHT",
+    help="And unlike this one. May be repeated.",
+)
+@click.option("--crop", metavar="X,Y,W,H", help="Only this part of each image, as shares of its width and height.")
+@click.option(
+    "--transforms",
+    type=click.Choice(["none", "mirror", "rotate", "all"]),
+    default="none",
+    help="Other forms of an image to look for too: mirrored, turned, or all 8; the best score counts.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write all answers to a file: .jsonl, .csv or .html.")
 @click.option("-k", type=click.IntRange(1, MAX_K), default=DEFAULT_K, help="How many neighbours of each image.")
 @click.option(
     "--beta",
@@ -224,43 +264,71 @@ for care in (build, explain, rollback, remove, watch, relocate, export_command, 
     help="Share of the exact neighbours to look for; 1 compares all.  [default: what the index was built for]",
 )
 @click.option("--exact", is_flag=True, help="Compare all images, whatever it takes.")
+@click.option("--filter", "asked", metavar="JSON", help='Only items that pass it: \'{"year": {"gte": 2019}}\'.')
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
 def search(
     line: CommandLine,
     gallery: str,
     images: tuple[Path, ...],
+    folder_of_queries: Path | None,
+    plus: tuple[tuple[Path, float], ...],
+    minus: tuple[tuple[Path, float], ...],
+    crop: str | None,
+    transforms: "Transforms",
+    out: Path | None,
     k: int,
     beta: float,
     accuracy: float | None,
     exact: bool,
+    asked: str | None,
     provider: str,
 ) -> None:
     """Find the nearest neighbours of images in a gallery."""
     from index_data.adding import provider_sentence
     from index_data.engine import Engine
+    from index_data.filters import matching_ids, parse_filter
+    from index_data.queries import variants
+    from index_data.search_lists import answers_as, expect_format
     from train.decoding import DecodePool
+    from train.files import write_file
     from train.images import FOLDER_LIMITS
 
+    if out is not None:
+        expect_format(out)
+    part = _crop(crop)
+    parts = [*plus, *((image, -weight) for image, weight in minus)]
+    images = (*images, *_images_of(folder_of_queries))
+    _expect_queries(images, parts, transforms)
     folder = line.workspace.existing("galleries", gallery)
     answers: list[dict[str, Any]] = []
     with (
         Engine.open(folder, provider=provider, decoder=False) as engine,
-        DecodePool(min(len(images), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
+        DecodePool(min(len(images or parts), len(os.sched_getaffinity(0))), FOLDER_LIMITS) as pool,
     ):
         engine.halves.expect_weight(beta)
+        among = None if asked is None else matching_ids(engine.gallery, parse_filter(asked))
+        _say_how(line, engine, among)
         line.reporter.say(provider_sentence(engine.encoder))
-        if engine.degraded:
-            line.reporter.say(engine.degraded)
-        pixels = pool.map(lambda image: _pixels(pool, engine, image), images)
-        for image, seen in pixels:
+
+        def find(embeddings: "Vectors") -> "list[Hit]":
+            found = engine.search(embeddings, k, beta=beta, accuracy=accuracy, exact=exact, among=among)
+            return _in_any_form(found, k)
+
+        if parts:
+            hits = find(_combined(pool, engine, parts, part))
+            answers.append({"query": _combination_words(parts), **_described(engine, hits, beta)})
+        for image, seen in pool.map(lambda image: _pixels(pool, engine, image, part), images):
             name = printable(os.fsencode(image))
             if isinstance(seen, ImageError):
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            hits = engine.search(engine.embed(seen[None]).embeddings, k, beta=beta, accuracy=accuracy, exact=exact)[0]
+            hits = find(engine.embed(variants(seen, transforms)).embeddings)
             answers.append({"query": name, **_described(engine, hits, beta)})
+        if out is not None:
+            content = answers_as(out.suffix.lower(), answers, engine.gallery.thumbnail)
+            write_file(out, content.encode("utf-8", "backslashreplace"))
         record = {
             "gallery": engine.gallery.name,
             "model": engine.gallery.model_id,
@@ -274,16 +342,80 @@ def search(
         }
     good = [answer for answer in answers if "hits" in answer]
     if good or line.as_json:
-        line.result(record, "\n\n".join(_answer_text(answer, titled=len(images) > 1) for answer in good))
+        text = "\n\n".join(_answer_text(answer, titled=len(answers) > 1) for answer in good)
+        line.result(record, text if out is None else f"The answers to {len(answers):,} queries are in {out}.")
     if not good:
         raise NothingFoundError("no image could be used as a query.")
 
 
-def _pixels(pool: Any, engine: "Engine", image: Path) -> Any:
+def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms: str) -> None:
+    """Refuse a search for nothing, or for two kinds of things at once."""
+    if bool(images) == bool(parts):
+        raise SettingsError("say what to look for: images, --dir FOLDER, or --plus and --minus.")
+    if parts and transforms != "none":
+        raise SettingsError("--transforms is for one image at a time: leave it out, or leave out --plus and --minus.")
+
+
+def _say_how(line: CommandLine, engine: "Engine", among: "Ids | None") -> None:
+    if among is not None:
+        line.reporter.say(f"{len(among):,} of {engine.gallery.count:,} items pass the filter.")
+    if engine.degraded:
+        line.reporter.say(engine.degraded)
+
+
+def _pixels(pool: Any, engine: "Engine", image: Path, crop: "Crop | None" = None) -> Any:
     from train.images import FOLDER_LIMITS, read_file
 
     data = read_file(image.parent, os.fsencode(image.name), FOLDER_LIMITS).data
-    return pool.fit(data, engine.gallery.preprocessing).pixels
+    return pool.fit(data, engine.gallery.preprocessing, crop=crop).pixels
+
+
+def _crop(text: str | None) -> "Crop | None":
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (float(word) for word in text.split(","))
+    except ValueError:
+        raise SettingsError(f"--crop is {text!r}: write it as X,Y,W,H, four shares from 0 to 1.") from None
+    return x, y, width, height
+
+
+def _images_of(folder: Path | None) -> list[Path]:
+    """The images below a folder, by name; other files are passed over."""
+    from train.images import FoundFile, find_files, looks_like_image
+
+    if folder is None:
+        return []
+    found = [each.path for each in find_files(folder) if isinstance(each, FoundFile)]
+    images = [folder / os.fsdecode(path) for path in sorted(found) if looks_like_image(path, b"")]
+    if not images:
+        raise NothingFoundError(f"{printable(os.fsencode(folder))} has no images to look for.")
+    return images
+
+
+def _combined(pool: Any, engine: "Engine", parts: Sequence[tuple[Path, float]], crop: "Crop | None") -> "Vectors":
+    import numpy as np
+
+    from index_data.queries import combine
+
+    pixels = np.stack([_pixels(pool, engine, image, crop) for image, _ in parts])
+    return combine(engine.embed(pixels).embeddings, [weight for _, weight in parts])[None]
+
+
+def _combination_words(parts: Sequence[tuple[Path, float]]) -> str:
+    words = [f"{'-' if weight < 0 else '+'}{abs(weight):g} {printable(os.fsencode(image))}" for image, weight in parts]
+    return " ".join(words)
+
+
+def _in_any_form(found: "list[list[Hit]]", k: int) -> "list[Hit]":
+    """Hits of an image in any of its forms: each item once, with its best score."""
+    from index_data.engine import Hit
+    from index_data.queries import best_of
+
+    if len(found) == 1:
+        return found[0]
+    best = best_of([[(hit.id, hit.score) for hit in hits] for hits in found], k)
+    return [Hit(number, rank, score) for rank, (number, score) in enumerate(best, 1)]
 
 
 def _described(engine: "Engine", hits: "list[Hit]", beta: float) -> dict[str, Any]:

@@ -40,3 +40,5 @@ MAX_BAD = 0.05  # share of the images that may be rejected before a command says
 # score as indexed, 86 % at 100 and 98 % at 1000.
 AS_INDEXED = 1.0
 MAX_BETA = 1000.0
+
+MAX_WEIGHT = 100.0  # of one picture in a query of several (index_data/queries.py)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from export.sessions import Codes, Decoder, Encoder
@@ -170,6 +171,7 @@ class Engine:
         beta: float = AS_INDEXED,
         accuracy: float | None = None,
         exact: bool = False,
+        among: Ids | None = None,
     ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
 
@@ -181,6 +183,8 @@ class Engine:
             accuracy: Share of the exact neighbours that is asked for, 0 to 1: the index's curve says how to look for
                 it. None: as the index was chosen.
             exact: Compare all stored vectors, whatever it takes.
+            among: Ids of the only items that are looked at, rising (`filters.matching_ids`); where they are few, one by
+                one.
 
         Raises:
             SettingsError: The accuracy is no share.
@@ -193,6 +197,8 @@ class Engine:
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
+        if among is not None:
+            segments = segments.among(among)
         how = _How(EXACT if exact else accuracy, beta)
         return [_nearest(segments, query[None], k, exclude, how) for query in queries]
 
@@ -310,7 +316,7 @@ def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[in
         wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
         worst = -wanted[-1][0] if len(wanted) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
-        if left_out < worst or asked == segments.rows:
+        if left_out < worst or len(found) >= segments.count or asked == segments.rows:
             return [Hit(number, rank, -score) for rank, (score, number) in enumerate(wanted, 1)]
         asked = min(4 * asked, segments.rows)
     return []
@@ -321,13 +327,17 @@ def _search(segments: Segments, query: Vectors, k: int, how: _How) -> tuple[list
     found: list[tuple[float, int]] = []
     left_out = -np.inf
     for scores, ids in segments.search(query, k, accuracy=how.accuracy, beta=how.beta):
-        # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out
-        # as 1.0000001.
-        rounded = np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0).tolist()
+        rounded = _rounded(scores).tolist()
         found += zip(rounded, ids.tolist(), strict=True)
         if len(rounded) == k:
             left_out = max(left_out, rounded[-1])
     return found, left_out
+
+
+def _rounded(scores: Vectors) -> NDArray[np.float64]:
+    # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out as
+    # 1.0000001.
+    return np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0)
 
 
 def _identity_of(path: Path) -> object:

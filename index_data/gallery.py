@@ -17,8 +17,8 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data import metadata, schema
 from index_data.containers import read_original
 from train.errors import (
     DamagedError,
@@ -46,68 +47,9 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]  # (n, dims)
 
-FORMAT_VERSION = 1  # PRAGMA user_version; a newer one is refused, an older one will be migrated
-APPLICATION_ID = 0x4C4F4F4B  # PRAGMA application_id: "LOOK"
 DATABASE = "gallery.db"
 TAKEN_OUT = "taken_out"  # the code of files whose item was removed by hand
 WRITER_WAIT_SECONDS = 30.0  # for another process's transaction; each takes milliseconds
-
-_SCHEMA = """
-CREATE TABLE gallery (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    model_id TEXT NOT NULL,
-    dims INTEGER NOT NULL,
-    preprocessing TEXT NOT NULL,  -- JSON
-    bundle BLOB NOT NULL,  -- absolute path of the model's folder
-    bundle_from_here BLOB NOT NULL,  -- the same relative to the gallery: a workspace may be moved as a whole
-    seq INTEGER NOT NULL,  -- number of the last transaction
-    created_at TEXT NOT NULL
-);
-CREATE TABLE roots (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    path BLOB NOT NULL UNIQUE  -- absolute
-);
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sha256 BLOB NOT NULL UNIQUE CHECK (length(sha256) = 32),
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    format TEXT NOT NULL,
-    checksum INTEGER NOT NULL,  -- CRC-32 of latent and embedding: SQLite would not notice a flipped bit
-    latent BLOB NOT NULL,  -- float32, little-endian
-    embedding BLOB NOT NULL
-);
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    root_id INTEGER NOT NULL REFERENCES roots (id),
-    path BLOB NOT NULL,
-    content_id INTEGER NOT NULL REFERENCES contents (id),
-    size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    added_at TEXT NOT NULL,
-    seq INTEGER NOT NULL,  -- of the transaction that gave it its present content
-    UNIQUE (root_id, path)
-);
-CREATE INDEX items_by_content ON items (content_id);
-CREATE INDEX items_by_seq ON items (seq);
-CREATE TABLE removals (
-    item_id INTEGER PRIMARY KEY,
-    seq INTEGER NOT NULL
-);
-CREATE INDEX removals_by_seq ON removals (seq);
-CREATE TABLE failures (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    root_id INTEGER NOT NULL REFERENCES roots (id),
-    path BLOB NOT NULL,
-    code TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    other INTEGER NOT NULL,  -- 1: not meant to be an image, so nobody misses it
-    size INTEGER,
-    mtime_ns INTEGER,
-    seen_at TEXT NOT NULL,
-    UNIQUE (root_id, path)
-);
-"""
 
 _ITEM_COLUMNS = """
     items.id, roots.path, items.path, contents.sha256, contents.width, contents.height, contents.format,
@@ -186,6 +128,7 @@ class Content:
     format: str
     latent: Vectors  # (latent_dims,)
     embedding: Vectors  # (dims,), length 1
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what the camera wrote: `DecodePool.describe`
 
     def stored_vectors(self) -> tuple[bytes, int, bytes, bytes]:
         """Digest, checksum, latent and embedding, as they are stored."""
@@ -216,6 +159,7 @@ class Changes:
 
     def __init__(self, connection: sqlite3.Connection, seq: int) -> None:
         self.seq = seq
+        self.connection = connection  # for the modules beside this one, within the same transaction
         self.let_go: set[int] = set()  # contents that an item has no more; others may have them
         self._connection = connection
         self._now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -247,21 +191,35 @@ class Changes:
 
     def move_root(self, root_id: int, new_root_id: int, below: bytes) -> None:
         """Let everything of a root belong to a folder above it: `below` is the way down, ending in '/'."""
+        moved = self._connection.execute("SELECT id, path FROM items WHERE root_id = ?", (root_id,)).fetchall()
+        self._connection.execute(
+            "UPDATE documents SET place = CAST(? || place AS BLOB) "
+            "WHERE source != 'own' AND item_id IN (SELECT id FROM items WHERE root_id = ?)",
+            (below, root_id),
+        )
         for table in ("items", "failures"):
             self._connection.execute(
                 f"UPDATE {table} SET root_id = ?, path = CAST(? || path AS BLOB) WHERE root_id = ?",  # noqa: S608
                 (new_root_id, below, root_id),
             )
+        for item_id, path in moved:
+            self._name_item(item_id, below + path)
         self._connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
 
     def move_files(self, root_id: int, new_root_id: int, below: bytes) -> None:
         """Let what lies in a folder of a root, `below` ending in '/', belong to a root that is that folder."""
+        inside = (root_id, below, below[:-1] + b"0")  # "0" is the byte behind "/"
+        moved = self._connection.execute(
+            "SELECT id, path FROM items WHERE root_id = ? AND path > ? AND path < ?", inside
+        ).fetchall()
         for table in ("items", "failures"):
             self._connection.execute(
                 f"UPDATE {table} SET root_id = ?, path = CAST(substr(path, ?) AS BLOB) "  # noqa: S608
                 "WHERE root_id = ? AND path > ? AND path < ?",
-                (new_root_id, len(below) + 1, root_id, below, below[:-1] + b"0"),  # "0" is the byte behind "/"
+                (new_root_id, len(below) + 1, *inside),
             )
+        for item_id, path in moved:
+            self._name_item(item_id, path[len(below) :])
 
     def content_id(self, sha256: bytes) -> int | None:
         """The number of a content by the digest of its bytes."""
@@ -276,6 +234,7 @@ class Changes:
         row = (*values, _checksum(latent, embedding), latent, embedding)
         cursor = self._connection.execute(f"INSERT INTO contents ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
         assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
+        metadata.put_exif(self._connection, cursor.lastrowid, content.facts)
         return cursor.lastrowid
 
     def item_at(self, file: FileState) -> tuple[int, int] | None:
@@ -303,11 +262,14 @@ class Changes:
         """Make a file an item, or give the item that it is its new content; the id stays."""
         known = self.item_at(file)
         if known is None:
-            self._connection.execute(
+            cursor = self._connection.execute(
                 "INSERT INTO items (root_id, path, content_id, size, mtime_ns, added_at, seq) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (file.root_id, file.path, content_id, file.size, file.mtime_ns, self._now, self.seq),
             )
+            assert cursor.lastrowid is not None  # noqa: S101  (an INSERT gives one)
+            self._name_item(cursor.lastrowid, file.path)
+            metadata.describe(self._connection, [cursor.lastrowid])
         else:
             item_id, old_content_id = known
             self._connection.execute(
@@ -316,6 +278,7 @@ class Changes:
             )
             if content_id != old_content_id:
                 self._connection.execute("UPDATE items SET seq = ? WHERE id = ?", (self.seq, item_id))
+                metadata.describe(self._connection, [item_id])
                 self.let_go.add(old_content_id)
         self._forget_failure(file)
 
@@ -325,6 +288,9 @@ class Changes:
             "UPDATE items SET root_id = ?, path = ?, size = ?, mtime_ns = ? WHERE id = ?",
             (file.root_id, file.path, file.size, file.mtime_ns, item_id),
         )
+        self._name_item(item_id, file.path)
+        # A table of metadata may name the new place: it is to be read again.
+        self._connection.execute("DELETE FROM metadata_files WHERE root_id = ?", (file.root_id,))
         self._forget_failure(file)
 
     def remove_items(self, ids: Iterable[int]) -> int:
@@ -372,6 +338,11 @@ class Changes:
         """Take failures off the list whose files are gone."""
         self._connection.executemany("DELETE FROM failures WHERE id = ?", ((number,) for number in ids))
 
+    def _name_item(self, item_id: int, path: bytes) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO names (item_id, folder, name) VALUES (?, ?, ?)", (item_id, *schema.names_of(path))
+        )
+
     def _forget_failure(self, file: FileState) -> None:
         self._connection.execute("DELETE FROM failures WHERE root_id = ? AND path = ?", (file.root_id, file.path))
 
@@ -383,10 +354,11 @@ class Gallery:
         """Use `open` or `create`."""
         self.folder = folder
         self.database = folder / DATABASE
-        self._idle: list[sqlite3.Connection] = []  # append and pop are atomic, so no lock is needed
+        self._idle: list[_Connection] = []  # append and pop are atomic, so no lock is needed
         self._watch: sqlite3.Connection | None = None  # of `data_version`
         self._watch_lock = threading.Lock()
         self._closed = False
+        self._is_old = False  # of an older format, until the first change migrates it
 
     @classmethod
     def create(cls, folder: Path, bundle: "Bundle") -> "Gallery":
@@ -409,11 +381,8 @@ class Gallery:
                     raise SettingsError(
                         f"there is a gallery in {folder} already: choose another name, or open that one."
                     )
-                for statement in _SCHEMA.split(";\n"):
-                    connection.execute(statement)
+                schema.create_tables(connection)
                 connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, ?)", _identity(folder, bundle))
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                 connection.execute("COMMIT")
             finally:
                 connection.close()
@@ -436,15 +405,15 @@ class Gallery:
                 raise _absent(folder)
             ((application,),) = connection.execute("PRAGMA application_id")
             ((version,),) = connection.execute("PRAGMA user_version")
-            if application != APPLICATION_ID:
+            if application != schema.APPLICATION_ID:
                 raise DamagedError(
                     f"{gallery.database} is no database of a gallery: restore it from a backup, or remove {folder} "
                     "and index the pictures again."
                 )
-            if version > FORMAT_VERSION:
+            if version > schema.FORMAT_VERSION:
                 raise IncompatibleError(
-                    f"{folder} has format {version}, and this version of Lookalike reads up to {FORMAT_VERSION}: "
-                    "use the version that made it, or a newer one."
+                    f"{folder} has format {version}, and this version of Lookalike reads up to "
+                    f"{schema.FORMAT_VERSION}: use the version that made it, or a newer one."
                 )
         gallery._read_identity()
         return gallery
@@ -535,6 +504,7 @@ class Gallery:
         with database_errors(self.database):
             connection = _connect(self.database)  # of its own: what is attached stays so
             try:
+                schema.migrate(connection, self.database)
                 connection.execute("ATTACH ? AS new", (f"{vectors.database.resolve().as_uri()}?mode=ro",))
                 connection.execute("BEGIN IMMEDIATE")
                 missing = connection.execute(
@@ -703,6 +673,14 @@ class Gallery:
         ):
             yield from rows
             after = rows[-1][0]
+
+    def rows(self, statement: str, values: Any = ()) -> list[Any]:
+        """What a SELECT of one of the modules beside this one gives."""
+        return self._all(statement, values)
+
+    def rows_of(self, statement: str, ids: Sequence[int], order: str = "") -> Iterator[Any]:
+        """What a SELECT that ends in `IN` gives for ids, any number of them; `order` holds for each slice of them."""
+        return self._for_ids(statement, ids, order)
 
     def data_version(self) -> int:
         """A number that differs from the last one if anything was committed since, here or in another process.
@@ -914,23 +892,43 @@ class Gallery:
         self.close()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> "Iterator[_Connection]":
         """Borrow a connection; there are as many as threads read at once."""
         with database_errors(self.database):
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = _connect(self.database)
+                connection = self._open_connection()
             try:
                 yield connection
             finally:
-                if self._closed:
+                if self._closed or connection.is_old:
                     connection.close()
                 else:
                     self._idle.append(connection)
 
+    def _open_connection(self) -> "_Connection":
+        connection = _connect(self.database)
+        try:
+            connection.is_old = 0 < schema.format_of(connection) < schema.FORMAT_VERSION  # 0: no gallery
+            self._is_old = connection.is_old
+            if connection.is_old:
+                schema.let_read(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self) -> None:
+        connection = _connect(self.database)
+        try:
+            schema.migrate(connection, self.database)
+            self._is_old = False
+        finally:
+            connection.close()
+
     @contextlib.contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+    def _snapshot(self) -> "Iterator[_Connection]":
         """Borrow a connection that sees one moment, whatever is committed meanwhile."""
         with self._reading() as connection:
             connection.execute("BEGIN")
@@ -942,6 +940,9 @@ class Gallery:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._is_old:
+            with database_errors(self.database):
+                self._migrate()
         with self._reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -961,10 +962,10 @@ class Gallery:
         with self._reading() as connection:
             return connection.execute(statement, values).fetchall()
 
-    def _for_ids(self, statement: str, ids: Sequence[int]) -> Iterator[Any]:
+    def _for_ids(self, statement: str, ids: Sequence[int], order: str = "") -> Iterator[Any]:
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = [int(number) for number in ids[start : start + _IDS_AT_ONCE]]
-            yield from self._all(f"{statement} ({','.join('?' * len(some))})", some)
+            yield from self._all(f"{statement} ({','.join('?' * len(some))}) {order}", some)
 
     def _of_this_model(self, rows: dict[int, Any]) -> dict[int, tuple[Vectors, Vectors]]:
         """Vectors out of rows, unless the gallery was given another model before they were read."""
@@ -1039,13 +1040,20 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
     return int(tables) == 0
 
 
-def _connect(database: Path, mode: str = "rw") -> sqlite3.Connection:
-    connection = sqlite3.connect(
+class _Connection(sqlite3.Connection):
+    """A connection that knows whether it had to be helped to read an older format: such a one is not used again."""
+
+    is_old = False
+
+
+def _connect(database: Path, mode: str = "rw") -> _Connection:
+    connection: _Connection = sqlite3.connect(
         f"{database.resolve().as_uri()}?mode={mode}",
         uri=True,
         timeout=WRITER_WAIT_SECONDS,
         isolation_level=None,  # transactions begin and end where this module says so
         check_same_thread=False,  # a connection is lent to one thread at a time
+        factory=_Connection,
     )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -1064,6 +1072,7 @@ def _take_over(
     connection: sqlite3.Connection, identity: list[Any], lost: dict[bytes, ImageError]
 ) -> tuple[int, list[bytes]]:
     """Replace all vectors; return how many items were lost, and the digests of the contents that nobody has now."""
+    connection.execute("DELETE FROM reconstruction_errors")  # of the model before
     connection.execute(
         "UPDATE gallery SET seq = seq + 1, model_id = ?, dims = ?, preprocessing = ?, bundle = ?, bundle_from_here = ?",
         identity,

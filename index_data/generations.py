@@ -120,6 +120,10 @@ class Generation:
             return self.built.exact(queries, k, allowed)
         return self.built.search(queries, k, setting, allowed)
 
+    def vectors(self, rows: Ids) -> Vectors:
+        """The embeddings of some rows, (n, dims)."""
+        return self.built.vectors.take(rows)
+
 
 @dataclass(frozen=True)
 class _Contents:

@@ -170,6 +170,18 @@ class Segments:
             found.append(_with_ids(scores[0], rows[0], self.fresh_ids))
         return found
 
+    def among(self, wanted: Ids) -> "Segments":
+        """The same as if there were no other items than some.
+
+        Args:
+            wanted: Their ids, rising; those that are not there are passed over.
+        """
+        old = np.zeros(self.generation.count, bool)
+        old[_rows_of(wanted, self.generation.ids)] = True
+        old &= self.old.of(len(old))
+        fresh = np.isin(self.fresh_ids, wanted) & self.fresh.of(len(self.fresh_ids))
+        return replace(self, old=_shown(old), fresh=_shown(fresh))
+
     def _without_dead_rows(self) -> "Segments":
         """The same with the rows copied that hold: items whose content changes again and again leave many behind."""
         hold = self.fresh.of(len(self.fresh_ids))
@@ -178,6 +190,10 @@ class Segments:
         ids, vectors = store.ids[: store.length], store.vectors[: store.length]
         shown = Shown(store.length, None)
         return replace(self, fresh=shown, fresh_ids=ids, fresh_vectors=vectors, _store=store)
+
+
+def _shown(mask: NDArray[np.bool_]) -> Shown:
+    return Shown(int(np.count_nonzero(mask)), np.packbits(mask, bitorder="little"))
 
 
 def _nearest_rows(query: Vectors, vectors: Vectors, k: int, selector: Any) -> tuple[Vectors, Ids]:

@@ -27,6 +27,7 @@ from search_server.access import (
     needs,
 )
 from search_server.api.additions import additions
+from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
 from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS, describe_api
@@ -34,10 +35,12 @@ from search_server.api.galleries import galleries
 from search_server.api.health import health
 from search_server.api.items import items
 from search_server.api.jobs import jobs
+from search_server.api.metadata import metadata
 from search_server.api.models import models
 from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
+from search_server.api.searches import searches
 from search_server.api_page import api_page
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
@@ -111,7 +114,21 @@ def create_app(
     permissions = Permissions(settings, Tokens(workspace.home))
     _register_checks(app, service, Doorkeeper(settings), permissions)
     register_problems(app)
-    for routes in (health, galleries, items, additions, search, queries, codes, morph, models, jobs):
+    for routes in (
+        health,
+        galleries,
+        items,
+        metadata,
+        analyses,
+        additions,
+        search,
+        searches,
+        queries,
+        codes,
+        morph,
+        models,
+        jobs,
+    ):
         app.register_api(routes)
     app.register_blueprint(page)
     # The sign-in form has to look like something before anybody is signed in.

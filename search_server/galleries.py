@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from index_data.config import AS_INDEXED
 from index_data.engine import Engine, Hit
+from index_data.filters import Filter, Ids, matching_ids
 from index_data.gallery import Gallery, Item, Vectors
 from search_server.stopwatch import stage
 from train.errors import UserError
@@ -51,20 +52,38 @@ class ServedGallery:
         beta: float = AS_INDEXED,
         accuracy: float | None = None,
         exact: bool = False,
+        among: Ids | None = None,
     ) -> list[list[Neighbour]]:
         """The k nearest items of each query, best first; see `Engine.search`."""
         wanted = 1.0 if exact else accuracy
-        found, items = self._search(embeddings, k, exclude, beta, wanted)
+        found, items = self._search(embeddings, k, exclude, beta, wanted, among)
         if any(hit.id not in items for hits in found for hit in hits):
             # An item was removed between the search and the look at it, and another one has its place.
-            found, items = self._search(embeddings, k, exclude, beta, wanted)
+            found, items = self._search(embeddings, k, exclude, beta, wanted, among)
         return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
 
+    def passing(self, asked: Filter | None) -> Ids | None:
+        """Ids of the items that pass a filter, rising; None where there is none.
+
+        Raises:
+            FilterError: It cannot be understood.
+        """
+        if not asked:
+            return None
+        with stage("filter"):
+            return matching_ids(self.gallery, asked)
+
     def _search(
-        self, embeddings: Vectors, k: int, exclude: AbstractSet[int], beta: float, accuracy: float | None
+        self,
+        embeddings: Vectors,
+        k: int,
+        exclude: AbstractSet[int],
+        beta: float,
+        accuracy: float | None,
+        among: Ids | None,
     ) -> tuple[list[list[Hit]], dict[int, Item]]:
         with stage("search"):
-            found = self.engine.search(embeddings, k, exclude, beta=beta, accuracy=accuracy)
+            found = self.engine.search(embeddings, k, exclude, beta=beta, accuracy=accuracy, among=among)
         with stage("fetch"):
             items = self.gallery.items_by_id(list({hit.id for hits in found for hit in hits}))
         return found, {item.id: item for item in items}

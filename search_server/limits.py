@@ -15,6 +15,9 @@ JSON_DIGITS = 20  # of an integer: a 64-bit number has at most 20
 K = 1000  # neighbours of one search
 OFFSET = 10_000
 BETA = MAX_BETA  # weight of the pixel half of a query
+QUERY_PARTS = 16  # pictures of one query
+GALLERIES = 32  # that one search goes through
+BATCH = 64  # searches of one request
 LIST = 1000  # items of one page
 EMBED_IMAGES = 16  # of one call
 ADD_IMAGES = 16  # of one call
@@ -49,6 +52,9 @@ def as_json() -> dict[str, int | float]:
         "offset_max": OFFSET,
         "beta_max": BETA,
         "list_max": LIST,
+        "query_parts_max": QUERY_PARTS,
+        "galleries_max": GALLERIES,
+        "batch_max": BATCH,
         "embed_images_max": EMBED_IMAGES,
         "add_images_max": ADD_IMAGES,
         "frames_min": FRAMES_MIN,

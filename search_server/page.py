@@ -4,7 +4,9 @@ Each view's template draws what the address asks for, and hands the same answer 
 draw it again with everything that moves, and need not ask a second time.
 """
 
+import json
 import secrets
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +17,14 @@ from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
+from index_data.filters import Filter
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import describe_gallery, gallery_address
 from search_server.api.items import find_items
+from search_server.api.metadata import find_facets
 from search_server.api.queries import store
-from search_server.api.schemas import ListItems, NoParameters, SearchBody
+from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
 from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
@@ -34,6 +38,8 @@ page = Blueprint("page", __name__, template_folder="templates", static_folder="s
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
+CHOICES = 24  # values of a facet
+FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
@@ -71,16 +77,17 @@ def results(gallery: str) -> str | Redirection:
     found = service()
     served = found.gallery(gallery)
     offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
-    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta)
+    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
     answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
-        more = f"{_results_address(gallery, asked, body.beta)}&offset={body.offset + NEIGHBOURS}"
+        more = f"{_results_address(gallery, asked, body.beta, body.filter)}&offset={body.offset + NEIGHBOURS}"
     initial = answer if body.offset == 0 else None
-    weights = {words: _results_address(gallery, asked, weight) for words, weight in _WEIGHTS.items()}
+    weights = {words: _results_address(gallery, asked, weight, body.filter) for words, weight in _WEIGHTS.items()}
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
-    return _view("results", served, initial, **shown, **answer)
+    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, asked, body.beta, other))
+    return _view("results", served, initial, **shown, **chosen_facets, **answer)
 
 
 @page.post("/g/<gallery>/search")
@@ -100,11 +107,17 @@ def browse(gallery: str) -> str:
     """All pictures, page by page."""
     served = service().gallery(gallery)
     cursor = request.args.get("cursor")
-    listed = find_items(served, _checked(ListItems, limit=LISTED, cursor=cursor)).model_dump(mode="json")
-    more = None
-    if listed["next_cursor"]:
-        more = url_for("page.browse", gallery=gallery, cursor=listed["next_cursor"])
-    return _view("browse", served, listed if cursor is None else None, title="Browse", more=more, items=listed["items"])
+    asked = _checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
+    listed = find_items(served, asked).model_dump(mode="json")
+
+    def address(chosen: Filter | None, cursor: str | None = None) -> str:
+        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), cursor=cursor)
+
+    more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
+    shown = {"title": "Browse", "more": more, "items": listed["items"]}
+    return _view(
+        "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
+    )
 
 
 @page.get("/g/<gallery>/morph")
@@ -127,6 +140,41 @@ def explain(error: UserError) -> Response | tuple[str, int]:
         return answer_user_error(error)
     title, detail = error.problem.title, public_detail(error)
     return _view("problem", served, None, title=title, detail=detail), error.problem.status
+
+
+def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
+    """The facets of what is shown, each value with the address that chooses it, or lets it go."""
+    asked = asked or {}
+    counted = find_facets(served, FacetOptions(filter=asked or None, fields=list(FACETS), values=CHOICES, own=False))
+    groups, chosen = [], []
+    for facet in counted.facets:
+        values = []
+        for each in facet.values:
+            is_chosen = asked.get(facet.field) == {"eq": each.value}
+            others = {field: condition for field, condition in asked.items() if field != facet.field}
+            then = others if is_chosen else {**others, facet.field: {"eq": each.value}}
+            value = {"words": _value_words(facet.field, each.value), "count": each.count, "chosen": is_chosen}
+            values.append(value | {"address": address(then or None)})
+        chosen += [{"title": FACETS[facet.field], **value} for value in values if value["chosen"]]
+        if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
+            groups.append({"title": FACETS[facet.field], "values": values})
+    return {
+        "facets": {
+            "groups": groups,
+            "chosen": chosen,
+            "everything": address(None) if asked else None,
+            "passing": counted.passing,
+        },
+        "counted": counted.model_dump(mode="json"),
+    }
+
+
+def _value_words(field: str, value: Any) -> str:
+    return "(top folder)" if field == "folder" and value == "" else str(value)
+
+
+def _filter_text(asked: Filter | None) -> str | None:
+    return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
 def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
@@ -154,6 +202,7 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
             "api": gallery_address(served.name),
             "limits": _limits(),
             "initial": initial,
+            "facets": shown.get("counted"),
         },
         **shown,
     )
@@ -172,6 +221,7 @@ def _limits() -> dict[str, int | float]:
         "neighbours": NEIGHBOURS,
         "reach": limits.OFFSET + NEIGHBOURS,
         "listed": LISTED,
+        "choices": CHOICES,
         "beta": MAX_BETA,
     }
 
@@ -183,10 +233,12 @@ def _modules() -> list[str]:
     return sorted(file.name for file in folder.glob("*.js") if file.name != _BEFORE_THE_PAINT)
 
 
-def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED) -> str:
+def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
     parameters: dict[str, Any] = {"q" if picture_id.startswith("q_") else "id": picture_id}
     if beta != AS_INDEXED:
         parameters["beta"] = f"{beta:g}"
+    if asked:
+        parameters["filter"] = _filter_text(asked)
     return url_for("page.results", gallery=gallery, **parameters)
 
 

@@ -22,7 +22,7 @@ from train.printable import printable
 Crop = tuple[float, float, float, float]  # x, y, width, height as shares of the upright picture
 Vector = NDArray[np.float32]  # (dims,)
 Source = File | str  # one picture as a request names it: its bytes, or the id of an item or of a stored query
-Kind = Literal["item", "upload", "stored"]
+Kind = Literal["item", "upload", "stored", "combination", "vector"]
 
 PLAIN_DEVIATION = 4.0  # grey levels: below it, hardly anything but one colour is there to be compared
 MAX_NAME = 200  # characters of an uploaded file's name

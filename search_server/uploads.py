@@ -106,7 +106,7 @@ def _see(service: Service, served: ServedGallery, file: File, digest: bytes) -> 
     if not codes.usable[0]:
         raise ImageError("the model gives no usable embedding of this picture.", code="bad_embedding")
     size = (decoded.width, decoded.height, decoded.format)
-    return _Picture(file, digest, decoded, Content(digest, *size, codes.latents[0], codes.embeddings[0]))
+    return _Picture(file, digest, decoded, Content(digest, *size, codes.latents[0], codes.embeddings[0], decoded.facts))
 
 
 def _keep(gallery: Gallery, picture: _Picture) -> Added:

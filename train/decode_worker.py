@@ -238,6 +238,8 @@ def answer(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
     try:
         if request["task"] == "fit":
             return _fit(request, data, admit)
+        if request["task"] == "describe":
+            return {"width": 0, "height": 0, "lengths": [], "facts": facts(_open(data, request["format"]))}, b""
         return _render(request, data, admit)
     except Refused as refusal:
         return {"code": refusal.code, "detail": refusal.detail}, b""
@@ -274,7 +276,7 @@ def _fit(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
     if request["thumbnail"] is not None:
         payload.append(_encode(picture.to_rgb(_shrink(picture.image, request["thumbnail"], box)), "WEBP"))
     reply = {"width": picture.width, "height": picture.height, "lengths": [len(part) for part in payload]}
-    return reply, b"".join(payload)
+    return reply | {"facts": picture.facts}, b"".join(payload)
 
 
 def _render(request: Header, data: bytes, admit: Admit) -> tuple[Header, bytes]:
@@ -347,6 +349,7 @@ class Picture(NamedTuple):
     width: int  # upright, as stored in the file
     height: int
     profile: bytes | None  # ICC
+    facts: Header  # what the camera wrote into the file
 
     def to_rgb(self, image: "Image.Image") -> "Image.Image":
         """Give this picture or a smaller copy in sRGB: colours are converted last, where there are few pixels."""
@@ -400,7 +403,7 @@ def _decode(request: Header, data: bytes, reduction: Reduction, admit: Admit) ->
     image.load()
     profile = image.info.get("icc_profile")
     # TIFF is turned by Pillow while it loads, and only then has no orientation left: ask after, not before.
-    orientation = _orientation(image)
+    orientation, told = _orientation(image), facts(image)
     upright = _flatten(image, request["background"])
     if orientation in _TURNS:
         upright = upright.transpose(Image.Transpose[_TURNS[orientation]])
@@ -408,7 +411,7 @@ def _decode(request: Header, data: bytes, reduction: Reduction, admit: Admit) ->
         width, height = upright.size
     elif orientation in _ON_THE_SIDE:
         width, height = height, width
-    return Picture(upright, width, height, profile)
+    return Picture(upright, width, height, profile, told)
 
 
 # A block of 8 x 8 takes 2 bits at the very least, an all but empty one; half of that is left for odd subsampling.
@@ -473,6 +476,85 @@ def _orientation(image: "Image.Image") -> int:
         return value if isinstance(value, int) and value in _TURNS else 1
     except Exception:  # noqa: BLE001 (damaged metadata do not make a picture unusable)
         return 1
+
+
+# --- What the camera wrote ----------------------------------------------------------------------------------------
+
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_MAKE, _MODEL, _CHANGED_AT = 0x010F, 0x0110, 0x0132
+_TAKEN_AT, _DIGITISED_AT, _OFFSET, _LENS = 0x9003, 0x9004, 0x9011, 0xA434
+_WHEN = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
+_OFFSET_FROM_UTC = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d", re.ASCII)
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+MAX_FACT = 200  # characters
+
+
+def facts(image: "Image.Image") -> Header:
+    """What the EXIF data say: when, with what and where it was taken. Whatever makes no sense is left out.
+
+    Returns:
+        Some of `taken` (as in RFC 3339, without a zone where the camera says none), `year`, `camera`, `lens`,
+        `latitude` and `longitude` (degrees).
+    """
+    found: Header = {}
+    try:
+        exif = image.getexif()
+        inner = exif.get_ifd(_EXIF_IFD)
+    except Exception:  # noqa: BLE001 (damaged metadata do not make a picture unusable)
+        return found
+    for read in (_when, _with_what, _where):
+        with contextlib.suppress(Exception):  # of one tag; the others may be sound
+            found.update(read(exif, inner))
+    return found
+
+
+def _when(exif: Any, inner: Any) -> Header:
+    for value in (inner.get(_TAKEN_AT), inner.get(_DIGITISED_AT), exif.get(_CHANGED_AT)):
+        match = _WHEN.match(_text(value))
+        if match is None:
+            continue
+        year, month, day, hour, minute, second = map(int, match.groups())
+        if year >= 1800 and 1 <= month <= 12 and 1 <= day <= _DAYS[month - 1] and hour < 24 and minute < 60:
+            offset = _text(inner.get(_OFFSET))
+            zone = offset if _OFFSET_FROM_UTC.fullmatch(offset) else ""
+            second = min(second, 59)
+            taken = f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}"
+            return {"taken": taken, "year": year}
+    return {}
+
+
+def _with_what(exif: Any, inner: Any) -> Header:
+    make, model, lens = _text(exif.get(_MAKE)), _text(exif.get(_MODEL)), _text(inner.get(_LENS))
+    # Many write the make into the model too: "Canon", "Canon EOS 5D".
+    camera = model if model.lower().startswith(make.lower().split(" ")[0]) else f"{make} {model}".strip()
+    return {name: value for name, value in (("camera", camera or make), ("lens", lens)) if value}
+
+
+def _where(exif: Any, inner: Any) -> Header:
+    del inner
+    place = exif.get_ifd(_GPS_IFD)
+    latitude, longitude = _degrees(place[2], place[1], "NS"), _degrees(place[4], place[3], "EW")
+    if abs(latitude) > 90 or abs(longitude) > 180 or latitude == longitude == 0:  # 0, 0: the receiver had not begun
+        return {}
+    return {"latitude": latitude, "longitude": longitude}
+
+
+def _degrees(parts: Any, side: Any, sides: str) -> float:
+    degrees, minutes, seconds = (float(part) for part in parts)
+    value = degrees + minutes / 60 + seconds / 3600
+    if not math.isfinite(value):
+        raise ValueError("a division by zero")
+    return round(-value if _text(side)[:1].upper() == sides[1] else value, 6)
+
+
+def _text(value: Any) -> str:
+    """One harmless line of text; empty for what is none."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return ""
+    kept = "".join(character if character.isprintable() else " " for character in value.partition("\0")[0][:1000])
+    return " ".join(kept.split())[:MAX_FACT]
 
 
 # --- Colours ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ IN_ADVANCE = 128  # images that `map` works ahead of its reader
 T = TypeVar("T")
 R = TypeVar("R")
 Header = dict[str, Any]
+Facts = dict[str, str | int | float]
 Crop = tuple[float, float, float, float]
 WHOLE: Crop = (0.0, 0.0, 1.0, 1.0)
 
@@ -77,6 +78,7 @@ class Decoded:
     height: int
     format: str  # one of `FORMATS`
     thumbnail: bytes | None  # WebP
+    facts: Facts = field(default_factory=dict)  # what the camera wrote into the file: see `DecodePool.describe`
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,24 @@ class DecodePool:
             height=answer.height,
             format=answer.format,
             thumbnail=answer.parts[1] if thumbnail is not None else None,
+            facts=answer.facts,
         )
+
+    def describe(self, data: bytes) -> Facts:
+        """What the camera wrote into a file (EXIF), without decoding its pixels.
+
+        Args:
+            data: The whole file.
+
+        Returns:
+            Some of `taken` (text as in RFC 3339, without a zone where the camera says none), `year`, `camera`, `lens`,
+            `latitude` and `longitude` (degrees); empty where nothing makes sense.
+
+        Raises:
+            ImageError: The file is refused; its code says why.
+            BusyError: Nothing became free within `limits.wait_seconds`.
+        """
+        return self._decode({"task": "describe"}, data).facts
 
     def render(self, data: bytes, longest_side: int | None = None, encode_as: str = "WEBP") -> Rendered:
         """Encode a picture anew, upright and in sRGB, for serving.
@@ -365,13 +384,29 @@ class _Answer:
     height: int
     format: str
     parts: list[bytes]
+    facts: Facts
 
     @classmethod
     def read(cls, reply: Header, payload: bytes, image_format: str) -> "_Answer":
         with _expecting_sense():
             ends = list(itertools.accumulate(reply["lengths"], initial=0))
             parts = [payload[start:end] for start, end in itertools.pairwise(ends)]
-            return cls(int(reply["width"]), int(reply["height"]), image_format, parts)
+            facts = _sensible_facts(dict(reply.get("facts", {})))
+            return cls(int(reply["width"]), int(reply["height"]), image_format, parts, facts)
+
+
+def _sensible_facts(told: Header) -> Facts:
+    """Of what a decoder tells, the facts that there can be."""
+    facts: Facts = {}
+    for name in ("taken", "camera", "lens"):
+        if isinstance(told.get(name), str):
+            facts[name] = _one_line(told[name])
+    if type(told.get("year")) is int and 0 < told["year"] < 10_000:
+        facts["year"] = told["year"]
+    for name in ("latitude", "longitude"):
+        if type(told.get(name)) in (int, float) and -180 <= told[name] <= 180:
+            facts[name] = float(told[name])
+    return facts
 
 
 @contextlib.contextmanager

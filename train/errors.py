@@ -54,6 +54,7 @@ _ROWS = (
     Problem("file_changed", 409, 4, "The file changed while it was read"),
     Problem("taken_out", 410, 4, "Taken out of the gallery by hand"),
     # What stands here.
+    Problem("not_computed", 409, 4, "Not computed yet"),
     Problem("fingerprint_mismatch", 409, 7, "Made by another model or format"),
     Problem("no_decoder", 409, 7, "The model has no decoder"),
     Problem("not_trained", 409, 7, "The model was not trained for it"),

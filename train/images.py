@@ -324,14 +324,39 @@ def read_file(root: Path, path: bytes, limits: Limits) -> FileContent:
         OtherFileError: Neither its name nor its first bytes are those of an image.
         ImageError: unsupported_format, empty, body_too_large, not_a_file, file_missing, unreadable, or file_changed.
     """
+    return _read(root, path, lambda head: _expect_image(path, head), lambda size: expect_bytes(size, limits))
+
+
+def read_companion(root: Path, path: bytes, most: int) -> FileContent:
+    """Read a file that stands beside images, a sidecar or a table, as safely as an image.
+
+    Args:
+        root: The folder that was searched.
+        path: Relative to it.
+        most: Bytes.
+
+    Raises:
+        ImageError: body_too_large, not_a_file, file_missing, unreadable, or file_changed.
+    """
+
+    def expect_small(size: int) -> None:
+        if size > most:
+            raise ImageError(f"The file has {size:,} bytes; at most {most:,} are read.", code="body_too_large")
+
+    return _read(root, path, lambda head: None, expect_small)
+
+
+def _read(
+    root: Path, path: bytes, expect_head: Callable[[bytes], None], expect_size: Callable[[int], None]
+) -> FileContent:
     try:
         with _opened(root, path) as descriptor:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise ImageError(_not_a_file(mode), code="not_a_file")
-            _expect_image(path, os.pread(descriptor, HEAD_BYTES, 0))
+            expect_head(os.pread(descriptor, HEAD_BYTES, 0))
             before = _settled(descriptor)
-            expect_bytes(before.st_size, limits)
+            expect_size(before.st_size)
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(before.st_size + 1)
             after = os.fstat(descriptor)

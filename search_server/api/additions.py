@@ -1,6 +1,6 @@
 """Adding pictures to a gallery, and taking items out of it."""
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from search_server import limits
@@ -15,7 +15,10 @@ from search_server.api.gallery_schemas import (
     RemovalBody,
     RemovalOut,
 )
+from search_server.api.metadata import item_etag
+from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import GalleryPath, ItemPath, NoParameters
+from search_server.galleries import ServedGallery
 from search_server.incoming import File, decode_base64, read_request
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, public_detail, refusal, responses
 from search_server.service import service
@@ -69,7 +72,7 @@ def delete_item(path: ItemPath) -> Response:
     """Take an item out of the gallery; its file stays where it is."""
     served = service().gallery(path.gallery)
     item = find_item(served, path.id)
-    expect_unchanged(item.sha256)
+    expect_unchanged(item_etag(served, item))
     remove_items(served, [item.id])
     return Response(status=204)
 
@@ -81,12 +84,10 @@ def delete_item(path: ItemPath) -> Response:
 )
 @needs("write")
 def delete_items(path: GalleryPath, query: NoParameters) -> Response:
-    """Take items out of the gallery; ids that there are not are passed over."""
+    """Take items out of the gallery, by their ids or by a filter; ids that there are not are passed over."""
     served = service().gallery(path.gallery)
     asked = read_request(RemovalBody, query).options
-    ids = [number for number in map(parse_id, asked.ids) if number is not None]
-    if len(ids) < len(asked.ids):
-        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
+    ids = _chosen(served, asked)
     if asked.dry_run:
         gone = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
     else:
@@ -94,16 +95,17 @@ def delete_items(path: GalleryPath, query: NoParameters) -> Response:
     return json_answer(RemovalOut(deleted=len(gone), ids=[str(number) for number in gone]))
 
 
-def expect_unchanged(etag: str) -> None:
-    """Refuse a change to what is not any more what the client thinks it is (`If-Match`).
-
-    Raises:
-        UserError: It has changed (precondition_failed).
-    """
-    if request.if_match and etag not in request.if_match:
-        raise UserError(
-            "it is not what If-Match says any more: read it again, and decide again.", code="precondition_failed"
-        )
+def _chosen(served: ServedGallery, asked: RemovalBody) -> list[int]:
+    passing = served.passing(asked.filter)
+    if (asked.ids is None) == (passing is None):
+        raise InvalidRequest("say which items: give ids, or a filter that is not empty.")
+    if passing is not None:
+        return [int(number) for number in passing]
+    given = asked.ids or []
+    ids = [number for number in map(parse_id, given) if number is not None]
+    if len(ids) < len(given):
+        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
+    return ids
 
 
 def _describe(added: Added) -> AddedOut:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from index_data.calibration import Calibration, Scale
 from index_data.config import AS_INDEXED
 from index_data.gallery import Item
+from index_data.metadata import Description, descriptions
 from search_server import limits
 from search_server.api.schemas import (
     CalibrationOut,
@@ -103,8 +104,8 @@ def _quantiles(scores: NDArray[np.float32]) -> dict[str, float]:
     return {f"p{percent}": round(float(np.quantile(scores, percent / 100)), 4) for percent in _PERCENT}
 
 
-def describe_item(served: ServedGallery, item: Item) -> ItemOut:
-    """An item, without its place on this machine."""
+def describe_item(served: ServedGallery, item: Item, known: Description | None = None) -> ItemOut:
+    """An item, without its place on this machine; with what is `known` of it beside its pixels."""
     address = _item_address(served.name, item)
     return ItemOut(
         id=str(item.id),
@@ -118,19 +119,30 @@ def describe_item(served: ServedGallery, item: Item) -> ItemOut:
         added_at=item.added_at,
         thumb=address.format("thumb"),
         image=address.format("preview"),
+        tags=known.tags if known else None,
+        metadata=known.fields if known else None,
     )
 
 
 def describe_hits(
-    served: ServedGallery, neighbours: list[Neighbour], *, first_rank: int = 1, beta: float = AS_INDEXED
+    served: ServedGallery,
+    neighbours: list[Neighbour],
+    *,
+    first_rank: int = 1,
+    beta: float = AS_INDEXED,
+    with_metadata: bool = False,
 ) -> list[HitOut]:
     """Neighbours with what their scores mean at the weight that they were found with."""
     scale = served.engine.calibration.at(beta)
+    known = descriptions(served.gallery, [each.item.id for each in neighbours]) if with_metadata else {}
     items = f"{gallery_address(served.name)}/items"
-    return [_describe_hit(items, neighbour, rank, scale) for rank, neighbour in enumerate(neighbours, first_rank)]
+    return [
+        _describe_hit(items, neighbour, rank, scale, known.get(neighbour.item.id))
+        for rank, neighbour in enumerate(neighbours, first_rank)
+    ]
 
 
-def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale) -> HitOut:
+def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale, known: Description | None) -> HitOut:
     item, score = neighbour.item, neighbour.score
     address = _image_address(items, item)
     return HitOut(
@@ -146,6 +158,8 @@ def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale) -> 
         height=item.height,
         thumb=address.format("thumb"),
         image=address.format("preview"),
+        tags=known.tags if known else None,
+        metadata=known.fields if known else None,
     )
 
 

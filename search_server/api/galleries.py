@@ -13,7 +13,6 @@ from index_data.folders import places_of_roots, plan_places
 from index_data.gallery import Failure, Gallery
 from index_data.generations import build_generation, current_name, read_manifest, roll_back, stored_names
 from search_server.access import needs
-from search_server.api.additions import expect_unchanged
 from search_server.api.answers import PREFIX, describe_gallery, gallery_address, json_answer
 from search_server.api.documents import body_of
 from search_server.api.gallery_schemas import (
@@ -35,6 +34,7 @@ from search_server.api.gallery_schemas import (
     StatsOut,
 )
 from search_server.api.jobs import ACCEPTED, accepted, describe_job, submit
+from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import GalleryOut, GalleryPath, NoParameters
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request

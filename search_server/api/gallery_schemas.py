@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from search_server import limits
 from search_server.api.job_schemas import NAME, JobOut
-from search_server.api.schemas import GalleryOut, Parameters
+from search_server.api.schemas import FilterObject, GalleryOut, Parameters
 from search_server.problems import ProblemDocument
 
 
@@ -193,9 +193,10 @@ class AdditionOut(BaseModel):
 
 
 class RemovalBody(Parameters):
-    """Items to be taken out of a gallery."""
+    """Items to be taken out of a gallery: those of some ids, or all that pass a filter."""
 
-    ids: list[str] = Field(min_length=1, max_length=limits.LIST, description="ids of items")
+    ids: list[str] | None = Field(default=None, min_length=1, max_length=limits.LIST, description="ids of items")
+    filter: FilterObject | None = None
     dry_run: bool = Field(default=False, description="only say which of them there are")
 
 

@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
 from index_data.gallery import Item
+from index_data.metadata import descriptions
 from search_server import limits
 from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_gallery, describe_item, json_answer
 from search_server.api.documents import pictures
@@ -16,7 +17,6 @@ from search_server.api.schemas import (
     GalleriesOut,
     GalleryPath,
     ImageOptions,
-    ItemOut,
     ItemPath,
     ItemsOut,
     ListItems,
@@ -50,14 +50,8 @@ def find_items(served: ServedGallery, query: ListItems) -> ItemsOut:
             found, cursor = _named_items(served, query.ids), None
         else:
             found, cursor = _page(served, query)
-    return ItemsOut(items=[describe_item(served, item) for item in found], next_cursor=cursor)
-
-
-@items.get("/galleries/<gallery>/items/<id>", responses={200: ItemOut, **responses("no_such_gallery", "no_such_item")})
-def show_item(path: ItemPath) -> Response:
-    """Describe one item."""
-    served = service().gallery(path.gallery)
-    return json_answer(describe_item(served, find_item(served, path.id)))
+        known = descriptions(served.gallery, [item.id for item in found]) if "metadata" in query.include else {}
+    return ItemsOut(items=[describe_item(served, item, known.get(item.id)) for item in found], next_cursor=cursor)
 
 
 @items.get(
@@ -102,11 +96,14 @@ def _named_items(served: ServedGallery, ids: str) -> list[Item]:
 def _page(served: ServedGallery, query: ListItems) -> tuple[list[Item], str | None]:
     """One page and the cursor of the next; a cursor holds where to go on, so that additions shift nothing."""
     after = _read_cursor(query)
-    if query.seed is None and query.sort == "id":
+    among = served.passing(query.filter)
+    if among is None and query.seed is None and query.sort == "id":
         found = served.gallery.items(after=after, limit=query.limit)
         return found, _cursor(query, found[-1].id) if len(found) == query.limit else None
-    ids = served.engine.ids
-    if query.seed is None:
+    ids = served.engine.ids if among is None else among
+    if query.seed is None and query.sort == "id":
+        ids = ids[ids > after]
+    elif query.seed is None:
         ids = ids[::-1]
         ids = ids[ids < after] if after else ids
     else:

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from index_data.config import AS_INDEXED
+from index_data.config import AS_INDEXED, MAX_WEIGHT
+from index_data.filters import parse_filter
 from search_server import limits
 
 # An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
@@ -62,7 +63,42 @@ class GalleryChoice(Parameters):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
 
 
-class ListItems(Parameters):
+def _words(value: Any) -> Any:
+    """A list of words, also from text with commas between them."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return [word for part in value for word in part.split(",")]
+    return value
+
+
+IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+
+
+def _filter_from_text(value: Any) -> Any:
+    return parse_filter(value) if isinstance(value, str) else value
+
+
+FilterObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_filter_from_text),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "object"}],
+            "description": 'only items that pass: {"field": {"eq|ne|in|lt|lte|gt|gte|prefix|exists": ...}, '
+            '"and": [...], "or": [...], "not": {...}}; as text: the same as JSON. Evaluated before the search',
+        }
+    ),
+]
+
+
+class Filtered(Parameters):
+    """Which items are looked at."""
+
+    filter: FilterObject | None = None
+
+
+class ListItems(Filtered):
     """Which items, and in which order."""
 
     limit: int = Field(default=100, ge=1, le=limits.LIST)
@@ -73,6 +109,34 @@ class ListItems(Parameters):
     )
     ids: str | None = Field(
         default=None, max_length=20_000, description="only these items: ids with commas between them"
+    )
+    include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
+
+
+class FacetOptions(Filtered):
+    """Which values are counted."""
+
+    fields: Annotated[list[str], BeforeValidator(_words), Field(max_length=20)] = Field(
+        default_factory=list,
+        description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
+    )
+    values: int = Field(default=50, ge=1, le=limits.LIST, description="how many of each field, the most frequent first")
+    own: bool = Field(
+        default=True,
+        description="false: a field is counted without the filter's own condition on it, so that its other values can "
+        "be chosen instead",
+    )
+
+
+Tag = Annotated[str, Field(max_length=200)]
+
+
+class ItemPatch(Parameters):
+    """What is to be known of an item: what is not named stays as it is."""
+
+    tags: list[Tag] | None = Field(default=None, max_length=200, description="all its tags, in place of those it has")
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="fields to set by hand (JSON merge patch): null takes back what was set"
     )
 
 
@@ -143,16 +207,7 @@ Crop = Annotated[
 ]
 
 
-def _words(value: Any) -> Any:
-    """A list of words, also from text with commas between them."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return [word for part in value for word in part.split(",")]
-    return value
-
-
-class NeighbourOptions(Parameters):
+class NeighbourOptions(Filtered):
     """Which neighbours."""
 
     k: int = Field(default=24, ge=1, le=limits.K, description="how many neighbours")
@@ -180,11 +235,16 @@ class SearchOptions(NeighbourOptions):
     """Which neighbours, of which part of the picture, and what to tell beside them."""
 
     crop: Crop | None = Field(default=None, description="as text: x,y,w,h")
+    transforms: Literal["none", "mirror", "rotate", "all"] = Field(
+        default="none",
+        description="forms to look for too: mirrored, by quarter turns, or all 8; the best score counts",
+    )
     store: bool = Field(
         default=True, description="keep an uploaded picture for an hour, so that its id can be used again"
     )
-    include: Annotated[list[Literal["reconstruction", "vector"]], BeforeValidator(_words)] = Field(
-        default_factory=list, description="as text: words with commas between them"
+    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(_words)] = Field(
+        default_factory=list,
+        description="metadata: tags and fields of each hit. As text: words with commas between them",
     )
 
 
@@ -194,12 +254,47 @@ Url = Annotated[
 ]
 
 
-class SearchBody(SearchOptions):
-    """A search: for exactly one of a file, a picture as base64, an address, and the id of an item or stored query."""
+class QueryPart(Parameters):
+    """One picture of a query of several: an item or stored query, or a picture as base64; of all or a part of it."""
 
     id: Reference | None = None
     url: Url | None = None
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
+    weight: float = Field(default=1.0, gt=0, le=MAX_WEIGHT)
+    crop: Crop | None = None
+
+
+class SearchBody(SearchOptions):
+    """A search: for one of a file, base64, an address, an id of an item or stored query, a vector, several pictures."""
+
+    id: Reference | None = None
+    url: Url | None = None
+    image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
+    vector: list[float] | None = Field(default=None, max_length=65_536, description="an embedding; only in JSON")
+    positive: list[QueryPart] = Field(
+        default_factory=list, max_length=limits.QUERY_PARTS, description="like all of these; only in JSON"
+    )
+    negative: list[QueryPart] = Field(
+        default_factory=list, max_length=limits.QUERY_PARTS, description="and unlike these; only in JSON"
+    )
+
+
+class SearchAllBody(SearchBody):
+    """A search in several galleries, each with its own model."""
+
+    galleries: list[str] = Field(
+        default_factory=list, max_length=limits.GALLERIES, description="names; all that are served, if none is given"
+    )
+    gallery: str | None = Field(default=None, description="the gallery of the items whose ids are given")
+
+
+class BatchBody(Parameters):
+    """Several searches in one request."""
+
+    queries: list[dict[str, Any]] = Field(
+        default_factory=list, max_length=limits.BATCH, description="each as the body of a search; only in JSON"
+    )
+    defaults: dict[str, Any] = Field(default_factory=dict, description="of all of them; only in JSON")
 
 
 class PictureBody(Parameters):
@@ -437,6 +532,8 @@ class ItemOut(BaseModel):
     added_at: str
     thumb: str
     image: str
+    tags: list[str] | None = Field(default=None, description="with include=metadata, and of a single item")
+    metadata: dict[str, Any] | None = Field(default=None, description="its fields by name; likewise")
 
 
 class ItemsOut(BaseModel):
@@ -444,6 +541,28 @@ class ItemsOut(BaseModel):
 
     items: list[ItemOut]
     next_cursor: str | None
+
+
+class FacetValueOut(BaseModel):
+    """One value of a field."""
+
+    value: str | int | float | bool
+    count: int = Field(description="items that have it")
+
+
+class FacetOut(BaseModel):
+    """One field."""
+
+    field: str
+    values: list[FacetValueOut] = Field(description="the most frequent first")
+    more: bool = Field(description="whether there are others")
+
+
+class FacetsOut(BaseModel):
+    """How many items have which values."""
+
+    facets: list[FacetOut]
+    passing: int | None = Field(description="items that pass the filter; null without one")
 
 
 class HitOut(BaseModel):
@@ -463,6 +582,8 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
+    tags: list[str] | None = Field(default=None, description="with include=metadata")
+    metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 
 
 QueryWarning = Literal["plain-query", "nothing-close"]
@@ -471,7 +592,7 @@ QueryWarning = Literal["plain-query", "nothing-close"]
 class QueryOut(BaseModel):
     """What was asked about."""
 
-    kind: Literal["item", "upload", "stored"]
+    kind: Literal["item", "upload", "stored", "combination", "vector"]
     id: str | None = Field(description="of the item or stored query; null for an upload that was not stored")
     name: str
     width: int
@@ -495,8 +616,40 @@ class SearchOut(BaseModel):
     query: QueryOut
     hits: list[HitOut]
     beta: float = Field(description="weight that the hits were found with")
+    passing: int | None = Field(default=None, description="items that pass the filter; null without one")
     index: IndexOut
     provider: str = Field(description="the execution provider that computes")
+    took_ms: dict[str, float]
+
+
+class GalleryHitOut(HitOut):
+    """One neighbour, and where it is."""
+
+    gallery: str
+
+
+class SearchAllOut(BaseModel):
+    """Neighbours of several galleries, best first."""
+
+    queries: dict[str, QueryOut] = Field(description="what was asked about, as each gallery's model sees it")
+    hits: list[GalleryHitOut]
+    by: Literal["score", "percentile"] = Field(
+        description="what they are ranked by: scores of different models cannot be compared, percentiles can"
+    )
+    took_ms: dict[str, float]
+
+
+class BatchAnswer(BaseModel):
+    """What came of one search of a batch: an answer, or a problem."""
+
+    answer: SearchOut | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchOut(BaseModel):
+    """What came of each search, in their order."""
+
+    results: list[BatchAnswer]
     took_ms: dict[str, float]
 
 

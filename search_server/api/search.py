@@ -24,6 +24,7 @@ from search_server.api.schemas import (
     SearchOptions,
     SearchOut,
 )
+from search_server.combinations import embeddings_of, in_any_form, painted_alone, subject_of
 from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode
@@ -31,7 +32,7 @@ from search_server.painting import reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
 from search_server.stopwatch import took_ms
-from search_server.subjects import Subject, find_item, look_at, named_source
+from search_server.subjects import Subject, find_item, look_at
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
 
@@ -61,12 +62,8 @@ def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     found = service()
     incoming = read_request(SearchBody, query, image_fields=("image",))
     asked = incoming.options
-    source = named_source(found, incoming.file("image"), asked)
     served = found.gallery(path.gallery)
-    subject = look_at(found, served, source, asked.crop.box() if asked.crop else None)
-    if isinstance(source, File) and asked.store:
-        subject = replace(subject, id=store(found, subject, source).id)
-    return json_answer(find_neighbours(found, served, subject, asked))
+    return json_answer(answer_search(found, served, asked, incoming.file("image")))
 
 
 @search.get(
@@ -82,26 +79,49 @@ def similar_items(path: ItemPath, query: NeighbourOptions) -> Response:
     return json_answer(find_neighbours(found, served, subject, SearchBody(**query.model_dump())))
 
 
+def answer_search(found: Service, served: ServedGallery, asked: SearchBody, file: File | None) -> SearchOut:
+    """Neighbours of whatever a request asks about."""
+    subject, source = subject_of(found, served, asked, file)
+    if isinstance(source, File) and asked.store:
+        subject = replace(subject, id=store(found, subject, source).id)
+    return find_neighbours(found, served, subject, asked)
+
+
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
     itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
-    nearest = served.neighbours(
-        subject.embedding[None],
-        asked.offset + asked.k,
-        exclude=itself,
-        beta=asked.beta,
-        accuracy=asked.accuracy,
-        exact=asked.exact,
-    )[0]
+    among = served.passing(asked.filter)
+    k = asked.offset + asked.k
+    embeddings = embeddings_of(found, served, subject, asked.transforms)
+    nearest = in_any_form(
+        served.neighbours(
+            embeddings,
+            k,
+            exclude=itself,
+            beta=asked.beta,
+            accuracy=asked.accuracy,
+            exact=asked.exact,
+            among=among,
+        ),
+        k,
+    )
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
-    described = describe_hits(served, wanted, first_rank=asked.offset + 1, beta=asked.beta)
+    described = describe_hits(
+        served,
+        wanted,
+        first_rank=asked.offset + 1,
+        beta=asked.beta,
+        with_metadata="metadata" in asked.include,
+    )
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
         query.warning = "nothing-close"
     if "vector" in asked.include:
         query.vector = subject.embedding.tolist()
-    if "reconstruction" in asked.include:
+    if "reconstruction" in asked.include and subject.kind in ("combination", "vector"):
+        query.reconstruction_url = painted_alone(served, subject)
+    elif "reconstruction" in asked.include:
         painted = reconstruct(found, served, subject)
         query.reconstruction_url = data_uri(encode(painted.image(), "webp"))
         query.reconstruction_mse = painted.mse
@@ -109,6 +129,7 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         query=query,
         hits=described,
         beta=asked.beta,
+        passing=None if among is None else len(among),
         index=describe_index(served, exact=served.engine.is_exact(asked.accuracy, exact=asked.exact)),
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),

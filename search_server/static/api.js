@@ -32,8 +32,13 @@ export class Api {
   }
 
   /** A page of all items. */
-  items(limit, cursor, signal) {
-    return ask(withParameters(`${this.base}/items`, { limit, cursor }), { signal });
+  items(limit, cursor, filter, signal) {
+    return ask(withParameters(`${this.base}/items`, { limit, cursor, filter }), { signal });
+  }
+
+  /** How many items have which value of some fields; a field's own condition does not count for itself. */
+  facets(fields, values, filter, signal) {
+    return ask(withParameters(`${this.base}/facets`, { fields, values, filter, own: false }), { signal });
   }
 
   /** An item or a stored query. */
@@ -46,11 +51,12 @@ export class Api {
     return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
   }
 
-  /** Neighbours of an item or of a stored query; beta weighs what it looks like, 1 as indexed. */
-  neighbours(id, k, offset, beta, signal) {
-    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta }), { signal });
+  /** Neighbours of an item or of a stored query; beta weighs what it looks like, 1 as indexed; a filter is JSON text. */
+  neighbours(id, k, offset, beta, filter, signal) {
+    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
     const headers = { "Content-Type": "application/json" };
-    return ask(`${this.base}/search`, { method: "POST", body: JSON.stringify({ id, k, offset, beta }), headers, signal });
+    const body = JSON.stringify({ id, k, offset, beta, ...(filter ? { filter } : {}) });
+    return ask(`${this.base}/search`, { method: "POST", body, headers, signal });
   }
 
   /** Store a picture without a search: one end of a morph. */

@@ -23,6 +23,7 @@ export class Page {
     /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
     this.limits = given.limits;
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
+    this.facets = given.facets; // the values to filter by, counted for the first view
     this.root = given.root;
     this.api = new Api(given.api);
     this.main = document.querySelector("main");
@@ -106,6 +107,13 @@ export class Page {
 
   remembered() {
     return this.kept.get(this.key) ?? null;
+  }
+
+  /** The facets that came with the page, once: other views ask for theirs. */
+  takeFacets() {
+    const { facets } = this;
+    this.facets = null;
+    return facets;
   }
 
   // Acts -------------------------------------------------------------------------------------------------------------

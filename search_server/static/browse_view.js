@@ -2,6 +2,7 @@
 
 import { isWithdrawn } from "./api.js";
 import { button, h } from "./dom.js";
+import { facetChips, filterOf } from "./facet_chips.js";
 import { PictureGrid } from "./picture_grid.js";
 import { problemState, state } from "./states.js";
 import { plural } from "./words.js";
@@ -10,6 +11,7 @@ import { plural } from "./words.js";
 export function browseView(page) {
   const { api, gallery } = page;
   const withdrawn = new AbortController();
+  const filter = filterOf(page);
   const grid = new PictureGrid({
     label: "All pictures",
     address: (id) => page.address("search", { id }),
@@ -26,7 +28,7 @@ export function browseView(page) {
     fetching = true;
     if (!shown.items.length) grid.expect(24);
     try {
-      const { items, next_cursor: cursor } = await api.items(page.limits.listed, shown.cursor, withdrawn.signal);
+      const { items, next_cursor: cursor } = await api.items(page.limits.listed, shown.cursor, filter, withdrawn.signal);
       shown.items.push(...items);
       Object.assign(shown, { cursor, done: !cursor });
       page.remember(shown);
@@ -49,6 +51,7 @@ export function browseView(page) {
     "div",
     { class: "browse" },
     h("div", { class: "section-head" }, h("h1", {}, "All pictures"), h("p", { class: "quiet-words" }, `${plural(gallery.items, "picture", "pictures")} in ${gallery.name}. Click one to find what looks like it.`)),
+    facetChips(page, "browse", (chosen) => ({ filter: chosen }), withdrawn.signal),
     gallery.items ? grid.element : state({ iconName: "pick", title: "This gallery has no pictures yet", text: `Add a folder on the command line: lookalike index add ${gallery.name} FOLDER` }),
     foot,
   );

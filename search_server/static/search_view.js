@@ -3,6 +3,7 @@
 import { isItem, isWithdrawn } from "./api.js";
 import { button, h, icon } from "./dom.js";
 import { filePicker } from "./drop_target.js";
+import { facetChips, filterOf } from "./facet_chips.js";
 import { announce, copyLink } from "./messages.js";
 import { PictureGrid } from "./picture_grid.js";
 import { queryPanel } from "./query_panel.js";
@@ -107,12 +108,13 @@ class Results {
     this.withdrawn = new AbortController();
     this.least = Number(page.parameter("min") ?? -1);
     this.beta = Number(page.parameter("beta") ?? AS_INDEXED);
+    this.filter = filterOf(page);
     this.grid = new PictureGrid({
       label: "Pictures like yours, the most similar first",
-      address: (id) => page.address("search", { id, ...this.#weight() }),
+      address: (id) => page.address("search", { id, ...this.#choices() }),
       choose: (item) => this.#open(item),
       actions: [
-        { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile, this.#weight()) },
+        { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile, this.#choices()) },
         ...(page.gallery.model.has_decoder
           ? [{ icon: "morph", words: "Morph with the query", name: "morph", act: (item) => this.#morphWith(item) }]
           : []),
@@ -160,7 +162,7 @@ class Results {
     try {
       const response = file
         ? await api.search(file, limits.neighbours, this.withdrawn.signal)
-        : await api.neighbours(id, limits.neighbours, 0, this.beta, this.withdrawn.signal);
+        : await api.neighbours(id, limits.neighbours, 0, this.beta, this.filter, this.withdrawn.signal);
       const answer = asAnswer(response, limits);
       if (file) this.page.became("search", queryParameters(answer.query.id), answer);
       else this.page.remember(answer);
@@ -222,7 +224,7 @@ class Results {
     this.panel.answered(answer);
     this.grid.clear();
     this.grid.resize(this.#row());
-    this.main.replaceChildren(...this.#head(), this.grid.element, this.foot);
+    this.main.replaceChildren(...this.#head(), this.#chips(answer.query.id), this.grid.element, this.foot);
     this.#fill();
     this.page.titled(answer.query.name);
   }
@@ -238,13 +240,13 @@ class Results {
   /** Rank anew with another weight, below the slider that the reader holds. */
   async #rank(beta) {
     this.beta = beta;
-    this.page.amend({ beta: null, ...this.#weight() });
+    this.page.amend({ beta: null, ...this.#choices() });
     this.ranking?.abort();
     this.ranking = new AbortController();
     const { api, limits } = this.page;
     const signal = AbortSignal.any([this.withdrawn.signal, this.ranking.signal]);
     try {
-      this.answer = asAnswer(await api.neighbours(this.answer.query.id, limits.neighbours, 0, beta, signal), limits);
+      this.answer = asAnswer(await api.neighbours(this.answer.query.id, limits.neighbours, 0, beta, this.filter, signal), limits);
       this.page.remember(this.answer);
       this.panel.answered(this.answer);
       this.grid.clear();
@@ -256,9 +258,9 @@ class Results {
     }
   }
 
-  /** The weight as the address has it: nothing where it is that of the index. */
-  #weight() {
-    return this.beta === AS_INDEXED ? {} : { beta: this.beta };
+  /** Weight and filter as the address has them: nothing where they are as usual. */
+  #choices(filter = this.filter) {
+    return { ...(this.beta === AS_INDEXED ? {} : { beta: this.beta }), ...(filter ? { filter } : {}) };
   }
 
   #nearest() {
@@ -270,6 +272,11 @@ class Results {
     const { gallery, limits } = this.page;
     const slider = gallery.model.semantic_dims ? [weightSlider(this.beta, limits.beta, (beta) => this.#rank(beta))] : [];
     return [this.#toolbar(), ...slider];
+  }
+
+  #chips(id) {
+    const parameters = (filter) => ({ ...queryParameters(id), ...this.#choices(filter) });
+    return facetChips(this.page, "search", parameters, this.withdrawn.signal);
   }
 
   #toolbar() {
@@ -350,7 +357,7 @@ class Results {
     try {
       const { api, limits } = this.page;
       const wanted = Math.min(limits.neighbours, limits.reach - answer.hits.length);
-      const more = await api.neighbours(answer.query.id, wanted, answer.hits.length, answer.beta, this.withdrawn.signal);
+      const more = await api.neighbours(answer.query.id, wanted, answer.hits.length, answer.beta, this.filter, this.withdrawn.signal);
       if (answer !== this.answer) {
         this.fetching = false; // ranked anew meanwhile: these belong to the ranking before
         this.#watchFoot();
@@ -373,9 +380,9 @@ class Results {
   #open(item) {
     this.page.lightbox.open(this.grid.items.filter((other) => (other.score ?? 1) >= this.least), item, {
       query: { ...this.answer.query, image: this.preview ?? this.answer.query.image },
-      similar: (chosen) => this.page.search(chosen, null, this.#weight()),
+      similar: (chosen) => this.page.search(chosen, null, this.#choices()),
       morph: this.page.gallery.model.has_decoder ? (chosen) => this.#morphWith(chosen) : null,
-      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...this.#weight() })),
+      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...this.#choices() })),
     });
   }
 

@@ -1,0 +1,446 @@
+"""Duplicates in three tiers: the same bytes, the same pixels, and near ones by their score.
+
+The pairs are computed by a command and kept (index_data/analyses.py); groups, the suggestion which picture to keep, and
+what people said of them are put together when they are asked for. No file is ever deleted.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from index_data.analyses import read_analysis, write_analysis
+from index_data.calibration import LABELS
+from index_data.gallery import Changes, Gallery, Item
+from index_data.neighbours import BLOCK, NOBODY, nearest, open_segments, vectors_in_blocks
+from index_data.segments import Segments
+from train.decoding import DecodePool
+from train.errors import ImageError, UserError
+from train.images import Pixels
+from train.interruption import StopRequest
+from train.progress import SILENT, Reporter
+
+Kind = Literal["bytes", "pixels", "near"]
+Verdict = Literal["duplicate", "different", "keep"]
+KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
+
+FIRST_K, MOST_K = 16, 4096  # neighbours that are looked at: more where all of them are duplicates
+SAME_PIXELS_FROM = 0.9999  # score: beneath it the same pixels would have been decoded in another way
+DIGESTS_AT_ONCE = 64
+DIFFERENCE_GAIN = 4  # how much brighter a difference is shown
+LOSSLESS = {"PNG": 1, "TIFF": 1, "BMP": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One item of a group."""
+
+    item: Item
+    score: float  # with the one to keep
+    keep: bool  # the suggestion
+    why: str  # why it is to be kept; empty for the others
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items that are the same picture, the one to keep first."""
+
+    kind: Kind  # of the weakest link in it
+    members: list[Member]
+    verdict: Literal["duplicate"] | None  # whether somebody has confirmed all of it
+
+    @property
+    def first_id(self) -> int:
+        """The lowest id in it: groups stand in this order."""
+        return min(member.item.id for member in self.members)
+
+
+# --- Computing ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a computation found."""
+
+    items: int
+    min_score: float  # near from here
+    pairs: int  # of different contents
+    same_pixels: int  # of them
+
+
+def compute_duplicates(
+    gallery: Gallery,
+    pool: DecodePool,
+    *,
+    min_score: float | None = None,
+    reporter: Reporter = SILENT,
+    stop: StopRequest | None = None,
+) -> Computed:
+    """Find all pairs of pictures that are near each other, and which of them have the same pixels; keep them.
+
+    Args:
+        gallery: The gallery.
+        pool: Decodes those that may have the same pixels.
+        min_score: Cosine from which two pictures are near; else that of the gallery's label near-duplicate.
+        reporter: Shows the progress.
+        stop: When it is set, nothing is written; digests of pixels that were read are kept.
+
+    Raises:
+        Interrupted: `stop` was set.
+    """
+    segments = open_segments(gallery)
+    least = _near_from(segments) if min_score is None else min_score
+    content_of = dict(gallery.rows("SELECT id, content_id FROM items"))
+    pairs = _near_pairs(segments, content_of, least, reporter, stop)
+    same = _same_pixels(gallery, pool, pairs, content_of, reporter, stop)
+    rows = sorted(pairs.items())
+    write_analysis(
+        gallery,
+        "duplicates",
+        segments.seq,
+        {"min_score": least, "items": segments.count},
+        one=np.array([one for (one, _), _ in rows], np.int64),
+        other=np.array([other for (_, other), _ in rows], np.int64),
+        score=np.array([score for _, score in rows], np.float32),
+        same_pixels=np.array([pair in same for pair, _ in rows], np.bool_),
+    )
+    return Computed(segments.count, least, len(rows), len(same))
+
+
+def _near_from(segments: Segments) -> float:
+    scale = segments.generation.calibration.as_indexed
+    thresholds = {label: threshold for threshold, label in scale.thresholds}
+    return float(thresholds.get("near-duplicate", LABELS[1][0]))
+
+
+Pairs = dict[tuple[int, int], float]  # lower and higher content -> score
+
+
+def _near_pairs(
+    segments: Segments, content_of: dict[int, int], least: float, reporter: Reporter, stop: StopRequest | None
+) -> Pairs:
+    pairs: Pairs = {}
+    seen: set[int] = set()
+    with reporter.task("Comparing", total=segments.count) as task:
+        for ids, vectors in vectors_in_blocks(segments, BLOCK):
+            if stop is not None:
+                stop.raise_if_set("Nothing was written.")
+            task.advance(len(ids))
+            # Each content once: its copies have the same neighbours.
+            new = [row for row, number in enumerate(ids.tolist()) if _is_new(content_of.get(number), seen)]
+            waiting, k = np.array(new, np.int64), FIRST_K
+            while len(waiting):
+                found, scores = nearest(segments, vectors[waiting], k)
+                for row, neighbours, values in zip(waiting.tolist(), found, scores, strict=True):
+                    _collect(pairs, content_of, int(ids[row]), neighbours, values, least)
+                # Where even the last one is a duplicate, there may be more.
+                waiting = waiting[scores[:, -1] >= least] if k < min(MOST_K, segments.rows) else waiting[:0]
+                k = min(4 * k, MOST_K)
+    return pairs
+
+
+def _is_new(content: int | None, seen: set[int]) -> bool:
+    if content is None or content in seen:
+        return False
+    seen.add(content)
+    return True
+
+
+def _collect(
+    pairs: Pairs, content_of: dict[int, int], item_id: int, neighbours: Any, scores: Any, least: float
+) -> None:
+    content = content_of[item_id]
+    for number, score in zip(neighbours.tolist(), scores.tolist(), strict=True):
+        other = content_of.get(number)
+        if score < least or number == NOBODY or other is None or other == content:
+            continue
+        pairs[min(content, other), max(content, other)] = min(score, 1.0)
+
+
+def _same_pixels(
+    gallery: Gallery,
+    pool: DecodePool,
+    pairs: Pairs,
+    content_of: dict[int, int],
+    reporter: Reporter,
+    stop: StopRequest | None,
+) -> set[tuple[int, int]]:
+    near = [pair for pair, score in pairs.items() if score >= SAME_PIXELS_FROM]
+    contents = sorted({number for pair in near for number in pair})
+    rows = gallery.rows_of("SELECT id, width, height FROM contents WHERE id IN", contents)
+    size = {number: (width, height) for number, width, height in rows}
+    maybe = [pair for pair in near if size.get(pair[0]) == size.get(pair[1])]
+    wanted = {number for pair in maybe for number in pair}
+    digests = dict(gallery.rows_of("SELECT content_id, digest FROM pixel_digests WHERE content_id IN", sorted(wanted)))
+    item_of = {content: item_id for item_id, content in content_of.items() if content in wanted}
+    missing = gallery.items_by_id([item_of[content] for content in sorted(wanted - digests.keys())])
+    digests |= _read_digests(gallery, pool, missing, content_of, reporter, stop)
+    return {(one, other) for one, other in maybe if one in digests and digests[one] == digests.get(other)}
+
+
+def _read_digests(
+    gallery: Gallery,
+    pool: DecodePool,
+    items: Sequence[Item],
+    content_of: dict[int, int],
+    reporter: Reporter,
+    stop: StopRequest | None,
+) -> dict[int, bytes]:
+    def digest(item: Item) -> bytes:
+        pixels = pool.pixels(gallery.read_original(item))
+        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+    read: dict[int, bytes] = {}
+    kept: list[tuple[int, bytes]] = []
+
+    def keep() -> None:
+        with gallery.changes() as changes:
+            there = "SELECT ?, ? WHERE EXISTS (SELECT 1 FROM contents WHERE id = ?)"
+            changes.connection.executemany(
+                f"INSERT OR REPLACE INTO pixel_digests {there}",
+                [(content, value, content) for content, value in kept],
+            )
+        kept.clear()
+
+    with reporter.task("Comparing pixels", total=len(items)) as task:
+        for item, outcome in pool.map(digest, items, in_advance=4):
+            task.advance(1, unreadable=isinstance(outcome, ImageError))
+            if not isinstance(outcome, ImageError):
+                read[content_of[item.id]] = outcome
+                kept.append((content_of[item.id], outcome))
+            if len(kept) >= DIGESTS_AT_ONCE:
+                keep()
+            if stop is not None and stop:
+                break
+    if kept:
+        keep()
+    if stop is not None:
+        stop.raise_if_set("Digests of pixels are kept. The same command goes on from here.")
+    return read
+
+
+# --- Groups ---------------------------------------------------------------------------------------------------------
+
+
+class _Contents:
+    """What grouping has to know of the contents that are in pairs or have several files."""
+
+    def __init__(self, gallery: Gallery, numbers: Iterable[int]) -> None:
+        several = gallery.rows("SELECT content_id FROM items GROUP BY content_id HAVING count(*) > 1")
+        wanted = sorted(set(numbers) | {number for (number,) in several})
+        self.items: dict[int, list[int]] = {}
+        for item_id, content in gallery.rows_of("SELECT id, content_id FROM items WHERE content_id IN", wanted):
+            self.items.setdefault(content, []).append(item_id)
+        rows = gallery.rows_of("SELECT id, sha256, width * height FROM contents WHERE id IN", wanted)
+        self.sha256: dict[int, bytes] = {}
+        self.pixels: dict[int, int] = {}
+        for number, sha256, pixels in rows:
+            if number in self.items:
+                self.sha256[number], self.pixels[number] = sha256, pixels
+
+
+def duplicate_groups(gallery: Gallery, *, kind: Kind = "near", min_score: float | None = None) -> list[list[int]]:
+    """Contents that are the same picture, in the order of the lowest item id; the largest picture of each first.
+
+    Every other one is a duplicate of the first by itself, so that a chain of small changes does not become one group.
+
+    Args:
+        gallery: Its duplicates must have been computed, unless only the same bytes are asked for.
+        kind: The weakest link that counts: bytes, then pixels, then near.
+        min_score: Of near ones; at least what they were computed with.
+
+    Returns:
+        Items of each group.
+
+    Raises:
+        NotComputedError: The pairs have not been computed.
+    """
+    pairs = [] if kind == "bytes" else _linked(gallery, kind, min_score)
+    contents = _Contents(gallery, {number for pair in pairs for number in pair})
+    linked: dict[int, set[int]] = {number: set() for number in contents.items}
+    for one, other in pairs:
+        if one in linked and other in linked:
+            linked[one].add(other)
+            linked[other].add(one)
+    different = _different(gallery, contents)
+    # The picture with the most pixels draws the others to itself.
+    order = sorted(linked, key=lambda number: (-contents.pixels[number], contents.items[number][0]))
+    groups = _stars(order, linked, lambda one, other: (min(one, other), max(one, other)) in different)
+    items = [[item for number in group for item in sorted(contents.items[number])] for group in groups]
+    return sorted((group for group in items if len(group) > 1), key=min)
+
+
+def _linked(gallery: Gallery, kind: Kind, min_score: float | None) -> list[tuple[int, int]]:
+    arrays = read_analysis(gallery, "duplicates").arrays
+    chosen = arrays["same_pixels"]
+    if kind == "near":
+        chosen = chosen | (arrays["score"] >= (-1.0 if min_score is None else min_score))
+    return list(zip(arrays["one"][chosen].tolist(), arrays["other"][chosen].tolist(), strict=True))
+
+
+def _stars(
+    order: Sequence[int], linked: dict[int, set[int]], are_different: Callable[[int, int], bool]
+) -> list[list[int]]:
+    taken: set[int] = set()
+    groups = []
+    for centre in order:
+        if centre in taken:
+            continue
+        group = [centre]
+        for other in sorted(linked[centre] - taken):
+            if not any(are_different(other, member) for member in group):
+                group.append(other)
+        taken.update(group)
+        groups.append(group)
+    return groups
+
+
+def _different(gallery: Gallery, contents: _Contents) -> set[tuple[int, int]]:
+    number_of = {sha256: number for number, sha256 in contents.sha256.items()}
+    found = set()
+    for one, other in gallery.rows("SELECT one, other FROM verdicts WHERE verdict = 'different'"):
+        first, second = number_of.get(one), number_of.get(other)
+        if first is not None and second is not None:
+            found.add((min(first, second), max(first, second)))
+    return found
+
+
+def describe_groups(gallery: Gallery, groups: Sequence[Sequence[int]]) -> list[Group]:
+    """Groups with their items, the one to keep first, and why."""
+    ids = [number for group in groups for number in group]
+    items = {item.id: item for item in gallery.items_by_id(ids)}
+    kept = {sha256.hex() for (sha256,) in gallery.rows("SELECT sha256 FROM keepers")}
+    confirmed = set(gallery.rows("SELECT one, other FROM verdicts WHERE verdict = 'duplicate'"))
+    digests = _digests_of(gallery, list(items.values()))
+    found = []
+    for group in groups:
+        there = [items[number] for number in group if number in items]
+        if len(there) > 1:
+            found.append(_described(gallery, there, kept, confirmed, digests))
+    return found
+
+
+def _described(
+    gallery: Gallery,
+    items: list[Item],
+    kept: set[str],
+    confirmed: set[tuple[bytes, bytes]],
+    digests: dict[str, bytes],
+) -> Group:
+    ranked = sorted(items, key=lambda item: _merit(item, kept), reverse=True)
+    best = ranked[0]
+    embeddings = gallery.embeddings([item.id for item in ranked])
+    scores = np.clip(embeddings @ embeddings[0], -1, 1).tolist()
+    members = [
+        Member(item, 1.0 if item.sha256 == best.sha256 else float(score), item is best, "")
+        for item, score in zip(ranked, scores, strict=True)
+    ]
+    members[0] = Member(best, 1.0, True, _why(best, ranked[1], kept))
+    digests_here = {digests.get(item.sha256) for item in items}
+    kind: Kind = "near"
+    if len({item.sha256 for item in items}) == 1:
+        kind = "bytes"
+    elif len(digests_here) == 1 and None not in digests_here:
+        kind = "pixels"
+    others = {item.sha256 for item in items if item.sha256 != best.sha256}
+    agreed = all(_pair(bytes.fromhex(best.sha256), bytes.fromhex(other)) in confirmed for other in others)
+    return Group(kind, members, "duplicate" if others and agreed else None)
+
+
+def _digests_of(gallery: Gallery, items: Sequence[Item]) -> dict[str, bytes]:
+    """Digests of the pixels of items, by the digest of their bytes, where they are known."""
+    rows = gallery.rows_of(
+        "SELECT sha256, digest FROM items JOIN pixel_digests USING (content_id) "
+        "JOIN contents ON contents.id = content_id WHERE items.id IN",
+        [item.id for item in items],
+    )
+    return {sha256.hex(): digest for sha256, digest in rows}
+
+
+def _merit(item: Item, kept: set[str]) -> tuple[Any, ...]:
+    return (
+        item.sha256 in kept,
+        item.width * item.height,
+        item.size,
+        LOSSLESS.get(item.format, 0),
+        -item.mtime_ns,  # the older one is the original
+        -item.path.count(b"/"),
+        [-byte for byte in item.path],  # in the order of the names
+        -item.id,
+    )
+
+
+def _why(best: Item, second: Item, kept: set[str]) -> str:
+    if best.sha256 in kept and second.sha256 not in kept:
+        return "chosen by hand"
+    if best.width * best.height != second.width * second.height:
+        return f"most pixels: {best.width} x {best.height}"
+    if best.size != second.size:
+        return f"least compressed: {best.size:,} bytes"
+    if LOSSLESS.get(best.format, 0) != LOSSLESS.get(second.format, 0):
+        return f"without loss: {best.format}"
+    if best.mtime_ns != second.mtime_ns:
+        return "the oldest file"
+    if best.path.count(b"/") != second.path.count(b"/"):
+        return "the folder nearest to the top"
+    return "the first by name"
+
+
+# --- Verdicts -------------------------------------------------------------------------------------------------------
+
+
+def put_verdict(changes: Changes, gallery: Gallery, ids: Sequence[int], verdict: Verdict) -> None:
+    """Remember what somebody said of some pictures, by their bytes: it holds wherever the files go.
+
+    Args:
+        changes: The transaction.
+        gallery: The gallery.
+        ids: Two items or more; for `keep` one or more.
+        verdict: duplicate: they are the same; different: they are not; keep: these are to be kept of their group.
+
+    Raises:
+        UserError: There is no such item, or too few are named.
+    """
+    items = [gallery.item(number) for number in dict.fromkeys(ids)]
+    contents = sorted({bytes.fromhex(item.sha256) for item in items})
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if verdict == "keep":
+        rows = [(sha256, now) for sha256 in contents]
+        changes.connection.executemany("INSERT OR REPLACE INTO keepers VALUES (?, ?)", rows)
+        return
+    if len(contents) < 2:
+        raise UserError("a verdict is about two pictures or more, of different bytes: name their ids.")
+    changes.connection.executemany(
+        "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)",
+        [(*_pair(one, other), verdict, now) for place, one in enumerate(contents) for other in contents[place + 1 :]],
+    )
+
+
+def _pair(one: bytes, other: bytes) -> tuple[bytes, bytes]:
+    return (one, other) if one < other else (other, one)
+
+
+# --- Difference -----------------------------------------------------------------------------------------------------
+
+
+def difference(one: Pixels, other: Pixels) -> Pixels:
+    """Where two pictures differ: black where they are the same, brighter the more they are not.
+
+    Args:
+        one: (h, w, 3).
+        other: (h2, w2, 3); scaled to the size of the first.
+
+    Returns:
+        (h, w, 3).
+    """
+    from PIL import Image
+
+    if other.shape != one.shape:
+        size = one.shape[1], one.shape[0]
+        other = np.asarray(Image.fromarray(other).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
+    apart = np.abs(one.astype(np.int16) - other.astype(np.int16))
+    shown: Pixels = np.minimum(apart * DIFFERENCE_GAIN, 255).astype(np.uint8)
+    return shown

@@ -1,0 +1,248 @@
+"""What was computed of whole galleries: duplicates, with what people say of them; the map; outliers."""
+
+import hashlib
+from bisect import bisect_right
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+from PIL import Image
+
+from index_data.analyses import NotComputedError, state_of
+from index_data.duplicates import describe_groups, difference, duplicate_groups, put_verdict
+from index_data.gallery import Gallery
+from index_data.mapping import Map, read_map
+from index_data.outliers import ranked_outliers
+from search_server.access import needs
+from search_server.api.analysis_schemas import (
+    AnomaliesOut,
+    AnomalyOut,
+    ClusterOut,
+    ClusterPath,
+    DifferenceOptions,
+    DuplicatesOut,
+    GroupOut,
+    ListAnomalies,
+    ListDuplicates,
+    MapOptions,
+    MapOut,
+    MemberOut,
+    PointOut,
+    VerdictBody,
+    VerdictOut,
+)
+from search_server.api.answers import PREFIX, cached, describe_item, gallery_address, json_answer
+from search_server.api.documents import body_of, pictures
+from search_server.api.schemas import GalleryPath, NoParameters
+from search_server.galleries import ServedGallery
+from search_server.incoming import read_request
+from search_server.morphing import encode
+from search_server.problems import DECODING, responses
+from search_server.service import service
+from search_server.stopwatch import stage
+from search_server.subjects import find_item, original
+
+analyses = APIBlueprint("analyses", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="analyses")])
+
+_groups: "WeakKeyDictionary[Gallery, tuple[object, list[list[int]]]]" = WeakKeyDictionary()
+
+
+@analyses.get(
+    "/galleries/<gallery>/duplicates", responses={200: DuplicatesOut, **responses("no_such_gallery", "not_computed")}
+)
+def list_duplicates(path: GalleryPath, query: ListDuplicates) -> Response:
+    """List groups of pictures that are the same, each with the one to keep; no file is ever deleted."""
+    served = service().gallery(path.gallery)
+    with stage("fetch"):
+        groups = _groups_of(served, query)
+        first = bisect_right([min(group) for group in groups], query.cursor or 0)
+        shown = describe_groups(served.gallery, groups[first : first + query.limit])
+    more = first + query.limit < len(groups)
+    return json_answer(
+        DuplicatesOut(
+            groups=[
+                GroupOut(
+                    id=str(group.first_id),
+                    kind=group.kind,
+                    verdict=group.verdict,
+                    members=[
+                        MemberOut(
+                            item=describe_item(served, member.item),
+                            score=round(member.score, 6),
+                            keep=member.keep,
+                            why=member.why,
+                        )
+                        for member in group.members
+                    ],
+                )
+                for group in shown
+            ],
+            total=len(groups),
+            surplus=sum(len(group) - 1 for group in groups),
+            next_cursor=str(min(groups[first + query.limit - 1])) if more else None,
+        )
+    )
+
+
+def _groups_of(served: ServedGallery, query: ListDuplicates) -> list[list[int]]:
+    """All groups; those of the last question are kept until something changes, for the next page."""
+    gallery = served.gallery
+    key = (gallery.data_version(), state_of(gallery, "duplicates"), query.kind, query.min_score)
+    kept = _groups.get(gallery)
+    if kept is None or kept[0] != key:
+        kept = key, duplicate_groups(gallery, kind=query.kind, min_score=query.min_score)
+        _groups[gallery] = kept
+    return kept[1]
+
+
+@analyses.post(
+    "/galleries/<gallery>/duplicates",
+    request_body=body_of(VerdictBody, files=(), bare=False, form=False),
+    responses={
+        200: VerdictOut,
+        **responses("no_such_gallery", "no_such_item", "body_too_large", "unsupported_format", "locked", "disk_full"),
+    },
+)
+@needs("write")
+def judge_duplicates(path: GalleryPath, query: NoParameters) -> Response:
+    """Remember that pictures are the same, that they are not, or which to keep: by their bytes, wherever they go."""
+    served = service().gallery(path.gallery)
+    asked = read_request(VerdictBody, query).options
+    ids = [find_item(served, number).id for number in asked.ids]
+    with served.gallery.changes() as changes:
+        put_verdict(changes, served.gallery, ids, asked.verdict)
+    return json_answer(VerdictOut(ids=asked.ids, verdict=asked.verdict))
+
+
+@analyses.get(
+    "/galleries/<gallery>/duplicates/difference",
+    responses={
+        200: pictures("image/webp", "image/png", described="black where they are the same"),
+        **responses("no_such_gallery", "no_such_item", "file_missing", "file_changed", *DECODING),
+    },
+)
+def show_difference(path: GalleryPath, query: DifferenceOptions) -> Response:
+    """Paint where two items differ: black where they do not, brighter the more they do."""
+    found = service()
+    served = found.gallery(path.gallery)
+    one, other = find_item(served, query.a), find_item(served, query.b)
+    etag = f"{one.sha256[:16]}-{other.sha256[:16]}-{query.size}-{query.format}"
+    if etag in request.if_none_match:
+        return cached(Response(status=304), etag, for_ever=False)
+    with stage("decode"):
+        seen = [found.originals.pixels(original(served, item)) for item in (one, other)]
+    apart = Image.fromarray(difference(*seen))
+    apart.thumbnail((query.size, query.size))
+    return cached(Response(encode(apart, query.format), mimetype=f"image/{query.format}"), etag, for_ever=False)
+
+
+@analyses.get(
+    "/galleries/<gallery>/map",
+    responses={
+        200: pictures("application/octet-stream", described="the map", or_json=MapOut),
+        304: {"description": "it has not changed"},
+        **responses("no_such_gallery", "not_computed"),
+    },
+)
+def show_map(path: GalleryPath, query: MapOptions) -> Response:
+    """Give all items on a plane, those alike near each other, and their clusters."""
+    served = service().gallery(path.gallery)
+    etag = _etag(served, "map", query.format)
+    if etag in request.if_none_match:
+        return cached(Response(status=304), etag, for_ever=False)
+    with stage("fetch"):
+        drawn = read_map(served.gallery)
+    if query.format == "f32":
+        rows = np.column_stack([drawn.points, drawn.clusters]).astype("<f4")
+        answer = Response(drawn.ids.astype("<i8").tobytes() + rows.tobytes(), mimetype="application/octet-stream")
+        answer.headers["X-Count"] = str(len(drawn.ids))
+    else:
+        answer = json_answer(_map_out(served, drawn))
+    return cached(answer, etag, for_ever=False)
+
+
+def _map_out(served: ServedGallery, drawn: Map) -> MapOut:
+    counts = np.bincount(drawn.clusters, minlength=len(drawn.medoids)).tolist()
+    places = zip(drawn.ids.tolist(), drawn.points.tolist(), drawn.clusters.tolist(), strict=True)
+    address = f"{gallery_address(served.name)}/map/prototypes/"
+    return MapOut(
+        method=drawn.method,
+        computed_at=drawn.computed_at,
+        stale=drawn.is_stale,
+        points=[
+            PointOut(id=str(number), x=round(x, 5), y=round(y, 5), cluster=cluster)
+            for number, (x, y), cluster in places
+        ],
+        clusters=[
+            ClusterOut(
+                cluster=cluster,
+                count=counts[cluster],
+                medoid=str(medoid),
+                prototype=f"{address}{cluster}" if len(drawn.prototypes) else None,
+            )
+            for cluster, medoid in enumerate(drawn.medoids.tolist())
+        ],
+    )
+
+
+@analyses.get(
+    "/galleries/<gallery>/map/prototypes/<int:cluster>",
+    responses={
+        200: pictures("image/webp", described="what the decoder paints of the cluster's mean code"),
+        304: {"description": "it has not changed"},
+        **responses("no_such_gallery", "not_computed"),
+    },
+)
+def show_prototype(path: ClusterPath) -> Response:
+    """Paint a cluster of the map: the mean of its codes."""
+    served = service().gallery(path.gallery)
+    etag = _etag(served, "map", str(path.cluster))
+    if etag in request.if_none_match:
+        return cached(Response(status=304), etag, for_ever=False)
+    prototypes = read_map(served.gallery).prototypes
+    if path.cluster >= len(prototypes):
+        raise NotComputedError(f"the map has {len(prototypes)} prototypes: there is no {path.cluster} among them.")
+    image = Image.fromarray(prototypes[path.cluster])
+    return cached(Response(encode(image, "webp"), mimetype="image/webp"), etag, for_ever=False)
+
+
+@analyses.get(
+    "/galleries/<gallery>/anomalies",
+    responses={200: AnomaliesOut, **responses("no_such_gallery", "not_computed", "no_decoder")},
+)
+def list_anomalies(path: GalleryPath, query: ListAnomalies) -> Response:
+    """List items by how unusual they are: badly painted, or far from their neighbours."""
+    served = service().gallery(path.gallery)
+    with stage("fetch"):
+        ranked = ranked_outliers(served.gallery, query.by, served.engine.bundle)
+        first, total = query.cursor or 0, len(ranked.ids)
+        ids = ranked.ids[first : first + query.limit].tolist()
+        values = ranked.values[first : first + query.limit].tolist()
+        items = {item.id: item for item in served.gallery.items_by_id(ids)}
+    listed = [
+        AnomalyOut(
+            rank=rank,
+            value=value,
+            percentile=round(100 * (total - rank) / total, 3),
+            unusual=None if ranked.threshold is None else value > ranked.threshold,
+            item=describe_item(served, items[number]),
+        )
+        for rank, (number, value) in enumerate(zip(ids, values, strict=True), first + 1)
+        if number in items
+    ]
+    after = first + query.limit
+    return json_answer(
+        AnomaliesOut(
+            by=query.by,
+            stale=ranked.is_stale,
+            total=total,
+            items=listed,
+            next_cursor=str(after) if after < total else None,
+        )
+    )
+
+
+def _etag(served: ServedGallery, what: str, form: str) -> str:
+    state = repr((state_of(served.gallery, what), served.gallery.seq, form))
+    return hashlib.sha256(state.encode()).hexdigest()[:32]

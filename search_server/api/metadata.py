@@ -1,0 +1,125 @@
+"""What is known of items beside their pixels: one item with its tags and fields, changing them, counting them."""
+
+import hashlib
+
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+
+from index_data.facets import facets
+from index_data.gallery import Item
+from index_data.metadata import Description, change_own, descriptions, set_tags
+from search_server.access import needs
+from search_server.api.answers import PREFIX, cached, describe_item, json_answer
+from search_server.api.documents import body_of
+from search_server.api.preconditions import expect_unchanged
+from search_server.api.schemas import (
+    FacetOptions,
+    FacetOut,
+    FacetsOut,
+    FacetValueOut,
+    GalleryPath,
+    ItemOut,
+    ItemPatch,
+    ItemPath,
+    NoParameters,
+)
+from search_server.galleries import ServedGallery
+from search_server.incoming import read_request
+from search_server.problems import responses
+from search_server.service import service
+from search_server.stopwatch import stage
+from search_server.subjects import find_item
+
+metadata = APIBlueprint("metadata", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="metadata")])
+
+
+@metadata.get(
+    "/galleries/<gallery>/items/<id>",
+    responses={
+        200: ItemOut,
+        304: {"description": "it has not changed"},
+        **responses("no_such_gallery", "no_such_item"),
+    },
+)
+def show_item(path: ItemPath) -> Response:
+    """Describe one item, with its tags and metadata."""
+    served = service().gallery(path.gallery)
+    return _shown(served, find_item(served, path.id))
+
+
+@metadata.patch(
+    "/galleries/<gallery>/items/<id>",
+    request_body=body_of(ItemPatch, files=(), bare=False, form=False),
+    responses={
+        200: ItemOut,
+        **responses(
+            "no_such_gallery",
+            "no_such_item",
+            "precondition_failed",
+            "body_too_large",
+            "unsupported_format",
+            "locked",
+            "disk_full",
+        ),
+    },
+)
+@needs("write")
+def change_item(path: ItemPath, query: NoParameters) -> Response:
+    """Set an item's tags and metadata; with `If-Match` only where nobody else did since."""
+    served = service().gallery(path.gallery)
+    patch = read_request(ItemPatch, query).options
+    item = find_item(served, path.id)
+    with served.gallery.changes() as changes:
+        # Within the transaction: nobody can come between the look and the change.
+        expect_unchanged(item_etag(served, item))
+        if patch.tags is not None:
+            set_tags(changes, item.id, patch.tags)
+        if patch.metadata:
+            change_own(changes, item.id, patch.metadata)
+    return _shown(served, item)
+
+
+@metadata.get("/galleries/<gallery>/facets", responses={200: FacetsOut, **responses("no_such_gallery")})
+def show_facets(path: GalleryPath, query: FacetOptions) -> Response:
+    """Count the values of fields: folders, tags, years, cameras, and what else has few values."""
+    return json_answer(find_facets(service().gallery(path.gallery), query))
+
+
+def find_facets(served: ServedGallery, query: FacetOptions) -> FacetsOut:
+    """Counted values, as the API and the page show them."""
+    passing = served.passing(query.filter)
+    with stage("fetch"):
+        counted = facets(served.gallery, query.filter, query.fields or None, values=query.values, with_own=query.own)
+    return FacetsOut(
+        facets=[
+            FacetOut(
+                field=facet.field,
+                values=[FacetValueOut(value=each.value, count=each.count) for each in facet.values],
+                more=facet.more,
+            )
+            for facet in counted
+        ],
+        passing=None if passing is None else len(passing),
+    )
+
+
+def _shown(served: ServedGallery, item: Item) -> Response:
+    known = _known(served, item)
+    etag = _etag(item, known)
+    if request.method == "GET" and etag in request.if_none_match:
+        return cached(Response(status=304), etag, for_ever=False)
+    return cached(json_answer(describe_item(served, item, known)), etag, for_ever=False)
+
+
+def _known(served: ServedGallery, item: Item) -> Description:
+    return descriptions(served.gallery, [item.id]).get(item.id, Description())
+
+
+def _etag(item: Item, known: Description) -> str:
+    state = repr((item.id, item.sha256, item.path, known.tags, known.fields))
+    return hashlib.sha256(state.encode()).hexdigest()[:32]
+
+
+def item_etag(served: ServedGallery, item: Item) -> str:
+    """What changes with an item's bytes, place, tags and metadata."""
+    return _etag(item, _known(served, item))

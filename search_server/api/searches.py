@@ -1,0 +1,146 @@
+"""Many searches at once: in several galleries, or several in one request."""
+
+import json
+from typing import Any
+
+from flask import Response, g, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import ValidationError
+
+from search_server import limits
+from search_server.access import needs
+from search_server.api.answers import PREFIX, json_answer
+from search_server.api.documents import body_of
+from search_server.api.schemas import (
+    BatchAnswer,
+    BatchBody,
+    BatchOut,
+    GalleryHitOut,
+    GalleryPath,
+    NoParameters,
+    QueryOut,
+    SearchAllBody,
+    SearchAllOut,
+    SearchBody,
+    SearchOptions,
+)
+from search_server.api.search import answer_search
+from search_server.galleries import ServedGallery
+from search_server.incoming import File, read_request
+from search_server.problems import (
+    DECODING,
+    FETCHING,
+    UPLOADING,
+    InvalidRequest,
+    from_validation,
+    problem_document,
+    public_detail,
+    responses,
+)
+from search_server.service import Service, service
+from search_server.stopwatch import took_ms
+from search_server.subjects import find_item, original
+from train.errors import UserError
+
+searches = APIBlueprint("searches", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
+
+_REFUSALS = (
+    "no_such_gallery",
+    "no_such_item",
+    "no_such_query",
+    "no_decoder",
+    "no_semantic_half",
+    "dimension_mismatch",
+    "file_missing",
+    "file_changed",
+    *FETCHING,
+    *UPLOADING,
+    *DECODING,
+)
+
+
+@searches.post(
+    "/search",
+    request_body=body_of(SearchAllBody, files=("image",)),
+    responses={200: SearchAllOut, **responses(*_REFUSALS)},
+)
+@needs("read")
+def search_all(query: SearchOptions) -> Response:
+    """Find the nearest neighbours of a picture in several galleries at once."""
+    found = service()
+    incoming = read_request(SearchAllBody, query, image_fields=("image",))
+    asked, file = incoming.options, incoming.file("image")
+    chosen = [found.galleries.get(name) for name in dict.fromkeys(asked.galleries)] or list(found.galleries)
+    shared = SearchBody(**asked.model_dump(exclude={"galleries", "gallery", "offset"}), offset=0)
+    shared.k = min(asked.offset + asked.k, limits.OFFSET)
+    answers = {
+        served.name: answer_search(found, served, *_as_seen_from(found, served, asked, shared, file))
+        for served in chosen
+    }
+    same_model = len({served.gallery.model_id for served in chosen}) == 1
+    hits = [GalleryHitOut(gallery=name, **hit.model_dump()) for name, answer in answers.items() for hit in answer.hits]
+    hits.sort(key=lambda hit: -hit.score if same_model else -(hit.percentile or 0.0))
+    hits = hits[asked.offset : asked.offset + asked.k]
+    for rank, hit in enumerate(hits, asked.offset + 1):
+        hit.rank = rank
+    queries: dict[str, QueryOut] = {name: answer.query for name, answer in answers.items()}
+    by = "score" if same_model else "percentile"
+    return json_answer(SearchAllOut(queries=queries, hits=hits, by=by, took_ms=took_ms()))  # type: ignore[arg-type]
+
+
+def _as_seen_from(
+    found: Service, served: ServedGallery, asked: SearchAllBody, shared: SearchBody, file: File | None
+) -> tuple[SearchBody, File | None]:
+    """The same question to another gallery: there, an item of one gallery is a picture like any other."""
+    if asked.id is None or asked.id.startswith("q_"):
+        if any(part.id and not part.id.startswith("q_") for part in (*asked.positive, *asked.negative)):
+            raise InvalidRequest("positive, negative: in several galleries, give stored queries or base64.")
+        return shared, file
+    if asked.gallery is None:
+        raise InvalidRequest("gallery: say which gallery the item is of.")
+    if served.name == asked.gallery:
+        return shared, file
+    home = found.galleries.get(asked.gallery)
+    item = find_item(home, asked.id)
+    return shared.model_copy(update={"id": None, "store": False}), File(original(home, item), item.name)
+
+
+@searches.post(
+    "/galleries/<gallery>/search/batch",
+    request_body=body_of(BatchBody, files=("image",), several=True, bare=False),
+    responses={200: BatchOut, **responses("no_such_gallery", "body_too_large", "unsupported_format")},
+)
+@needs("read")
+def search_batch(path: GalleryPath, query: NoParameters) -> Response:
+    """Answer several searches, each with its neighbours or its problem, in their order."""
+    found = service()
+    incoming = read_request(BatchBody, query, image_fields=("image",))
+    served = found.gallery(path.gallery)
+    asked, files = incoming.options, incoming.files.get("image", [])
+    if bool(asked.queries) == bool(files):
+        raise InvalidRequest("give queries in JSON, or pictures as files in a form.")
+    waiting: list[tuple[dict[str, Any], File | None]] = [({**asked.defaults, **each}, None) for each in asked.queries]
+    waiting += [({}, file) for file in files]
+    return json_answer(
+        BatchOut(results=[_answered(found, served, options, file) for options, file in waiting], took_ms=took_ms())
+    )
+
+
+def _answered(found: Service, served: ServedGallery, options: dict[str, Any], file: File | None) -> BatchAnswer:
+    try:
+        try:
+            body = SearchBody.model_validate(options, strict=True)
+        except ValidationError as error:
+            raise from_validation(error, in_body=True) from error
+        return BatchAnswer(answer=answer_search(found, served, body, file))
+    except UserError as error:
+        detail, errors = public_detail(error), getattr(error, "errors", ())
+        document = problem_document(
+            error.problem, detail, instance=request.path, request_id=g.request_id, errors=errors
+        )
+        return BatchAnswer(problem=_loaded(document))
+
+
+def _loaded(document: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(document)
+    return loaded

@@ -1,0 +1,95 @@
+"""Duplicates, the map and outliers over HTTP."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.index_data.test_commands import lookalike
+from tests.search_server.conftest import serving
+
+GALLERY = "/api/v1/galleries/drawn"
+
+
+@pytest.fixture(scope="module")
+def analysed(drawn_gallery, tmp_path_factory):
+    """A server of a gallery with two of the same bytes, of which everything is computed."""
+    place = tmp_path_factory.mktemp("analysed")
+    folder = shutil.copytree(drawn_gallery, place / "drawn")
+    for words in (("duplicates",), ("outliers", "--provider", "cpu"), ("map", "--provider", "cpu", "--clusters", "4")):
+        ended = lookalike("index", words[0], folder, *words[1:], "-q")
+        assert ended.returncode == 0, ended.stderr
+    with serving(folder, log=place / "log") as running:
+        yield running
+
+
+def test_what_was_not_computed_names_its_command(server):
+    for path in ("duplicates", "map", "anomalies", "map/prototypes/0"):
+        answer = server.get(f"{GALLERY}/{path}")
+        assert (answer.status, answer.code) == (409, "not_computed")
+        assert "lookalike index" in answer.json()["detail"]
+    assert server.get(f"{GALLERY}/duplicates", kind="bytes").json()["total"] == 2
+
+
+def test_duplicates_are_listed_judged_and_compared(analysed):
+    listed = analysed.get(f"{GALLERY}/duplicates").json()
+    assert listed["total"] >= 2
+    group = listed["groups"][0]
+    assert [member["keep"] for member in group["members"]] == [True, False]
+    assert group["members"][0]["why"]
+    assert group["members"][0]["item"]["thumb"]
+    pages, cursor = [], None
+    while True:
+        page = {"cursor": cursor} if cursor else {}
+        answer = analysed.get(f"{GALLERY}/duplicates", limit=1, **page).json()
+        pages += answer["groups"]
+        if (cursor := answer["next_cursor"]) is None:
+            break
+    assert [each["id"] for each in pages] == [each["id"] for each in listed["groups"]]
+    ids = [member["item"]["id"] for member in group["members"]]
+    said = analysed.send_json(f"{GALLERY}/duplicates", ids=[ids[1]], verdict="keep")
+    assert said.json() == {"ids": [ids[1]], "verdict": "keep"}
+    painted = analysed.get(f"{GALLERY}/duplicates/difference", a=ids[0], b=ids[1], format="png")
+    assert painted.headers["content-type"] == "image/png"
+    assert not np.asarray(Image.open(io.BytesIO(painted.body))).any()
+    for body in (
+        {"ids": [], "verdict": "keep"},
+        {"ids": ids, "verdict": "maybe"},
+        {"ids": ids, "verdict": "different"},
+    ):
+        assert analysed.send_json(f"{GALLERY}/duplicates", **body).status in (400, 422)
+    assert analysed.send_json(f"{GALLERY}/duplicates", ids=["99999"], verdict="keep").code == "no_such_item"
+
+
+def test_the_map_comes_as_json_and_as_numbers(analysed):
+    answer = analysed.get(f"{GALLERY}/map")
+    drawn = answer.json()
+    assert (drawn["method"], drawn["stale"], len(drawn["points"]), len(drawn["clusters"])) == ("pca", False, 50, 4)
+    assert sum(cluster["count"] for cluster in drawn["clusters"]) == 50
+    assert analysed.get(f"{GALLERY}/map", headers={"If-None-Match": answer.headers["etag"]}).status == 304
+    numbers = analysed.get(f"{GALLERY}/map", format="f32")
+    count = int(numbers.headers["x-count"])
+    ids = np.frombuffer(numbers.body[: 8 * count], "<i8")
+    rows = np.frombuffer(numbers.body[8 * count :], "<f4").reshape(count, 3)
+    assert [str(number) for number in ids] == [point["id"] for point in drawn["points"]]
+    assert rows[0].tolist() == pytest.approx([drawn["points"][0][name] for name in ("x", "y", "cluster")], abs=1e-4)
+    prototype = analysed.get(drawn["clusters"][0]["prototype"])
+    with Image.open(io.BytesIO(prototype.body)) as image:
+        assert image.size == (32, 32)
+    assert analysed.get(f"{GALLERY}/map/prototypes/99").code == "not_computed"
+
+
+@pytest.mark.parametrize("by", ["reconstruction", "distance"])
+def test_outliers_are_ranked_page_by_page(analysed, by):
+    values, cursor = [], None
+    while True:
+        page = {"cursor": cursor} if cursor else {}
+        answer = analysed.get(f"{GALLERY}/anomalies", by=by, limit=20, **page).json()
+        values += [(each["rank"], each["value"]) for each in answer["items"]]
+        if (cursor := answer["next_cursor"]) is None:
+            break
+    assert [rank for rank, _ in values] == list(range(1, 51))
+    assert [value for _, value in values] == sorted((value for _, value in values), reverse=True)
+    assert analysed.get(f"{GALLERY}/anomalies", by="colour").status == 422
