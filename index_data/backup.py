@@ -1,28 +1,35 @@
 """A gallery as one file: written while it is served, checked when it is read, complete or not there.
 
-The file is a plain tar archive that any tar opens: `gallery.db` as it was at one moment, the thumbnails, and at the end
-`manifest.json` with the sizes and digests of both. The index is not in it: it is made again.
+The file is a plain tar archive that any tar opens: `gallery.db` as it was at one moment, the thumbnails, pictures that
+stand in the gallery's own folder (uploads), and at the end `manifest.json` with the sizes and digests of all. The index
+is not in it: it is made again.
 """
 
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import IO
 
-from index_data.gallery import DATABASE, Gallery
+from index_data.gallery import DATABASE, Gallery, Item
 from index_data.generations import build_generation
 from train.datasets.archives import reading
-from train.errors import DamagedError, IncompatibleError, SettingsError
+from train.errors import DamagedError, ImageError, IncompatibleError, SettingsError
 from train.files import atomic_file, atomic_folder, disk_errors, locked
+from train.printable import printable
 from train.progress import SILENT, Reporter
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-_NAMES = re.compile(r"gallery\.db|thumbs/[0-9a-f]{2}/[0-9a-f]{64}\.webp")  # nothing else is written anywhere
+# Nothing else is written anywhere: no step begins with a dot, and what the gallery is made of is not replaced.
+_NAMES = re.compile(r"gallery\.db|thumbs/[0-9a-f]{2}/[0-9a-f]{64}\.webp")
+_OWN_NAMES = re.compile(
+    r"(?!(?:indexes|thumbs|current|LOCK)/)(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)+[A-Za-z0-9_-][A-Za-z0-9._-]*"
+)
 _MANIFEST_MAX = 1 << 30  # bytes
 _AT_ONCE = 1 << 20  # bytes
 
@@ -61,12 +68,14 @@ def import_gallery(file: Path, folder: Path, *, reporter: Reporter = SILENT) -> 
         raise SettingsError(f"there is something in {folder} already: choose another name.")
     with atomic_folder(folder) as aside:
         reporter.say("Reading and checking the file.")
-        _read_members(file, aside)
+        own = _read_members(file, aside)
         with Gallery.open(aside) as copied:
             wrong = copied.check_database()
             if wrong:
                 raise DamagedError(f"{file} holds a damaged database ({wrong[0]}): use another backup.")
             copied.use_write_ahead_log()
+            with copied.changes() as changes:
+                changes.place_roots({number: folder.resolve() / place for number, place in own.items()})
     gallery = Gallery.open(folder)
     try:
         with locked(folder, "index import"):
@@ -81,17 +90,47 @@ def import_gallery(file: Path, folder: Path, *, reporter: Reporter = SILENT) -> 
 def _write_members(tar: tarfile.TarFile, gallery: Gallery, copied: Gallery, reporter: Reporter) -> None:
     with (copied.folder / DATABASE).open("rb") as database:
         files = {DATABASE: _write_member(tar, DATABASE, database, (copied.folder / DATABASE).stat().st_size)}
-    with reporter.task("Thumbnails", total=copied.count, unit="items") as task:
+    folder = gallery.folder.resolve()
+    own = {number: root.relative_to(folder) for number, root in copied.roots().items() if root.is_relative_to(folder)}
+    own_places = {bytes(folder / place): place for place in own.values()}
+    with reporter.task("Pictures", total=copied.count, unit="items") as task:
         for items in copied.in_slices():
-            for sha256 in dict.fromkeys(item.sha256 for item in items):
-                name = gallery.thumbnail_path(sha256).relative_to(gallery.folder).as_posix()
-                data = None if name in files else gallery.thumbnail(sha256)
-                if data is not None:
-                    files[name] = _write_member(tar, name, io.BytesIO(data), len(data))
+            for item in items:
+                name = gallery.thumbnail_path(item.sha256).relative_to(gallery.folder).as_posix()
+                if name not in files and (thumbnail := gallery.thumbnail(item.sha256)) is not None:
+                    files[name] = _write_member(tar, name, io.BytesIO(thumbnail), len(thumbnail))
+                if item.root in own_places:
+                    place = own_places[item.root] / os.fsdecode(item.path)
+                    _write_own(tar, gallery, item, place.as_posix(), files, reporter)
             task.advance(len(items))
-    manifest = {"format": "lookalike gallery", "version": FORMAT_VERSION, "items": copied.count, "files": files}
+    manifest = {
+        "format": "lookalike gallery",
+        "version": FORMAT_VERSION,
+        "items": copied.count,
+        "own_roots": {number: place.as_posix() for number, place in own.items()},
+        "files": files,
+    }
     content = json.dumps(manifest).encode()
     _write_member(tar, MANIFEST, io.BytesIO(content), len(content))
+
+
+def _write_own(
+    tar: tarfile.TarFile,
+    gallery: Gallery,
+    item: Item,
+    name: str,
+    files: dict[str, dict[str, object]],
+    reporter: Reporter,
+) -> None:
+    """Write a picture that stands nowhere else."""
+    try:
+        if not _OWN_NAMES.fullmatch(name):
+            raise ImageError("Its name is not one that an upload has.", code="not_a_file")
+        data = gallery.read_original(item)
+    except ImageError as error:
+        reporter.say(f"{printable(os.fsencode(name))} is left out: {error.detail}")
+        return
+    files[name] = _write_member(tar, name, io.BytesIO(data), len(data))
 
 
 def _write_member(
@@ -105,14 +144,15 @@ def _write_member(
     return {"bytes": size, "sha256": digest}
 
 
-def _read_members(file: Path, folder: Path) -> None:
+def _read_members(file: Path, folder: Path) -> dict[int, Path]:
+    """Write what a backup holds to a folder, checked; return the roots that lie in the gallery's own folder."""
     found: dict[str, dict[str, object]] = {}
     manifest = None
     with reading(file), tarfile.open(file, "r:") as tar:
         for info in tar:
             tar.members = []  # type: ignore[attr-defined]
             content = tar.extractfile(info) if info.isreg() else None
-            if content is None or not (info.name == MANIFEST or _NAMES.fullmatch(info.name)):
+            if content is None or not _is_expected(info.name):
                 raise tarfile.ReadError(f"it holds {info.name[:100]!r}, which no backup of a gallery does")
             if info.name == MANIFEST:
                 manifest = json.loads(content.read(_MANIFEST_MAX))
@@ -127,6 +167,14 @@ def _read_members(file: Path, folder: Path) -> None:
             )
         if found != manifest["files"] or DATABASE not in found:
             raise tarfile.ReadError("its digests differ")
+        own = {int(number): Path(place) for number, place in manifest["own_roots"].items()}
+        if not all(_OWN_NAMES.fullmatch(f"{place.as_posix()}/x") for place in own.values()):
+            raise tarfile.ReadError("one of its folders leads elsewhere")
+        return own
+
+
+def _is_expected(name: str) -> bool:
+    return name == MANIFEST or any(names.fullmatch(name) for names in (_NAMES, _OWN_NAMES))
 
 
 def _copy(content: IO[bytes], place: Path) -> dict[str, object]:

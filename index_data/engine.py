@@ -229,7 +229,7 @@ class Engine:
             Whether another generation answers now.
         """
         self.keep_up()
-        if _identity_of(pointer_path(self.gallery)) == self._state.pointer:
+        if self.is_outdated or _identity_of(pointer_path(self.gallery)) == self._state.pointer:
             return False
         with self._loading:
             if _identity_of(pointer_path(self.gallery)) == self._state.pointer:

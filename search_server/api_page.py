@@ -1,9 +1,11 @@
 """The page that describes the API to people: drawn from the OpenAPI document, without a script."""
 
+import re
 from typing import Any
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, current_app, render_template, url_for
 from flask_openapi import OpenAPI
+from markupsafe import Markup
 
 from search_server.api.documents import describe_api
 
@@ -26,7 +28,21 @@ def show() -> str:
                 [tag] = operation.get("tags") or ["server"]
                 groups.setdefault(tag, []).append({"method": method.upper(), "path": path, **operation})
     schemas = document["components"]["schemas"]
-    return render_template("api.html", document=document, groups=groups, schemas=schemas, type_of=type_of)
+    return render_template(
+        "api.html", document=document, groups=groups, schemas=schemas, type_of=type_of, with_links=with_links
+    )
+
+
+def with_links(text: str) -> Markup:
+    """A description in which each code of a problem leads to its page."""
+    pieces = re.split(r"`(\w+)`", text)
+    linked = (
+        Markup('<a href="{}"><code>{}</code></a>').format(url_for("problem", code=piece), piece)
+        if number % 2
+        else piece
+        for number, piece in enumerate(pieces)
+    )
+    return Markup("").join(linked)
 
 
 def type_of(schema: dict[str, Any]) -> str:

@@ -61,8 +61,9 @@ def in_group(group: click.Group, name: str, remote: Remote) -> click.Group:
     return other
 
 
-def search(line: CommandLine, client: "Client", *, gallery: str, images: tuple[Path, ...], k: int, beta: float) -> None:
+def search(line: CommandLine, client: "Client", *, gallery: str, images: tuple[Path, ...], **options: Any) -> None:
     """Send pictures to a server, and show their neighbours."""
+    asked = {name: value for name, value in options.items() if value is not None}
     from search_server.client import ServerProblem
 
     answers: list[dict[str, Any]] = []
@@ -70,7 +71,7 @@ def search(line: CommandLine, client: "Client", *, gallery: str, images: tuple[P
     for image in images:
         name = printable(os.fsencode(image))
         try:
-            answer = client.search(gallery, _read(image), k=k, beta=beta, store=False)
+            answer = client.search(gallery, _read(image), store=False, **asked)
         except (ImageError, ServerProblem) as error:
             if isinstance(error, ServerProblem) and error.status not in (413, 415, 422):
                 raise

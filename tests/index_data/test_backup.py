@@ -11,6 +11,7 @@ from index_data.backup import export_gallery, import_gallery
 from index_data.engine import Engine
 from index_data.gallery import Gallery
 from index_data.verification import verify
+from tests.conftest import draw_picture
 from tests.index_data.conftest import items_of
 from tests.index_data.living import KINDS, put
 from train.errors import DamagedError, NothingFoundError, SettingsError, UserError
@@ -82,6 +83,20 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(exported, tmp_path, dama
         import_gallery(exported, tmp_path / "again")
     assert not (tmp_path / "again").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.tar"]
+
+
+def test_pictures_that_stand_in_the_gallery_itself_are_in_its_backup(gallery, bundle, add, tmp_path):
+    uploads = gallery.folder / "uploads" / "ab"
+    uploads.mkdir(parents=True)
+    draw_picture(5).save(uploads / "sent.png")
+    add(gallery.folder / "uploads")
+    assert export_gallery(gallery, tmp_path / "backup.tar") == 1
+    shutil.rmtree(gallery.folder)
+    with import_gallery(tmp_path / "backup.tar", tmp_path / "elsewhere") as again:
+        (item,) = items_of(again)
+        assert item.file == tmp_path / "elsewhere" / "uploads" / "ab" / "sent.png"
+        assert again.read_original(item) == item.file.read_bytes()
+        assert verify(again) == []
 
 
 def test_nothing_is_overwritten(exported, filled, tmp_path):

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from index_data.adding import add_folder
+from index_data.backup import export_gallery, import_gallery
 from index_data.engine import Engine
 from index_data.gallery import Gallery
 from index_data.generations import build_generation, current, current_name
+from index_data.removing import remove_items
 from index_data.verification import verify
 from tests.index_data.conftest import items_of
 from train.errors import DiskError
@@ -96,6 +98,39 @@ def test_an_index_is_never_published_short(small_disk, filled):
     assert refusals >= index // 4096
     with Engine.open(place, provider="cpu") as engine:
         assert engine.count == 48
+
+
+def test_a_backup_is_never_written_or_read_short(small_disk, filled, tmp_path):
+    with Gallery.open(filled) as gallery:
+        whole = tmp_path / "whole.tar"
+        export_gallery(gallery, whole)
+        for kilobytes in range(64, whole.stat().st_size // 1024, 100):
+            resize(small_disk, kilobytes)
+            with pytest.raises(DiskError, match=r"[Ff]ree some space"):
+                export_gallery(gallery, small_disk / "drawn.tar")
+            assert list(small_disk.iterdir()) == []
+            with pytest.raises(DiskError, match=r"[Ff]ree some space"):
+                import_gallery(whole, small_disk / "again")
+            assert list(small_disk.iterdir()) == []
+
+
+def test_removing_on_a_full_disk_is_refused_or_done(small_disk, filled):
+    resize(small_disk, 4000)
+    place = shutil.copytree(filled, small_disk / "drawn")
+    with Gallery.open(place) as gallery:
+        gallery.count  # noqa: B018  (opens the database, so that its files stand before the disk fills)
+        free = os.statvfs(small_disk).f_bavail * 4096
+        (small_disk / "filler").write_bytes(bytes(free))
+        left = gallery.count
+        for item in items_of(gallery):
+            try:
+                left -= remove_items(gallery, [item.id])
+            except DiskError as error:
+                assert error.problem.exit_code == 6
+                break
+        assert gallery.count == left
+        (small_disk / "filler").unlink()
+        assert not [finding for finding in verify(gallery) if finding.harmful]
 
 
 @pytest.mark.parametrize("kilobytes", [16, 48, 100, 160])

@@ -133,6 +133,11 @@ def test_a_damaged_file_of_any_of_them_is_noticed_and_the_generation_before_answ
     generation, degraded = current(large)
     assert generation.kind == "flat"
     assert name in degraded
+
+
+def test_a_damaged_graph_is_mended_by_verify(large):
+    built = build_generation(large, Aims(kind="hnsw", recall=0.5), threads=1)
+    (large.folder / "indexes" / built.name / "index.faiss").write_bytes(b"damaged")
     assert all(finding.mended for finding in verify(large, repair=True) if finding.harmful)
     assert current(large)[1] is None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from index_data.engine import Engine
 from search_server.app import create_app
@@ -28,6 +28,10 @@ STARTS_A_JOB = {("POST", "/api/v1/jobs"), ("POST", "/api/v1/galleries/{gallery}/
 }
 # These would leave nothing to ask about.
 TAKES_AWAY = {("DELETE", "/api/v1/galleries/{gallery}"), ("PATCH", "/api/v1/galleries/{gallery}")}
+
+
+# Werkzeug leaves the part of a form that it was reading to the garbage collector when the form has too many parts.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,11 @@ def check(schema: schemathesis.BaseSchema, method: str, path: str, examples: int
             database=None,
         )
         def ask(case: schemathesis.Case) -> None:
-            case.call_and_validate(excluded_checks=WITHOUT)
+            answer = case.call()
+            # A form of too many parts is refused as too large (413), which is a refusal, though not one that is
+            # expected.
+            without = (*WITHOUT, negative_data_rejection) if answer.status_code == 413 else WITHOUT
+            case.validate_response(answer, excluded_checks=without)
 
         ask()
 
