@@ -75,7 +75,9 @@ def _lean_on(index: Any, vectors: StoredVectors) -> None:
     index.own_fields = False
     index.referenced_objects = [vectors.as_index]  # they stay as long as the graph over them
     if own is not None:
-        own.this.own(True)  # Python frees it now
+        # Not `own.this.own(True)`: SWIG then gives up a reference to its table of types that it never took, and after a
+        # few builds the table is gone and the process crashes.
+        type(own).__swig_destroy__(own)
 
 
 # --- The file -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
+import gc
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -173,3 +175,14 @@ def test_a_graph_over_float16_is_the_one_over_stored_vectors_where_those_are_flo
 @pytest.mark.parametrize("count", [1, 39, 40, 1000, 65_536, 1_000_000, 100_000_000])
 def test_every_list_has_enough_vectors_to_be_trained_on(count):
     assert 1 <= lists_for(count) <= max(1, count / 39)
+
+
+def test_building_graphs_again_and_again_takes_nothing_from_the_types_of_faiss(vectors):
+    table = sys.modules["swig_runtime_data5"].type_pointer_capsule
+    few = StoredVectors(vectors.array[:64])
+    before = sys.getrefcount(table)
+    for _ in range(5):
+        build_index(KINDS["hnsw"], few, threads=1)
+    gc.collect()
+    # When the last reference is gone, every object of FAISS loses its type, and the next one crashes the process.
+    assert sys.getrefcount(table) >= before
