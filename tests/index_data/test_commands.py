@@ -270,7 +270,7 @@ def test_names_with_line_feeds_and_bytes_that_are_no_text_go_all_the_way(home, t
         (("index", "scan", "nothing"), 4, "no gallery 'nothing'"),
         (("index", "verify", "drwan"), 4, "Did you mean drawn"),
         (("search", "drawn", "NOWHERE"), 4, "no image"),
-        (("search", "drawn"), 2, "IMAGE"),
+        (("search", "drawn"), 2, "say what to look for"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(home, drawn_folder, tmp_path, words, code, said):
