@@ -180,6 +180,7 @@ def test_every_list_has_enough_vectors_to_be_trained_on(count):
 def test_building_graphs_again_and_again_takes_nothing_from_the_types_of_faiss(vectors):
     table = sys.modules["swig_runtime_data5"].type_pointer_capsule
     few = StoredVectors(vectors.array[:64])
+    gc.collect()
     before = sys.getrefcount(table)
     for _ in range(5):
         build_index(KINDS["hnsw"], few, threads=1)
