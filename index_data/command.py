@@ -298,7 +298,7 @@ def search(
         expect_format(out)
     part = _crop(crop)
     parts = [*plus, *((image, -weight) for image, weight in minus)]
-    images = (*images, *_images_of(folder_of_queries))
+    images = (*images, *images_of(folder_of_queries))
     _expect_queries(images, parts, transforms)
     folder = line.workspace.existing("galleries", gallery)
     answers: list[dict[str, Any]] = []
@@ -380,7 +380,7 @@ def _crop(text: str | None) -> "Crop | None":
     return x, y, width, height
 
 
-def _images_of(folder: Path | None) -> list[Path]:
+def images_of(folder: Path | None) -> list[Path]:
     """The images below a folder, by name; other files are passed over."""
     from train.images import FoundFile, find_files, looks_like_image
 

@@ -61,17 +61,39 @@ def in_group(group: click.Group, name: str, remote: Remote) -> click.Group:
     return other
 
 
-def search(line: CommandLine, client: "Client", *, gallery: str, images: tuple[Path, ...], **options: Any) -> None:
+def search(
+    line: CommandLine,
+    client: "Client",
+    *,
+    gallery: str,
+    images: tuple[Path, ...],
+    folder_of_queries: Path | None,
+    plus: tuple[Any, ...],
+    minus: tuple[Any, ...],
+    out: Path | None,
+    asked: str | None,
+    **options: Any,
+) -> None:
     """Send pictures to a server, and show their neighbours."""
-    asked = {name: value for name, value in options.items() if value is not None}
+    from index_data.command import images_of
     from search_server.client import ServerProblem
 
+    if plus or minus or out is not None:
+        raise SettingsError(
+            "--plus, --minus and --out are for galleries on this machine: leave them out, or ask without --server "
+            "(docs/api.md says how a program sends several pictures)."
+        )
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"filter": asked} if asked is not None else {}
+    images = (*images, *images_of(folder_of_queries))
+    if not images:
+        raise NothingFoundError("there is nothing to look for: give an IMAGE, or --dir.")
     answers: list[dict[str, Any]] = []
     texts = []
     for image in images:
         name = printable(os.fsencode(image))
         try:
-            answer = client.search(gallery, _read(image), store=False, **asked)
+            answer = client.search(gallery, _read(image), store=False, **given)
         except (ImageError, ServerProblem) as error:
             if isinstance(error, ServerProblem) and error.status not in (413, 415, 422):
                 raise

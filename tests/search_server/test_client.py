@@ -87,6 +87,10 @@ def run(place, *words: str) -> "subprocess.CompletedProcess[str]":
 def test_commands_ask_a_server_where_one_is_named(place):
     found = json.loads(run(place, "search", "photos", "cat.jpg", "-k", "2", "--json").stdout)
     assert len(found["results"][0]["hits"]) == 2
+    none = json.loads(run(place, "search", "photos", "cat.jpg", "--filter", '{"width": {"lt": 1}}', "--json").stdout)
+    assert none["results"][0]["hits"] == []
+    alone = run(place, "search", "photos", "--plus", "cat.jpg", "1")
+    assert (alone.returncode, "on this machine" in alone.stderr) == (2, True)
     shown = run(place, "search", "photos", "cat.jpg", "nothing.png")
     assert "identical" in shown.stdout
     assert "there is no file nothing.png" in shown.stderr
