@@ -1,10 +1,12 @@
 /** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
 
+import { bodyOf } from "./parts/question.js";
+
 /** An answer that is no success, or no answer at all (code `server_gone`). */
 export class Problem extends Error {
-  constructor({ code, title, detail, status = 0 }) {
+  constructor({ code, title, detail, status = 0, retryAfter = 0 }) {
     super(detail || title);
-    Object.assign(this, { code, title, detail, status });
+    Object.assign(this, { code, title, detail, status, retryAfter });
   }
 }
 
@@ -37,8 +39,50 @@ export class Api {
   }
 
   /** A page of all items. */
-  items(limit, cursor, filter, signal) {
-    return ask(withParameters(`${this.base}/items`, { limit, cursor, filter }), { signal });
+  items(limit, cursor, filter, signal, sort = null) {
+    return ask(withParameters(`${this.base}/items`, { limit, cursor, filter, sort }), { signal });
+  }
+
+  /** Ids and aspects of all items that pass, in order, and how many there are: an outline may end before them. */
+  async outline(sort, filter, signal) {
+    const response = await answered(withParameters(`${this.base}/items/outline`, { sort, filter }), { signal });
+    const length = Number(response.headers.get("X-Count"));
+    const buffer = await response.arrayBuffer();
+    const ids = new BigInt64Array(buffer, 0, length);
+    return { ids, aspects: new Float32Array(buffer, 8 * length, length), total: Number(response.headers.get("X-Total")) };
+  }
+
+  /** A page of the files that could not be used. */
+  failures(cursor, signal) {
+    return ask(withParameters(`${this.base}/failures`, { cursor, limit: 200 }), { signal });
+  }
+
+  /** Add pictures to the gallery; each has its result. @param {File[]} files */
+  add(files, signal) {
+    const data = new FormData();
+    for (const file of files) data.append("images", file, file.name || "Pasted picture");
+    return ask(`${this.base}/items`, { method: "POST", body: data, signal });
+  }
+
+  /** Give items tags, or take tags from them. @param {string[]} ids @param {{add?: string[], remove?: string[]}} change */
+  tag(ids, change) {
+    return send(`${this.base}/items/tags`, { ids, ...change });
+  }
+
+  /** Take items out of the gallery; their files stay. @param {string[]} ids */
+  remove(ids) {
+    return send(`${this.base}/items/delete`, { ids });
+  }
+
+  /** What the decoder paints of an item's or a stored query's code. */
+  reconstructionAddress(id, model) {
+    return `${this.base}/${isItem(id) ? "items" : "queries"}/${encodeURIComponent(id)}/reconstruction?v=${model}`;
+  }
+
+  /** Some items by their ids. @param {string[]} ids */
+  async described(ids, signal) {
+    const page = await ask(withParameters(`${this.base}/items`, { ids: ids.join(","), limit: ids.length }), { signal });
+    return page.items;
   }
 
   /** How many items have which value of some fields; a field's own condition does not count for itself. */
@@ -56,12 +100,38 @@ export class Api {
     return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
   }
 
-  /** Neighbours of an item or of a stored query; beta weighs what it looks like, 1 as indexed; a filter is JSON text. */
-  neighbours(id, k, offset, beta, filter, signal) {
-    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
-    const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify({ id, k, offset, beta, ...(filter ? { filter } : {}) });
-    return ask(`${this.base}/search`, { method: "POST", body, headers, signal });
+  /**
+   * Neighbours of what is asked about. A plain one of an item is a GET, which the address alone decides.
+   *
+   * @param {import("./parts/question.js").Question} question
+   * @param {boolean} paints Whether the model has a decoder.
+   */
+  neighbours(question, paints, k, offset, signal) {
+    const { id, crop, forms, beta, filter } = question;
+    if (id && isItem(id) && !crop && forms === "none") {
+      return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
+    }
+    return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, signal);
+  }
+
+  /** A combined query as the model paints it. @param {Record<string, any>} body */
+  sum(body, signal) {
+    return send(`${this.base}/search`, { ...body, k: 1 }, signal);
+  }
+
+  /** Why two pictures are alike: how much each patch of each counts. */
+  explain(a, b, gallery, grid, signal) {
+    return send(`${this.base.replace(/\/galleries\/[^/]*$/, "")}/explain`, { a, b, gallery, grid }, signal);
+  }
+
+  /** Store a picture that lies elsewhere; the server fetches it, where it may. @param {string} url */
+  storeAddress(url, signal) {
+    return send(`${this.base}/queries`, { url }, signal);
+  }
+
+  /** Where an item's reconstruction differs from it. */
+  errorMapAddress(id, model) {
+    return `${this.base}/items/${id}/error-map?v=${model}`;
   }
 
   /** Store a picture without a search: one end of a morph. */
@@ -80,6 +150,11 @@ export class Api {
   }
 }
 
+function send(address, fields, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(address, { method: "POST", body: JSON.stringify(fields), headers, signal });
+}
+
 function form(file, fields) {
   const data = new FormData();
   data.set("image", file, file.name || "Pasted picture");
@@ -93,6 +168,11 @@ function withParameters(path, parameters) {
 }
 
 async function ask(address, options) {
+  const response = await answered(address, options);
+  return response.json();
+}
+
+async function answered(address, options) {
   let response;
   try {
     response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
@@ -100,7 +180,7 @@ async function ask(address, options) {
     if (error.name === "AbortError") throw error;
     throw new Problem(SERVER_GONE);
   }
-  if (response.ok) return response.json();
+  if (response.ok) return response;
   throw new Problem(await problemOf(response));
 }
 
@@ -109,7 +189,8 @@ async function problemOf(response) {
   try {
     const problem = await response.json();
     const code = problem.code ?? problem.type?.split("/").pop();
-    return { code, title: problem.title, detail: problem.detail, status };
+    const retryAfter = Number(response.headers.get("Retry-After")) || 0; // seconds
+    return { code, title: problem.title, detail: problem.detail, status, retryAfter };
   } catch {
     return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status };
   }

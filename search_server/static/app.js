@@ -9,6 +9,7 @@ import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
+import { TrayBar } from "./parts/tray_bar.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
@@ -23,6 +24,10 @@ export class Page {
     /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
     this.limits = given.limits;
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
+    /** @type {{write: boolean}} What whoever reads this may do. */
+    this.may = given.may;
+    /** @type {{urls: boolean}} What the server does. */
+    this.features = given.features;
     this.facets = given.facets; // the values to filter by, counted for the first view
     this.root = given.root; // of the gallery
     this.top = given.top; // of the server
@@ -43,9 +48,10 @@ export class Page {
     addEventListener("scroll", () => this.places.set(this.key, scrollY), { passive: true });
     addEventListener("pagehide", () => history.replaceState({ ...history.state, scroll: scrollY }, ""));
     document.addEventListener("click", (event) => this.#followLink(event));
-    takeEverywhere((taken, slot) => this.take(taken, slot));
+    takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
+    new TrayBar(this);
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
@@ -140,7 +146,7 @@ export class Page {
   take = (taken, slot = null) => {
     if (this.view?.take) this.view.take(taken, slot);
     else if (taken.item) this.search(taken.item);
-    else this.go("search", {}, { file: taken.file });
+    else this.go("search", {}, taken);
   };
 
   async surprise() {

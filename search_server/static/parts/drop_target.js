@@ -4,25 +4,47 @@ import { h } from "./dom.js";
 import { note } from "./messages.js";
 import { DRAGGED } from "./picture_grid.js";
 
-/** @typedef {{file: File} | {item: any}} Taken A file, or a picture of the gallery. */
+/** @typedef {{file?: File, files?: File[], item?: any, url?: string}} Taken A file, several where they are to be added,
+ *   a picture of the gallery, or the address of one elsewhere. */
+/** @typedef {{slot: string, words: string, many?: boolean}} Drop A part of the window that takes what is dropped. */
 
-/** Let the whole window take pictures: `take(taken, place)`; place is the [data-slot] that was hit, or null. */
-export function takeEverywhere(take) {
+/**
+ * Let the whole window take pictures.
+ *
+ * @param {(taken: Taken, place: Element | null) => void} take The place is the [data-slot] that was hit, or null.
+ * @param {() => Drop[] | undefined} drops What the view that is shown divides its window into.
+ */
+export function takeEverywhere(take, drops) {
   const veil = document.getElementById("drop-veil");
+  const usual = [...veil.children];
   let depth = 0; // dragenter and dragleave fire for every element on the way
 
-  const carries = (event) => [...event.dataTransfer.types].some((type) => type === "Files" || type === DRAGGED);
+  let ours = false; // a link of the page is dragged: not for us, unless it is a tile
+  addEventListener("dragstart", () => (ours = true));
+  const carries = (event) => (!ours || event.dataTransfer.types.includes(DRAGGED)) && [...event.dataTransfer.types].some((type) => type === "Files" || type === "text/uri-list");
+  const isFile = (event) => event.dataTransfer.types.includes("Files");
   const slotOf = (event) => event.target.closest?.("[data-slot]") ?? null;
   const end = () => {
+    ours = false;
     depth = 0;
     delete veil.dataset.shown;
+    delete veil.dataset.divided;
+    veil.replaceChildren(...usual);
     markSlot(null);
+  };
+  const show = (event) => {
+    const parts = isFile(event) ? drops() : undefined;
+    if (parts && !veil.dataset.divided) {
+      veil.dataset.divided = "";
+      veil.replaceChildren(...parts.map(({ slot, words, many }) => h("p", { data: { slot, ...(many ? { many: "" } : {}) } }, words)));
+    }
+    if (parts || !document.querySelector("[data-slot]")) veil.dataset.shown = "";
   };
 
   addEventListener("dragenter", (event) => {
     if (!carries(event)) return;
     depth += 1;
-    if (!document.querySelector("[data-slot]")) veil.dataset.shown = "";
+    show(event);
     markSlot(slotOf(event));
   });
   addEventListener("dragleave", (event) => {
@@ -38,15 +60,30 @@ export function takeEverywhere(take) {
     if (!carries(event)) return;
     event.preventDefault();
     const place = slotOf(event);
+    const many = place instanceof HTMLElement && "many" in place.dataset;
     end();
     const tile = event.dataTransfer.getData(DRAGGED);
+    const files = [...event.dataTransfer.files];
+    const url = addressIn(event.dataTransfer);
     if (tile) take({ item: JSON.parse(tile) }, place);
-    else takeFirst([...event.dataTransfer.files], (taken) => take(taken, place));
+    else if (many) take({ files }, place);
+    else if (files.length) takeFirst(files, (taken) => take(taken, place));
+    else if (url) take({ url }, place);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) takeFirst(files, (taken) => take(taken, null));
+    if (files.length) return takeFirst(files, (taken) => take(taken, null));
+    const typing = event.target instanceof Element && event.target.closest("input, textarea, [contenteditable]");
+    const url = typing ? null : addressIn(event.clipboardData);
+    if (url) take({ url }, null);
+    return undefined;
   });
+}
+
+/** The address that is dropped or pasted, if it is one of a picture elsewhere. @param {DataTransfer | null} data */
+function addressIn(data) {
+  const [first] = (data?.getData("text/uri-list") || data?.getData("text/plain") || "").trim().split(/\s+/);
+  return /^https?:\/\/\S+$/i.test(first) ? first : null;
 }
 
 function takeFirst(files, take) {

@@ -40,7 +40,8 @@ export function facetChips(page, view, parameters, signal) {
   return element;
 }
 
-function readFilter(text) {
+/** A filter as an object; an empty one where the text is none. @param {string | null} text @returns {Record<string, any>} */
+export function readFilter(text) {
   try {
     const filter = JSON.parse(text ?? "{}");
     return filter && typeof filter === "object" && !Array.isArray(filter) ? filter : {};

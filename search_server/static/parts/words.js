@@ -34,3 +34,10 @@ export function megabytes(bytes) {
 export function milliseconds(value) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 }
+
+/** @param {number} value */
+export function bytes(value) {
+  if (value < 1000) return `${value} bytes`;
+  if (value < 2 ** 20) return `${Math.max(1, Math.round(value / 1024))} KiB`;
+  return megabytes(value);
+}
