@@ -113,6 +113,7 @@ def _question(served: ServedGallery) -> SearchBody:
         "filter": given.get("filter"),
         "crop": given.get("crop"),
         "transforms": given.get("forms", "none"),
+        "exclude_self": given.get("self") != "1",
     }
     if any(parts.values()):
         asked |= parts
@@ -317,6 +318,7 @@ def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
         "unlike": _parts_text(asked.negative),
         "crop": f"{crop.x:g},{crop.y:g},{crop.w:g},{crop.h:g}" if crop else None,
         "forms": None if asked.transforms == "none" else asked.transforms,
+        "self": None if asked.exclude_self else 1,
         "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
         "filter": _filter_text(asked.filter),
         "offset": asked.offset or None,

@@ -107,8 +107,8 @@ export class Api {
    * @param {boolean} paints Whether the model has a decoder.
    */
   neighbours(question, paints, k, offset, signal) {
-    const { id, crop, forms, beta, filter } = question;
-    if (id && isItem(id) && !crop && forms === "none") {
+    const { id, crop, forms, self, beta, filter } = question;
+    if (id && isItem(id) && !crop && forms === "none" && !self) {
       return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
     }
     return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, signal);

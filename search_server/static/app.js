@@ -144,7 +144,7 @@ export class Page {
 
   /** Whatever was dropped, pasted or picked. */
   take = (taken, slot = null) => {
-    if (this.view?.take) this.view.take(taken, slot);
+    if (this.view?.take && !taken.url) this.view.take(taken, slot);
     else if (taken.item) this.search(taken.item);
     else this.go("search", {}, taken);
   };

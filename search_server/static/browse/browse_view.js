@@ -39,7 +39,10 @@ class Browse {
     this.filter = filterOf(page);
     this.sort = page.parameter("sort") ?? "id";
     this.selection = new Selection();
-    this.acts = pictureActs(page, { open: (item) => this.#open(item) });
+    this.acts = [
+      ...pictureActs(page, { open: (item) => this.#open(item) }),
+      { name: "select", icon: "check", words: "Select", key: "x", act: (item) => this.grid.select(this.grid.placeOf(item.id)), pressed: (item) => this.selection.has(item.id) },
+    ];
     this.grid = new PictureGrid({
       label: "All pictures",
       address: (id) => page.address("search", { id }),
@@ -217,7 +220,7 @@ class Browse {
     return {
       e: this.model.toggle,
       ...pictureKeys(this.grid, this.acts),
-      ...(focused ? { x: () => this.grid.select(focused.place), X: () => this.grid.select(focused.place, true) } : {}),
+      ...(focused ? { X: () => this.grid.select(focused.place, true) } : {}),
     };
   }
 

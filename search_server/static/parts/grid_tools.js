@@ -52,7 +52,7 @@ export function modelToggle(page, grid) {
     remember("as-the-model", remembered("as-the-model", "no") === "yes" ? "no" : "yes");
     announce(show() ? "Pictures are shown as the model sees them" : "Pictures are shown as they are");
   };
-  const element = button("eye", "As the model sees", toggle, { class: "button quiet as-the-model-button", title: "Show what the model keeps of each picture (e)" });
+  const element = button("eye", "As the model sees", toggle, { class: "button quiet as-the-model-button", "aria-label": "As the model sees", title: "Show what the model keeps of each picture (e)" });
   show();
   return { element, toggle };
 }

@@ -9,6 +9,7 @@ import { count } from "./words.js";
 const SHARP_ROW = 230; // CSS pixels: above, a thumbnail would be blurred and the preview is shown
 const SKELETON_ASPECTS = [1.5, 0.75, 1.33, 1.5, 1, 1.5, 0.67, 1.33, 1.78, 1.5, 1.5, 0.8];
 const ALL = 240; // pictures: so few are all in the document, where the browser's own search finds them
+const EAGER = 24; // pictures that are asked for at once
 const AHEAD = 0.75; // windows above and below the one that is seen
 const BUDGET = 6; // milliseconds of a frame that go into new tiles
 const FAST = 1.5; // windows a frame: pictures that fly by are not asked for
@@ -430,6 +431,7 @@ export class PictureGrid {
     else tile = waitingTile(this.idAt(place), address(this.idAt(place)), `Picture ${count(place + 1)} of ${count(this.length)}`);
     this.#number(tile, place);
     if (this.awaited) return tile;
+    if (item && place >= EAGER && this.length <= ALL) tile.querySelector("img").loading = "lazy"; // far below, it may be
     if (item && !this.fast) this.#picture(tile, item);
     this.#mark(tile, tray, selection);
     return tile;
@@ -520,8 +522,9 @@ export class PictureGrid {
     const ticked = selection.has(id);
     tile.classList.toggle("selected", ticked);
     const tick = tile.querySelector(".tile-tick");
-    if (tick) tick.setAttribute("aria-checked", String(ticked));
-    else if (ticked || selection.size) tile.append(this.#tick(tile, ticked));
+    if (tick && !selection.size && !HOVERS) tick.remove();
+    else if (tick) tick.setAttribute("aria-checked", String(ticked));
+    else if (selection.size) tile.append(this.#tick(tile, ticked));
   }
 
   #tick(tile, ticked) {
@@ -537,7 +540,7 @@ export class PictureGrid {
     const item = this.item(place);
     const { actions = [], selection, tray } = this.choices;
     if (!item) return;
-    if (selection && !tile.querySelector(".tile-tick")) tile.append(this.#tick(tile, selection.has(item.id)));
+    if (selection && HOVERS && !tile.querySelector(".tile-tick")) tile.append(this.#tick(tile, selection.has(item.id)));
     if (!actions.length) return;
     const others = actions.some((act) => !act.quick);
     const room = Math.max(1, Number(tile.dataset.room ?? 3)) - (others ? 1 : 0);

@@ -15,6 +15,7 @@ export const FORMS = ["none", "mirror", "rotate", "all"];
  * @property {Part[]} unlike
  * @property {Crop | null} crop
  * @property {string} forms
+ * @property {boolean} self Whether an item is found by its own search.
  * @property {number} beta
  * @property {string | null} filter JSON.
  */
@@ -27,6 +28,7 @@ export function readQuestion(parameter) {
     unlike: readParts(parameter("unlike")),
     crop: readCrop(parameter("crop")),
     forms: FORMS.find((one) => one === parameter("forms")) ?? "none",
+    self: parameter("self") === "1",
     beta: Number(parameter("beta") ?? AS_INDEXED),
     filter: parameter("filter"),
   };
@@ -47,6 +49,7 @@ export function parametersOf(question) {
     unlike: partsText(question.unlike),
     crop: crop ? cropText(crop) : null,
     forms: forms === "none" ? null : forms,
+    self: question.self ? 1 : null,
     ...choicesOf(question),
   };
 }
@@ -58,12 +61,13 @@ export function choicesOf({ beta, filter }) {
 
 /** As the body of POST search. @param {Question} question @param {boolean} paints Whether the model has a decoder. */
 export function bodyOf(question, paints) {
-  const { id, like, unlike, crop, forms, beta, filter } = question;
+  const { id, like, unlike, crop, forms, self, beta, filter } = question;
   const what = isCombined(question) ? { positive: like, negative: unlike } : { id };
   return {
     ...what,
     beta,
     ...(crop ? { crop } : {}),
+    ...(self ? { exclude_self: false } : {}),
     ...(forms === "none" ? {} : { transforms: forms }),
     ...(filter ? { filter } : {}),
     ...(paints && (crop || isCombined(question)) ? { include: ["reconstruction"] } : {}),

@@ -38,6 +38,7 @@ export function queryPanel(query, question, page, ways) {
     { "aria-label": "Forms to look for", onchange: () => ways.refine({ forms: forms.value }) },
     FORM_WORDS.map(([value, words]) => h("option", { value, selected: value === question.forms }, words)),
   );
+  const itself = h("input", { type: "checkbox", checked: question.self, onchange: () => ways.refine({ self: itself.checked }) });
   const element = h(
     "section",
     { class: combined ? "query combined" : "query", "aria-label": combined ? "Your pictures" : "Your picture" },
@@ -52,7 +53,14 @@ export function queryPanel(query, question, page, ways) {
       crop?.button,
       button("link", "Copy link", () => copyLink(location.href)),
     ),
-    combined ? null : h("label", { class: "choice query-forms" }, icon("mirror"), forms),
+    combined
+      ? null
+      : h(
+          "div",
+          { class: "query-options" },
+          h("label", { class: "choice" }, icon("mirror"), forms),
+          query.kind === "item" && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
+        ),
     notice,
   );
   if (crop && question.crop) crop.begin();

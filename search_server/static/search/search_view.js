@@ -176,12 +176,12 @@ class Results {
     this.paints = page.gallery.model.has_decoder;
     this.least = Number(page.parameter("min") ?? -1);
     this.sort = Object.hasOwn(SORTS, page.parameter("sort") ?? "") ? page.parameter("sort") : "score";
-    const compared = isCombined(question) ? null : (item) => this.#open(item, "beside");
+    const single = !isCombined(question);
     this.ways = {
       open: (item) => this.#open(item),
-      compare: (item) => this.#open(item, "beside"),
-      why: compared && ((item) => this.#open(item, "why")),
-      morph: this.paints && compared ? (item) => this.#morphWith(item) : null,
+      compare: single || this.paints ? (item) => this.#open(item, "beside") : undefined,
+      why: single ? (item) => this.#open(item, "why") : undefined,
+      morph: single && this.paints ? (item) => this.#morphWith(item) : null,
       choices: choicesOf(question),
     };
     this.acts = pictureActs(page, this.ways);

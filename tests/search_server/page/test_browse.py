@@ -40,12 +40,13 @@ def browse(reader: Visit, parameters: str = "") -> Page:
 
 
 def test_a_long_list_has_its_whole_length_and_few_tiles(visit: Callable[..., Visit]):
-    page = browse(visit())
-    expect(page.locator(".browse-count")).to_have_text("400 pictures")
+    reader = visit()
+    page = browse(reader)
+    newest = page.request.get(f"{reader.origin}/api/v1/galleries/many/items?sort=-id&limit=1").json()["items"][0]
     long = page.evaluate("document.documentElement.scrollHeight")
     assert tiles(page).count() < 200
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    last = page.locator(".tile img[alt='drawn-399.png']")
+    last = page.locator(f".tile img[alt='{newest['name']}']")
     expect(last).to_be_visible()
     assert last.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     assert page.evaluate("document.documentElement.scrollHeight") == long  # nothing has shifted
@@ -140,6 +141,31 @@ def test_pictures_are_added_and_taken_out_again(visit: Callable[..., Visit], tmp
     page.get_by_role("button", name="Take 1 picture out").click()
     expect(page.locator(".tile img[alt='new.png']")).to_have_count(0)
     expect(page.locator(".browse-count")).to_have_text("400 pictures")
+
+
+def test_files_that_are_dropped_are_searched_with_or_added(visit: Callable[..., Visit]):
+    reader = visit()
+    page = browse(reader)
+    for slot, name in (("add", "drawn-007.png"), ("search", "mine.png")):
+        page.evaluate(
+            """async ([slot, name]) => {
+                const bytes = await (await fetch(document.querySelector(".tile img").src)).blob();
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], name));
+                const fire = (place, kind) =>
+                    place.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+                fire(document.querySelector("main"), "dragenter");
+                fire(document.querySelector(`#drop-veil [data-slot=${slot}]`), "drop");
+            }""",
+            [slot, name],
+        )
+        if slot == "add":
+            expect(page.get_by_role("region", name="Adding pictures")).to_contain_text("1 picture added")
+            expect(page.locator(".browse-count")).to_have_text("401 pictures")
+            added = page.request.get(f"{reader.origin}/api/v1/galleries/many/items?sort=-id&limit=1").json()["items"][0]
+    expect(page.locator(".query-name")).to_have_text("mine.png")
+    expect(tiles(page).first.locator("img")).to_have_attribute("alt", re.compile("identical"))
+    assert page.request.delete(f"{reader.origin}/api/v1/galleries/many/items/{added['id']}").status == 204
 
 
 def test_files_that_could_not_be_used_are_listed_with_the_reason(visit: Callable[..., Visit]):

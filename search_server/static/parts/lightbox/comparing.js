@@ -7,7 +7,7 @@ import { scoreWords } from "../words.js";
 
 const GRID = 8; // patches in a row
 const BLINK = 700; // milliseconds that each picture is seen
-const DARKEST = 0.82; // how dark a patch gets that counts for nothing
+const DARKEST = 0.74; // how dark a patch gets that counts for nothing
 
 /** @typedef {import("../lightbox.js").LightboxWays} LightboxWays */
 
