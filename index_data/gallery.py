@@ -574,6 +574,12 @@ class Gallery:
             yield items
             after = items[-1].id
 
+    def item_ids(self) -> NDArray[np.int64]:
+        """Ids of all items, rising."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT id FROM items ORDER BY id")
+            return np.fromiter((number for (number,) in found), np.int64)
+
     def items_by_id(self, ids: Sequence[int]) -> list[Item]:
         """Those of some items that exist, in the order of the ids."""
         rows = self._for_ids(f"SELECT {_ITEM_COLUMNS} FROM {_ITEM_TABLES} WHERE items.id IN", ids)  # noqa: S608

@@ -190,6 +190,7 @@ def _map_out(served: ServedGallery, drawn: Map) -> MapOut:
     address = f"{gallery_address(served.name)}/map/prototypes/"
     return MapOut(
         method=drawn.method,
+        clustering=drawn.clustering,
         computed_at=drawn.computed_at,
         stale=drawn.is_stale,
         points=[
