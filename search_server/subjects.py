@@ -189,7 +189,8 @@ def original(served: ServedGallery, item: Item) -> bytes:
 
 def is_plain(pixels: Pixels) -> bool:
     """Whether a picture is almost one colour."""
-    return bool(pixels.reshape(-1, 3).std(axis=0).max() < PLAIN_DEVIATION)
+    channels = pixels.reshape(-1, 3).T.astype(np.float32, order="C")  # in rows: several times as fast
+    return bool(channels.std(axis=1).max() < PLAIN_DEVIATION)
 
 
 def _look_at_item(service: Service, served: ServedGallery, item: Item, crop: Crop | None) -> Subject:
