@@ -22,7 +22,7 @@ from train.printable import printable
 Crop = tuple[float, float, float, float]  # x, y, width, height as shares of the upright picture
 Vector = NDArray[np.float32]  # (dims,)
 Source = File | str  # one picture as a request names it: its bytes, or the id of an item or of a stored query
-Kind = Literal["item", "upload", "stored", "combination", "vector"]
+Kind = Literal["item", "upload", "stored", "combination", "vector", "code"]
 
 PLAIN_DEVIATION = 4.0  # grey levels: below it, hardly anything but one colour is there to be compared
 MAX_NAME = 200  # characters of an uploaded file's name
@@ -47,8 +47,8 @@ class Subject:
     height: int
     format: str
     latent: Vector
-    embedding: Vector  # unit length
-    decoded: Decoded | None  # what the encoder saw; None for an item, whose code is stored
+    embedding: Vector  # unit length; empty for a code, which nobody searches with
+    decoded: Decoded | None  # what the encoder saw; None for an item, whose code is stored, and for what is no picture
 
     @property
     def plain(self) -> bool:

@@ -467,6 +467,21 @@ def test_uploads_items_and_stored_queries_morph_into_each_other(server):
     assert opened(server.get(f"{GALLERY}/morph", a=1, b=stored, **ends), "webp")
 
 
+def test_a_code_is_an_end_of_a_morph_as_the_picture_is_that_it_is_the_code_of(server):
+    codes = [server.send_json("/api/v1/embed", id=item, kind="code").json()["vectors"][0] for item in "12"]
+    asked = {"frames": 3, "size": 16, "format": "json"}
+    told = server.send_json("/api/v1/morph", a={"code": codes[0]}, b={"code": codes[1]}, **asked).json()
+    assert told["frames"] == server.send_json("/api/v1/morph", a="1", b="2", **asked).json()["frames"]
+    assert (told["a"]["kind"], told["a"]["id"], told["a"]["image"]) == ("code", None, None)
+    kept = server.send_json("/api/v1/morph", a={"code": codes[0]}, b="2", keep_ends=True, **asked).json()["frames"]
+    assert kept[0] == told["frames"][0]
+    assert kept[2] != told["frames"][2]
+    short = server.send_json("/api/v1/morph", a={"code": codes[0][1:]}, b="2")
+    assert (short.status, short.code) == (422, "dimension_mismatch")
+    large = server.send_json("/api/v1/morph", a={"code": [1e31] * len(codes[0])}, b="2")
+    assert (large.status, large.code) == (422, "invalid")
+
+
 def test_a_link_to_a_morph_is_not_computed_again_while_nothing_changed(server):
     first = server.get(f"{GALLERY}/morph", a=1, b=2, frames=3, size=16)
     assert (
@@ -503,6 +518,7 @@ def test_one_frame_of_a_morph_comes_for_the_slider(server):
         ({"a": "1", "b": "7777"}, 404),
         ({"a": "1", "b": {"id": "1", "image_base64": "AAAA"}}, 422),
         ({"a": "1", "b": {}}, 422),
+        ({"a": "1", "b": {"id": "2", "code": [1.0]}}, 422),
         ({"a": "x", "b": "2"}, 422),
         ({"a": "1", "b": "2", "gallery": "another"}, 404),
     ],
