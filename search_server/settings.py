@@ -4,8 +4,10 @@ import functools
 import ipaddress
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_RATE = 20.0  # requests a second, where others can reach the server
+Batching = Literal["auto", "on", "off"]
 _CORES = len(os.sched_getaffinity(0))
 # More threads than cores get nothing done earlier, and what says how the server is waits behind them; a few wait for a
 # decoder or a disk.
@@ -29,6 +31,7 @@ class ServerSettings:
     provider: str = "auto"  # the execution provider that is asked for
     threads: int = _THREADS  # requests answered at once
     decode_workers: int = min(4, _CORES)  # processes that decode pictures
+    batching: Batching = "auto"  # requests that come together share one call of the encoder; auto: on a GPU
     allowed_hosts: tuple[str, ...] = ()  # names of this server besides localhost and its addresses
     insecure: bool = False  # let others search without a token
     trusted_proxies: int = 0  # reverse proxies before this server, whose X-Forwarded-* headers are believed
