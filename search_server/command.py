@@ -40,6 +40,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
     help="Let requests that come together share one call of the encoder; auto: on a GPU.",
 )
 @click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of this server.")
+@click.option("--originals", is_flag=True, help="Also give the pictures' files themselves, as they are, for download.")
 @click.option("--insecure", is_flag=True, help="Let others search without a token; adding and all else takes one.")
 @click.option(
     "--trusted-proxies",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.bundle import Bundle
 from export.sessions import Decoder
 from search_server.galleries import ServedGallery
 from search_server.morphing import scale, side_by_side
@@ -22,6 +23,7 @@ from train.images import Pixels
 
 # Frames are held in memory while they are laid into a file, so only so many morphs are made at once.
 MORPHS_AT_ONCE = 2
+STRANGE = 99.0  # percentile of a reconstruction's error
 LARGEST_NUMBER = 1e30  # of a code: what is computed between two of them still fits into 32 bits
 WAIT_SECONDS = 5.0
 _morphs = threading.BoundedSemaphore(MORPHS_AT_ONCE)
@@ -72,6 +74,18 @@ def decode(served: ServedGallery, latents: NDArray[np.float32]) -> Pixels:
     decoder = decoder_of(served)
     with stage("paint"):
         return decoder.decode(latents)
+
+
+def error_percentile(bundle: Bundle, mse: float) -> float | None:
+    """Share of the pictures held out in training, in percent, that the model paints better; None where none were.
+
+    Above `STRANGE` a picture is hardly of the kind that the model learned.
+    """
+    known = bundle.error_quantiles
+    if not known:
+        return None
+    shares, errors = zip((0.0, 0.0), *known, strict=True)
+    return round(100 * float(np.interp(mse, errors, shares)), 1)
 
 
 def as_latents(served: ServedGallery, codes: Sequence[Sequence[float]]) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ class ServerSettings:
     decode_workers: int = min(4, _CORES)  # processes that decode pictures
     batching: Batching = "auto"  # requests that come together share one call of the encoder; auto: on a GPU
     allowed_hosts: tuple[str, ...] = ()  # names of this server besides localhost and its addresses
+    originals: bool = False  # also give the files themselves, as they are
     insecure: bool = False  # let others search without a token
     trusted_proxies: int = 0  # reverse proxies before this server, whose X-Forwarded-* headers are believed
     url_prefix: str = ""  # path that the server's addresses begin with, such as /lookalike

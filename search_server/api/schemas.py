@@ -601,7 +601,7 @@ class HitOut(BaseModel):
     metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 
 
-QueryWarning = Literal["plain-query", "nothing-close"]
+QueryWarning = Literal["plain-query", "nothing-close", "out-of-domain"]
 
 
 class QueryOut(BaseModel):
@@ -617,10 +617,15 @@ class QueryOut(BaseModel):
     reconstruction_mse: float | None = Field(
         default=None, description="on values from 0 to 1; with include=reconstruction"
     )
+    reconstruction_percentile: float | None = Field(
+        default=None,
+        description="share of the pictures that training held out, in percent, that the model paints better; likewise",
+    )
     warning: QueryWarning | None = Field(
         default=None,
         description="plain-query: almost one colour; nothing-close: even the best neighbour is farther away than "
-        "nearly all of the gallery's pictures are from theirs",
+        "nearly all of the gallery's pictures are from theirs; out-of-domain, with include=reconstruction: the model "
+        "paints it worse than 99 of 100 pictures of its training's kind",
     )
     vector: list[float] | None = Field(default=None, description="the embedding; with include=vector")
 

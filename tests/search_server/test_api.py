@@ -7,13 +7,19 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from index_data.engine import Engine
 from search_server import limits
+from search_server.app import create_app
+from search_server.service import EXTENSION
+from search_server.settings import ServerSettings
 from tests.conftest import draw_picture, encoded
+from train.workspace import Workspace
 
 GALLERY = "/api/v1/galleries/drawn"
 PICTURE = encoded(draw_picture(7))
@@ -271,8 +277,37 @@ def test_a_search_can_also_tell_the_vector_and_what_the_model_sees(server, bundl
     assert np.linalg.norm(query["vector"]) == pytest.approx(1, abs=1e-3)
     assert query["reconstruction_url"].startswith("data:image/webp;base64,")
     assert 0 <= query["reconstruction_mse"] < 1
+    assert query["reconstruction_percentile"] is None  # this model was never trained, so nothing was held out
     plain = server.send_form(f"{GALLERY}/search", image=PICTURE).json()["query"]
     assert opened(server.get(plain["reconstruction_url"]), "webp").size == (bundle.preprocessing.size,) * 2
+
+
+def test_a_picture_that_the_model_paints_far_worse_than_those_it_learned_is_out_of_its_domain(app_of_everything):
+    engine = app_of_everything.extensions[EXTENSION].galleries.get("drawn").engine
+    quantiles = {"images": 100, "quantiles": {"0.5": 1e-4, "0.99": 2e-4, "1": 3e-4}}
+    facts = replace(engine.bundle.facts, errors=quantiles)
+    engine.bundle = replace(engine.bundle, facts=facts)
+    query = app_of_everything.test_client().get(f"{GALLERY}/items/1/similar").get_json()["query"]
+    assert (query["warning"], query["reconstruction_percentile"]) == (None, None)  # nothing was painted
+    search = app_of_everything.test_client().post(f"{GALLERY}/search", json={"id": "1", "include": ["reconstruction"]})
+    query = search.get_json()["query"]
+    assert (query["warning"], query["reconstruction_percentile"]) == ("out-of-domain", 100.0)
+
+
+@pytest.mark.parametrize("originals", [False, True])
+def test_the_file_itself_is_given_only_where_the_server_is_started_for_that(drawn_gallery, tmp_path, originals):
+    with Engine.open(drawn_gallery, provider="cpu", threads=1) as engine:
+        app = create_app({"drawn": engine}, ServerSettings(originals=originals), Workspace(tmp_path))
+        item = engine.gallery.items_by_id([1])[0]
+        answer = app.test_client().get(f"{GALLERY}/items/1/original")
+        app.extensions[EXTENSION].close()
+        if not originals:
+            assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
+            return
+        assert answer.data == engine.gallery.read_original(item)
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert answer.mimetype == "application/octet-stream"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_picture_of_one_colour_gets_a_warning_or_a_clear_refusal(server):
