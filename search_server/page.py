@@ -40,6 +40,8 @@ NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
+VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}  # words and icon
+_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
@@ -188,18 +190,22 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
         shown: What the template wants to know beside that.
     """
     gallery = describe_gallery(served).model_dump(mode="json")
+    view = name if name in VIEWS else "search"
     return render_template(
         f"{name}.html",
-        view=name if name in ("browse", "morph") else "search",
+        view=view,
+        views=VIEWS,
         gallery=gallery,
         galleries=[_link(other) for other in service().galleries],
         root=url_for("page.start", gallery=served.name),
         attribution=served.engine.bundle.facts.licence,
         version=version("lookalike"),
-        modules=_modules(),
+        modules=_modules(view),
+        styles=_styles(view),
         data={
             "gallery": gallery,
             "root": url_for("page.start", gallery=served.name),
+            "top": url_for("page.first_gallery"),
             "api": gallery_address(served.name),
             "limits": _limits(),
             "initial": initial,
@@ -228,10 +234,20 @@ def _limits() -> dict[str, int | float]:
 
 
 @cache
-def _modules() -> list[str]:
-    """The page's modules: a browser that knows all of them fetches them at once, not one after the other."""
-    folder = Path(page.static_folder or "")
-    return sorted(file.name for file in folder.glob("*.js") if file.name != _BEFORE_THE_PAINT)
+def _modules(view: str) -> list[str]:
+    """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
+    return [name for folder in ("", "parts", view) for name in _files(folder, "*.js") if name != _BEFORE_THE_PAINT]
+
+
+@cache
+def _styles(view: str) -> list[str]:
+    """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
+    return [f"styles/{name}.css" for name in _STYLES] + _files(view, "*.css")
+
+
+def _files(folder: str, pattern: str) -> list[str]:
+    static = Path(page.static_folder or "")
+    return sorted(file.relative_to(static).as_posix() for file in (static / folder).glob(pattern))
 
 
 def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:

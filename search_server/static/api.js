@@ -19,6 +19,11 @@ export function isItem(id) {
   return /^\d+$/.test(id);
 }
 
+/** An item's or a stored query's id as the search's address has it. */
+export function queryParameters(id) {
+  return isItem(id) ? { id } : { q: id };
+}
+
 export class Api {
   /** @param {string} base Address of the gallery. */
   constructor(base) {

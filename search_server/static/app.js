@@ -1,15 +1,15 @@
 /** The page: which view the address asks for, the history, and what all views share. */
 
-import { Api } from "./api.js";
-import { browseView } from "./browse_view.js";
-import { motionIsReduced } from "./dom.js";
-import { takeEverywhere } from "./drop_target.js";
-import { Lightbox } from "./lightbox.js";
-import { announce, note } from "./messages.js";
-import { morphView } from "./morph_view.js";
-import { queryParameters, resultsView, startView } from "./search_view.js";
-import { listenForShortcuts, showShortcuts } from "./shortcuts.js";
-import { remember, remembered } from "./storage.js";
+import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
+import { motionIsReduced } from "./parts/dom.js";
+import { takeEverywhere } from "./parts/drop_target.js";
+import { Lightbox } from "./parts/lightbox.js";
+import { announce, note } from "./parts/messages.js";
+import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
+import { problemState } from "./parts/states.js";
+import { remember, remembered } from "./parts/storage.js";
+import { Tray } from "./parts/tray.js";
+import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
@@ -24,16 +24,18 @@ export class Page {
     this.limits = given.limits;
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
     this.facets = given.facets; // the values to filter by, counted for the first view
-    this.root = given.root;
+    this.root = given.root; // of the gallery
+    this.top = given.top; // of the server
     this.api = new Api(given.api);
     this.main = document.querySelector("main");
     this.lightbox = new Lightbox();
+    this.tray = new Tray(this.gallery.name);
     this.kept = new Map(); // key of a history entry -> what its view wants to have again
     this.places = new Map(); // key of a history entry -> how far it was scrolled
     this.asked = new Map(); // key of a history entry -> the file or item that it was opened with
   }
 
-  begin() {
+  async begin() {
     history.scrollRestoration = "manual";
     if (!history.state?.key) history.replaceState({ key: newKey(), seed: this.initial?.seed }, "");
     this.key = history.state.key;
@@ -44,7 +46,7 @@ export class Page {
     takeEverywhere((taken, slot) => this.take(taken, slot));
     listenForShortcuts(this);
     this.#header();
-    this.#render();
+    await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
     document.documentElement.dataset.ready = "";
@@ -59,15 +61,16 @@ export class Page {
   /** Where a view is: `address("search", {id: "7"})` */
   address(view, parameters = {}) {
     const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
-    return this.root + view + (query.size ? `?${query}` : "");
+    const root = VIEWS[view]?.everywhere ? this.top : this.root;
+    return root + view + (query.size ? `?${query}` : "");
   }
 
   /** Open a view as a new entry of the history. */
-  go(view, parameters = {}, asked = null) {
+  async go(view, parameters = {}, asked = null) {
     const key = newKey();
     history.pushState({ key }, "", this.address(view, parameters));
     if (asked) this.asked.set(key, asked);
-    this.#enter(key);
+    await this.#enter(key);
     scrollTo(0, 0);
   }
 
@@ -124,8 +127,8 @@ export class Page {
     const picture = tile?.querySelector("img");
     if (!picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");
-    const transition = document.startViewTransition(() => {
-      go();
+    const transition = document.startViewTransition(async () => {
+      await go();
       this.main.querySelector(".query-picture img")?.classList.add("travelling");
     });
     const arrive = () => document.querySelectorAll(".travelling").forEach((one) => one.classList.remove("travelling"));
@@ -135,13 +138,13 @@ export class Page {
 
   /** Whatever was dropped, pasted or picked. */
   take = (taken, slot = null) => {
-    if (this.view.take) this.view.take(taken, slot);
+    if (this.view?.take) this.view.take(taken, slot);
     else if (taken.item) this.search(taken.item);
     else this.go("search", {}, { file: taken.file });
   };
 
   async surprise() {
-    if (this.view.surprise) return this.view.surprise();
+    if (this.view?.surprise) return this.view.surprise();
     try {
       const [item] = await this.api.sample(1, this.newSeed());
       if (item) this.search(item);
@@ -162,41 +165,44 @@ export class Page {
 
   // The views --------------------------------------------------------------------------------------------------------
 
-  #popped() {
+  async #popped() {
     if (this.lightbox.isOpen) return this.lightbox.dialog.close();
     if (history.state?.key === this.key) return; // only the lightbox's own entry was left
     if (!history.state?.key) history.replaceState({ key: newKey() }, "");
     const place = this.places.get(history.state.key) ?? 0;
-    this.#enter(history.state.key);
+    await this.#enter(history.state.key);
     scrollTo(0, place);
   }
 
-  #enter(key) {
+  async #enter(key) {
     this.key = key;
-    this.#render();
+    await this.#render();
     this.main.focus({ preventScroll: true });
   }
 
-  #render() {
-    this.view?.close();
-    const [, , , name] = location.pathname.split("/"); // /g/GALLERY/NAME
-    this.view = this.#viewNamed(name);
-    this.main.replaceChildren(this.view.element);
-    this.titled(this.view.title);
-    const current = name === "morph" || name === "browse" ? name : "search";
-    for (const link of document.querySelectorAll("a[data-view]")) {
-      if (link.dataset.view === current) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+  /** Draw what the address shows: at once, where its module is here already. */
+  async #render() {
+    const name = viewAt(location.pathname, this.root, this.top);
+    const drawer = drawerOf(name);
+    if (drawer) return this.#draw(name, drawer);
+    const { key } = this;
+    try {
+      const fetched = await fetchView(name);
+      if (this.key === key) this.#draw(name, fetched); // else the reader has gone on meanwhile
+    } catch {
+      if (this.key === key) this.#draw(name, unreachable);
     }
   }
 
-  #viewNamed(name) {
-    if (name === "morph") return morphView(this);
-    if (name === "browse") return browseView(this);
-    const asked = this.asked.get(this.key) ?? {};
-    const id = this.parameter("id") ?? this.parameter("q");
-    if (id) return resultsView(this, { ...asked, file: undefined, id });
-    return asked.file ? resultsView(this, asked) : startView(this);
+  #draw(name, drawer) {
+    this.view?.close();
+    this.view = drawer(this);
+    this.main.replaceChildren(this.view.element);
+    this.titled(this.view.title);
+    for (const link of document.querySelectorAll("a[data-view]")) {
+      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
   }
 
   #followLink(event) {
@@ -208,8 +214,7 @@ export class Page {
     const link = event.target.closest?.("a[data-view]");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    const view = link.dataset.view === "search" ? "" : link.dataset.view;
-    this.go(view);
+    this.go(link.dataset.view === "search" ? "" : link.dataset.view);
   }
 
   #header() {
@@ -230,6 +235,12 @@ export class Page {
     document.getElementById("shortcuts").addEventListener("click", showShortcuts);
     show();
   }
+}
+
+/** A view whose module did not come. @param {Page} page */
+function unreachable(page) {
+  const problem = new Problem(SERVER_GONE);
+  return { element: problemState(problem, { retry: () => page.reload(), heading: "h1" }), title: problem.title, close: () => {} };
 }
 
 function newKey() {

@@ -1,13 +1,13 @@
 /** All pictures of the gallery, in the order in which they were added. */
 
-import { isWithdrawn } from "./api.js";
-import { button, h } from "./dom.js";
-import { facetChips, filterOf } from "./facet_chips.js";
-import { PictureGrid } from "./picture_grid.js";
-import { problemState, state } from "./states.js";
-import { plural } from "./words.js";
+import { isWithdrawn } from "../api.js";
+import { button, h } from "../parts/dom.js";
+import { facetChips, filterOf } from "../parts/facet_chips.js";
+import { PictureGrid } from "../parts/picture_grid.js";
+import { problemState, state } from "../parts/states.js";
+import { plural } from "../parts/words.js";
 
-/** @param {import("./app.js").Page} page */
+/** @param {import("../app.js").Page} page */
 export function browseView(page) {
   const { api, gallery } = page;
   const withdrawn = new AbortController();

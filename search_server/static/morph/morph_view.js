@@ -1,19 +1,19 @@
 /** Morphing one picture into another: two ends, a stage with a slider, a film strip, the nearest real pictures. */
 
-import { isWithdrawn, Problem } from "./api.js";
-import { button, h, icon, iconButton } from "./dom.js";
-import { announce, copyLink, note } from "./messages.js";
+import { isWithdrawn, Problem } from "../api.js";
+import { button, h, icon, iconButton } from "../parts/dom.js";
+import { announce, copyLink, note } from "../parts/messages.js";
 import { MorphPlayer } from "./morph_player.js";
-import { pickPicture } from "./picture_picker.js";
-import { problemState, state, tooLarge } from "./states.js";
-import { count, scoreWords } from "./words.js";
+import { pickPicture } from "../parts/picture_picker.js";
+import { problemState, state, tooLarge } from "../parts/states.js";
+import { count, scoreWords } from "../parts/words.js";
 
 const FRAMES = 16; // of the film strip; between two the stage cross-fades
 const EXPORT_FRAMES = 48; // of a file: no cross-fade there
 const SLIDER_STEPS = 200;
 const PATHS = { slerp: "Spherical", lerp: "Linear" };
 
-/** @param {import("./app.js").Page} page */
+/** @param {import("../app.js").Page} page */
 export function morphView(page) {
   if (!page.gallery.model.has_decoder) return { element: noDecoder(page), title: "Morph", close: () => {} };
   return new Morph(page).view();

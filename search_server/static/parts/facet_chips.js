@@ -1,6 +1,6 @@
 /** Filters to choose from: folders, tags, years and cameras with their counts, and what is chosen of them. */
 
-import { isWithdrawn } from "./api.js";
+import { isWithdrawn } from "../api.js";
 import { h, icon } from "./dom.js";
 import { count } from "./words.js";
 
@@ -14,7 +14,7 @@ export function filterOf(page) {
 /**
  * The chips above a grid. They come when the server has counted; the first view has them at once.
  *
- * @param {import("./app.js").Page} page
+ * @param {import("../app.js").Page} page
  * @param {(filter: string | null) => Record<string, any>} parameters Of the address that shows what passes a filter.
  * @param {string} view Its view.
  * @param {AbortSignal} signal

@@ -3,13 +3,13 @@
 import { button, h, icon, iconButton } from "./dom.js";
 import { filePicker } from "./drop_target.js";
 import { PictureGrid } from "./picture_grid.js";
-import { isWithdrawn } from "./api.js";
+import { isWithdrawn } from "../api.js";
 import { problemState } from "./states.js";
 
 const OFFERED = 48;
 
 /**
- * @param {import("./app.js").Page} page
+ * @param {import("../app.js").Page} page
  * @param {string} title
  * @param {(taken: import("./drop_target.js").Taken) => void} take
  */

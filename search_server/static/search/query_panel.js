@@ -1,8 +1,8 @@
 /** The query beside its results: the picture, what the model sees of it, how long it took. */
 
-import { button, h, icon, iconButton } from "./dom.js";
-import { copyLink } from "./messages.js";
-import { count, milliseconds } from "./words.js";
+import { button, h, icon, iconButton } from "../parts/dom.js";
+import { copyLink } from "../parts/messages.js";
+import { count, milliseconds } from "../parts/words.js";
 
 const WARNINGS = {
   "plain-query": "This picture is almost one colour: there is little to compare.",

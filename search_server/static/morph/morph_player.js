@@ -1,6 +1,6 @@
 /** Plays the frames of a morph: any t from 0 to 1 is shown, between two frames as their cross-fade. */
 
-import { motionIsReduced } from "./dom.js";
+import { motionIsReduced } from "../parts/dom.js";
 
 const SECONDS = 3.2; // from one end to the other
 const SIDE = 512; // pixels of the canvas: frames are small, scaling them once here is smooth everywhere

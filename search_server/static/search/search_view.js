@@ -1,23 +1,36 @@
 /** The search: first a place for a picture above pictures to click, then the query beside its neighbours. */
 
-import { isItem, isWithdrawn } from "./api.js";
-import { button, h, icon } from "./dom.js";
-import { filePicker } from "./drop_target.js";
-import { facetChips, filterOf } from "./facet_chips.js";
-import { announce, copyLink } from "./messages.js";
-import { PictureGrid } from "./picture_grid.js";
+import { isWithdrawn, queryParameters } from "../api.js";
+import { button, h, icon } from "../parts/dom.js";
+import { filePicker } from "../parts/drop_target.js";
+import { facetChips, filterOf } from "../parts/facet_chips.js";
+import { announce, copyLink } from "../parts/messages.js";
+import { PictureGrid } from "../parts/picture_grid.js";
 import { queryPanel } from "./query_panel.js";
-import { problemState, state, tooLarge } from "./states.js";
-import { remember, remembered } from "./storage.js";
+import { problemState, state, tooLarge } from "../parts/states.js";
+import { remember, remembered } from "../parts/storage.js";
 import { AS_INDEXED, weightSlider } from "./weight_slider.js";
-import { count, plural, scoreWords } from "./words.js";
+import { count, plural, scoreWords } from "../parts/words.js";
 
 const SMALLEST_ROW = 72; // CSS pixels
 const LARGEST_ROW = 400;
 const PATIENCE = 200; // milliseconds before grey tiles are shown: an answer is usually quicker
 
-/** @param {import("./app.js").Page} page */
-export function startView(page) {
+/**
+ * What the address asks for: the neighbours of an item (`id`) or of a stored query (`q`), of a file that was just put
+ * in, or a place for a picture.
+ *
+ * @param {import("../app.js").Page} page
+ */
+export function searchView(page) {
+  const asked = page.asked.get(page.key) ?? {};
+  const id = page.parameter("id") ?? page.parameter("q");
+  if (id) return resultsView(page, { ...asked, file: undefined, id });
+  return asked.file ? resultsView(page, asked) : startView(page);
+}
+
+/** @param {import("../app.js").Page} page */
+function startView(page) {
   const { gallery, api } = page;
   const withdrawn = new AbortController();
   const wall = new PictureGrid({
@@ -94,10 +107,10 @@ function emptyGallery(gallery) {
 /**
  * The neighbours of an item or a stored query, or of a file that is still to be sent.
  *
- * @param {import("./app.js").Page} page
+ * @param {import("../app.js").Page} page
  * @param {{id?: string, item?: any, file?: File}} asked
  */
-export function resultsView(page, asked) {
+function resultsView(page, asked) {
   return new Results(page, asked).view();
 }
 
@@ -393,11 +406,6 @@ class Results {
 
 function asAnswer(response, limits) {
   return { ...response, done: response.hits.length < limits.neighbours };
-}
-
-/** The parameter of the page's address that stands for a query: id of an item, q of a stored query. */
-export function queryParameters(id) {
-  return isItem(id) ? { id } : { q: id };
 }
 
 function range(words, id, attributes, act, speak, shown = false) {

@@ -34,7 +34,7 @@ const WORTH_ASKING_AGAIN = new Set(["server_gone", "busy", "loading", "unknown"]
 /**
  * A problem, in the place where the answer would have been.
  *
- * @param {import("./api.js").Problem} problem
+ * @param {import("../api.js").Problem} problem
  * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: string}} ways What it is about, what
  *   can be done, and "h1" where it is the whole view.
  */

@@ -18,7 +18,7 @@ const KEYS = [
   ["Esc", "Close"],
 ];
 
-/** @param {import("./app.js").Page} page */
+/** @param {import("../app.js").Page} page */
 export function listenForShortcuts(page) {
   addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
@@ -31,6 +31,7 @@ export function listenForShortcuts(page) {
 
 function actOf(event, page) {
   const { view } = page;
+  if (!view) return null;
   const item = view.grid?.focused();
   const acts = {
     "/": () => (view.field?.() ?? document.querySelector("main a, main button"))?.focus(),
@@ -41,6 +42,7 @@ function actOf(event, page) {
     "[": view.resize && (() => view.resize(-1)),
     "]": view.resize && (() => view.resize(1)),
     "?": showShortcuts,
+    ...view.keys,
     " ": view.play && !event.target.closest("button, a, summary") ? view.play : null,
   };
   return Object.hasOwn(acts, event.key) ? acts[event.key] : null;

@@ -1,7 +1,7 @@
 /** Making elements. Text is only ever set as text: file names are written by strangers. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const ICONS = new URL("icons.svg", import.meta.url).href;
+const ICONS = new URL("../icons.svg", import.meta.url).href;
 
 /**
  * Make an element: `h("button", {class: "quiet", onclick: close}, icon("close"), "Close")`.

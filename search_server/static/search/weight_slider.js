@@ -1,6 +1,6 @@
 /** The similarity slider, from "same thing" to "looks the same": the server ranks anew, nothing is indexed anew. */
 
-import { h } from "./dom.js";
+import { h } from "../parts/dom.js";
 
 export const AS_INDEXED = 1; // the weight (`beta` of the API) that the index was made with
 const STEPS = 10; // to each side of it

@@ -1,7 +1,5 @@
 """Filters on the page: chips with counts, above what they leave."""
 
-# ruff: noqa: F811  (fixtures of the page's other tests, taken as arguments)
-
 import re
 from collections.abc import Callable, Iterator
 
@@ -14,7 +12,7 @@ from index_data import metadata
 from index_data.gallery import Gallery
 from tests.conftest import draw_picture
 from tests.search_server.conftest import Server, make_gallery, serving
-from tests.search_server.test_page import DESKTOP, PHONE, Visit, browser, tiles, visit  # noqa: F401
+from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
 
 pytestmark = pytest.mark.browser
 
