@@ -3,6 +3,7 @@
 PCA is there in a moment; UMAP (extra `map`) draws neighbourhoods, on the neighbours that the index finds.
 """
 
+import importlib.util
 import math
 import warnings
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ TRIES = 5  # of k-means, from other beginnings: the best one counts
 SAMPLED = 100_000  # items that the clusters are found on; all are put into one
 LATENTS_AT_ONCE = 1024
 SEED = 0
+MOST_SEEDS = 2**31 - 2  # FAISS takes an int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def compute_map(
     *,
     method: Method = "pca",
     clusters: int | None = None,
+    seed: int = SEED,
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> Map:
@@ -64,6 +67,7 @@ def compute_map(
         decoder: Paints the prototypes; None leaves them out.
         method: How the items are laid out.
         clusters: How many; else as many as suit the number of items.
+        seed: Of what is left to chance; 0 to `MOST_SEEDS`. The same one draws the same map.
         reporter: Shows the progress.
         stop: When it is set, nothing is written.
 
@@ -79,14 +83,14 @@ def compute_map(
     reporter.say(f"Laying out {len(ids):,} items ({method}).")
     points = _pca(vectors)
     if method == "umap" and len(ids) > NEIGHBOURS + 1:
-        points = _umap(segments, ids, vectors, points, reporter, stop)
-    found, medoids = _clusters(ids, vectors, clusters or usual_clusters(len(ids)))
+        points = _umap(segments, ids, vectors, points, seed, reporter, stop)
+    found, medoids = _clusters(ids, vectors, clusters or usual_clusters(len(ids)), seed)
     prototypes = _prototypes(gallery, decoder, ids, found, len(medoids), reporter, stop)
     write_analysis(
         gallery,
         "map",
         segments.seq,
-        {"method": method},
+        {"method": method, "seed": seed},
         ids=ids,
         points=points,
         clusters=found,
@@ -138,8 +142,19 @@ def _pca(vectors: Vectors) -> Points:
     return _framed(points)
 
 
+def can_draw_by_umap() -> bool:
+    """Whether UMAP is installed."""
+    return importlib.util.find_spec("umap") is not None
+
+
 def _umap(
-    segments: Segments, ids: Ids, vectors: Vectors, start: Points, reporter: Reporter, stop: StopRequest | None
+    segments: Segments,
+    ids: Ids,
+    vectors: Vectors,
+    start: Points,
+    seed: int,
+    reporter: Reporter,
+    stop: StopRequest | None,
 ) -> Points:
     row_of = {number: row for row, number in enumerate(ids.tolist())}
     rows = np.empty((len(ids), NEIGHBOURS), np.int64)
@@ -160,7 +175,7 @@ def _umap(
             metric="cosine",
             precomputed_knn=(rows, distances),
             init=start * 10,
-            random_state=SEED,
+            random_state=seed,
         )
         points: Any = reducer.fit_transform(vectors)
     return _framed(np.asarray(points, np.float32))
@@ -174,7 +189,7 @@ def _framed(points: Points) -> Points:
     return framed
 
 
-def _clusters(ids: Ids, vectors: Vectors, count: int) -> tuple[NDArray[np.int32], Ids]:
+def _clusters(ids: Ids, vectors: Vectors, count: int, seed: int) -> tuple[NDArray[np.int32], Ids]:
     """k-means on the sphere: the cluster of each item, and the item nearest to the middle of each."""
     if len(ids) == 0:
         return np.empty(0, np.int32), np.empty(0, np.int64)
@@ -182,9 +197,9 @@ def _clusters(ids: Ids, vectors: Vectors, count: int) -> tuple[NDArray[np.int32]
     count = min(count, len(ids))
     sample = vectors
     if len(ids) > SAMPLED:
-        sample = vectors[np.random.default_rng(SEED).choice(len(ids), SAMPLED, replace=False)]
+        sample = vectors[np.random.default_rng(seed).choice(len(ids), SAMPLED, replace=False)]
     kmeans = faiss.Kmeans(
-        vectors.shape[1], count, niter=20, nredo=TRIES, seed=SEED + 1, spherical=True, min_points_per_centroid=1
+        vectors.shape[1], count, niter=20, nredo=TRIES, seed=seed + 1, spherical=True, min_points_per_centroid=1
     )
     kmeans.train(np.ascontiguousarray(sample))
     scores, nearest = kmeans.index.search(np.ascontiguousarray(vectors), 1)

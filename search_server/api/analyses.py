@@ -1,7 +1,9 @@
-"""What was computed of whole galleries: duplicates, with what people say of them; the map; outliers."""
+"""What is computed of whole galleries: duplicates, with what people say of them; the map; outliers."""
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,8 +14,9 @@ from PIL import Image
 from index_data.analyses import NotComputedError, state_of
 from index_data.duplicates import describe_groups, difference, duplicate_groups, put_verdict
 from index_data.gallery import Gallery
-from index_data.mapping import Map, read_map
+from index_data.mapping import Map, can_draw_by_umap, compute_map, read_map
 from index_data.outliers import ranked_outliers
+from search_server import limits
 from search_server.access import needs
 from search_server.api.analysis_schemas import (
     AnomaliesOut,
@@ -21,10 +24,13 @@ from search_server.api.analysis_schemas import (
     ClusterOut,
     ClusterPath,
     DifferenceOptions,
+    DuplicatesBody,
     DuplicatesOut,
     GroupOut,
     ListAnomalies,
     ListDuplicates,
+    MapBody,
+    MapMadeOut,
     MapOptions,
     MapOut,
     MemberOut,
@@ -34,11 +40,13 @@ from search_server.api.analysis_schemas import (
 )
 from search_server.api.answers import PREFIX, cached, describe_item, gallery_address, json_answer
 from search_server.api.documents import body_of, pictures
+from search_server.api.jobs import ACCEPTED, accepted, submit
 from search_server.api.schemas import GalleryPath, NoParameters
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
+from search_server.jobs import Kind
 from search_server.morphing import encode
-from search_server.problems import DECODING, responses
+from search_server.problems import DECODING, InvalidRequest, responses
 from search_server.service import service
 from search_server.stopwatch import stage
 from search_server.subjects import find_item, original
@@ -54,7 +62,7 @@ _groups: "WeakKeyDictionary[Gallery, tuple[object, list[list[int]]]]" = WeakKeyD
 def list_duplicates(path: GalleryPath, query: ListDuplicates) -> Response:
     """List groups of pictures that are the same, each with the one to keep; no file is ever deleted."""
     served = service().gallery(path.gallery)
-    with stage("fetch"):
+    with stage("fetch"), _told_where(served, "/duplicates/compute"):
         groups = _groups_of(served, query)
         first = bisect_right([min(group) for group in groups], query.cursor or 0)
         shown = describe_groups(served.gallery, groups[first : first + query.limit])
@@ -115,6 +123,20 @@ def judge_duplicates(path: GalleryPath, query: NoParameters) -> Response:
     return json_answer(VerdictOut(ids=asked.ids, verdict=asked.verdict))
 
 
+@analyses.post(
+    "/galleries/<gallery>/duplicates/compute",
+    request_body=body_of(DuplicatesBody, files=(), bare=False, form=False, required=False),
+    responses={**ACCEPTED, **responses("no_such_gallery", "locked", "key_reused", "disk_full")},
+)
+@needs("write")
+def compute_duplicates(path: GalleryPath, query: NoParameters) -> Response:
+    """Look for pictures that are the same, as a job; then GET lists them."""
+    served = service().gallery(path.gallery)
+    asked = read_request(DuplicatesBody, query).options
+    words = [] if asked.min_score is None else ["--min-score", f"{asked.min_score}"]
+    return _as_job(served, "duplicates", ["duplicates", "--top", "0", *words])
+
+
 @analyses.get(
     "/galleries/<gallery>/duplicates/difference",
     responses={
@@ -151,7 +173,7 @@ def show_map(path: GalleryPath, query: MapOptions) -> Response:
     etag = _etag(served, "map", query.format)
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
-    with stage("fetch"):
+    with stage("fetch"), _told_where(served, "/map"):
         drawn = read_map(served.gallery)
     if query.format == "f32":
         rows = np.column_stack([drawn.points, drawn.clusters]).astype("<f4")
@@ -186,6 +208,34 @@ def _map_out(served: ServedGallery, drawn: Map) -> MapOut:
     )
 
 
+@analyses.post(
+    "/galleries/<gallery>/map",
+    request_body=body_of(MapBody, files=(), bare=False, form=False, required=False),
+    responses={200: MapMadeOut, **ACCEPTED, **responses("no_such_gallery", "locked", "key_reused", "disk_full")},
+)
+@needs("write")
+def draw_map(path: GalleryPath, query: NoParameters) -> Response:
+    """Lay all items out anew: by PCA at once in a gallery of at most `limits.map_at_once` items, else as a job."""
+    served = service().gallery(path.gallery)
+    asked = read_request(MapBody, query).options
+    if asked.method == "umap" and not can_draw_by_umap():
+        raise InvalidRequest("method: UMAP is not installed on the server (pip install 'lookalike[map]'): take pca.")
+    if asked.method == "pca" and served.engine.count <= limits.MAP_AT_ONCE:
+        with stage("search"):
+            drawn = compute_map(served.gallery, served.engine.decoder, clusters=asked.clusters, seed=asked.seed)
+        return json_answer(
+            MapMadeOut(
+                method=drawn.method,
+                computed_at=drawn.computed_at,
+                items=len(drawn.ids),
+                clusters=len(drawn.medoids),
+            )
+        )
+    words = ["--method", asked.method, "--seed", f"{asked.seed}"]
+    words += [] if asked.clusters is None else ["--clusters", f"{asked.clusters}"]
+    return _as_job(served, "map", ["map", *words, "--provider", served.engine.encoder.asked])
+
+
 @analyses.get(
     "/galleries/<gallery>/map/prototypes/<int:cluster>",
     responses={
@@ -200,7 +250,8 @@ def show_prototype(path: ClusterPath) -> Response:
     etag = _etag(served, "map", str(path.cluster))
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
-    prototypes = read_map(served.gallery).prototypes
+    with _told_where(served, "/map"):
+        prototypes = read_map(served.gallery).prototypes
     if path.cluster >= len(prototypes):
         raise NotComputedError(f"the map has {len(prototypes)} prototypes: there is no {path.cluster} among them.")
     image = Image.fromarray(prototypes[path.cluster])
@@ -214,7 +265,7 @@ def show_prototype(path: ClusterPath) -> Response:
 def list_anomalies(path: GalleryPath, query: ListAnomalies) -> Response:
     """List items by how unusual they are: badly painted, or far from their neighbours."""
     served = service().gallery(path.gallery)
-    with stage("fetch"):
+    with stage("fetch"), _told_where(served, "/anomalies"):
         ranked = ranked_outliers(served.gallery, query.by, served.engine.bundle)
         first, total = query.cursor or 0, len(ranked.ids)
         ids = ranked.ids[first : first + query.limit].tolist()
@@ -241,6 +292,32 @@ def list_anomalies(path: GalleryPath, query: ListAnomalies) -> Response:
             next_cursor=str(after) if after < total else None,
         )
     )
+
+
+@analyses.post(
+    "/galleries/<gallery>/anomalies", responses={**ACCEPTED, **responses("no_such_gallery", "key_reused", "disk_full")}
+)
+@needs("write")
+def compute_anomalies(path: GalleryPath, query: NoParameters) -> Response:
+    """Measure how unusual all items are, as a job; then GET ranks them."""
+    served = service().gallery(path.gallery)
+    words = ["outliers", "--top", "0", "--provider", served.engine.encoder.asked]
+    return _as_job(served, "outliers", words)
+
+
+def _as_job(served: ServedGallery, kind: Kind, words: list[str]) -> Response:
+    folder = str(served.gallery.folder.resolve())
+    return accepted(submit(service(), kind, ["index_data", *words], served.name, folder))
+
+
+@contextmanager
+def _told_where(served: ServedGallery, place: str) -> Iterator[None]:
+    """Let what was not computed yet name the request that computes it, and not only the command."""
+    try:
+        yield
+    except NotComputedError as error:
+        detail = f"{error.detail.removesuffix('.')}, or ask for it: POST {gallery_address(served.name)}{place}."
+        raise NotComputedError(detail) from error
 
 
 def _etag(served: ServedGallery, what: str, form: str) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from index_data.mapping import MOST_SEEDS
 from search_server import limits
 from search_server.api.schemas import GalleryPath, ItemOut, Parameters
 
@@ -29,6 +30,14 @@ class VerdictBody(Parameters):
     )
 
 
+class DuplicatesBody(Parameters):
+    """How duplicates are looked for."""
+
+    min_score: float | None = Field(
+        default=None, ge=-1, le=1, description="cosine from which two are near; else as calibrated: near-duplicate"
+    )
+
+
 class DifferenceOptions(Parameters):
     """Which two items are compared."""
 
@@ -45,6 +54,18 @@ class MapOptions(Parameters):
         default="json",
         description="f32: as many little-endian int64 ids as `X-Count` says, then of each three float32: x, y, cluster",
     )
+
+
+class MapBody(Parameters):
+    """How the map is drawn."""
+
+    method: Literal["pca", "umap"] = Field(
+        default="pca", description="umap: where `features.umap` of the server says so"
+    )
+    clusters: int | None = Field(
+        default=None, ge=1, le=1000, description="how many; else as many as suit the number of items"
+    )
+    seed: int = Field(default=0, ge=0, le=MOST_SEEDS, description="the same one draws the same map")
 
 
 class ClusterPath(GalleryPath):
@@ -121,6 +142,15 @@ class MapOut(BaseModel):
     stale: bool = Field(description="the gallery has changed since")
     points: list[PointOut]
     clusters: list[ClusterOut]
+
+
+class MapMadeOut(BaseModel):
+    """A map that was drawn at once: GET it."""
+
+    method: Literal["pca", "umap"]
+    computed_at: str
+    items: int
+    clusters: int
 
 
 class AnomalyOut(BaseModel):

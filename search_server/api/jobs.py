@@ -26,6 +26,9 @@ STREAM_SECONDS = 300  # of one stream; a client then connects again and misses n
 LONGEST_KEY = 200  # characters of an idempotency key
 _HEARTBEATS = 10  # looks without news between two signs of life, which also find out who has left
 
+# What a job of a gallery makes, below the gallery's address, where it is not the gallery itself.
+_RESULTS: dict[Kind, str] = {"duplicates": "/duplicates", "outliers": "/anomalies", "map": "/map"}
+
 ACCEPTED = {202: JobOut, **responses("locked", "key_reused", "disk_full")}
 
 
@@ -158,7 +161,7 @@ def describe_job(job: Job, *, log_tail: list[str] | None = None) -> JobOut:
         message=job.message if admin else None,
         warnings=list(job.warnings) if admin else [],
         result=result,
-        result_url=gallery_address(job.gallery) if job.gallery is not None else None,
+        result_url=gallery_address(job.gallery) + _RESULTS.get(job.kind, "") if job.gallery is not None else None,
         exit_code=job.exit_code,
         log_tail=log_tail if admin and log_tail is not None else [],
         created_at=job.created_at,

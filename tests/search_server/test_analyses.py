@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.index_data.test_commands import lookalike
 from tests.search_server.conftest import serving
+from tests.search_server.test_changes import ended
 
 GALLERY = "/api/v1/galleries/drawn"
 
@@ -93,3 +94,59 @@ def test_outliers_are_ranked_page_by_page(analysed, by):
     assert [rank for rank, _ in values] == list(range(1, 51))
     assert [value for _, value in values] == sorted((value for _, value in values), reverse=True)
     assert analysed.get(f"{GALLERY}/anomalies", by="colour").status == 422
+
+
+@pytest.fixture(scope="module")
+def fresh(drawn_gallery, tmp_path_factory):
+    """A server of a gallery of a workspace, of which nothing is computed."""
+    place = tmp_path_factory.mktemp("fresh")
+    folder = shutil.copytree(drawn_gallery, place / "lookalike" / "galleries" / "drawn")
+    with serving(folder, log=place / "log") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("what", "asked", "kind", "found"),
+    [
+        ("duplicates", "duplicates/compute", "duplicates", {"groups": 2, "surplus": 2}),
+        ("anomalies", "anomalies", "outliers", {"items": 50}),
+        ("map", "map", "map", {"items": 50, "clusters": 3}),
+    ],
+)
+def test_what_was_not_computed_is_computed_by_the_request_that_the_problem_names(fresh, what, asked, kind, found):
+    refused = fresh.get(f"{GALLERY}/{what}")
+    assert refused.code == "not_computed"
+    assert f"POST {GALLERY}/{asked}." in refused.json()["detail"]
+    body = {"method": "umap", "clusters": 3} if what == "map" else {}
+    accepted = fresh.send_json(f"{GALLERY}/{asked}", **body)
+    assert accepted.status == 202, accepted.body
+    job = ended(fresh, accepted.json())
+    assert (job["state"], job["kind"], job["result_url"]) == ("done", kind, f"{GALLERY}/{what}"), job
+    assert found.items() <= job["result"].items()
+    assert fresh.get(job["result_url"]).status == 200
+
+
+def test_a_map_by_pca_of_a_small_gallery_is_there_at_once(fresh):
+    made = fresh.ask("POST", f"{GALLERY}/map")
+    assert made.status == 200
+    drawn = fresh.get(f"{GALLERY}/map").json()
+    assert (drawn["method"], len(drawn["points"])) == ("pca", 50)
+    assert made.json() == {
+        "method": "pca",
+        "computed_at": drawn["computed_at"],
+        "items": 50,
+        "clusters": len(drawn["clusters"]),
+    }
+    assert fresh.send_json(f"{GALLERY}/map", clusters=5, seed=7).status == 200
+    assert len(fresh.get(f"{GALLERY}/map").json()["clusters"]) == 5
+    for wrong in ({"method": "tsne"}, {"seed": -1}, {"seed": 2**40}, {"clusters": 0}, {"metod": "pca"}):
+        assert fresh.send_json(f"{GALLERY}/map", **wrong).code == "invalid"
+    assert fresh.send_json(f"{GALLERY}/duplicates/compute", min_score=2).code == "invalid"
+
+
+def test_one_analysis_asked_for_twice_with_one_key_is_one_job(fresh):
+    key = {"Idempotency_Key": "duplicates-once"}
+    first, second = (fresh.ask("POST", f"{GALLERY}/duplicates/compute", **key) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+    assert fresh.ask("POST", f"{GALLERY}/anomalies", **key).code == "key_reused"
+    ended(fresh, first.json())

@@ -25,6 +25,9 @@ WITHOUT = (positive_data_acceptance,)
 STARTS_A_JOB = {("POST", "/api/v1/jobs"), ("POST", "/api/v1/galleries/{gallery}/scan")} | {
     ("POST", "/api/v1/galleries/{gallery}/indexes"),
     ("POST", "/api/v1/galleries"),
+    ("POST", "/api/v1/galleries/{gallery}/duplicates/compute"),
+    ("POST", "/api/v1/galleries/{gallery}/anomalies"),
+    ("POST", "/api/v1/galleries/{gallery}/map"),
 }
 # These would leave nothing to ask about.
 TAKES_AWAY = {("DELETE", "/api/v1/galleries/{gallery}"), ("PATCH", "/api/v1/galleries/{gallery}")}
