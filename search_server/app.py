@@ -26,6 +26,7 @@ from search_server.access import (
     TokenRequiredError,
     needs,
 )
+from search_server.analysis_pages import analysis_pages
 from search_server.api.additions import additions
 from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
@@ -41,6 +42,7 @@ from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
 from search_server.api.searches import searches
+from search_server.api.standings import standings
 from search_server.api_page import api_page
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
@@ -120,6 +122,7 @@ def create_app(
         items,
         metadata,
         analyses,
+        standings,
         additions,
         search,
         searches,
@@ -131,6 +134,7 @@ def create_app(
     ):
         app.register_api(routes)
     app.register_blueprint(page)
+    app.register_blueprint(analysis_pages)
     # The sign-in form has to look like something before anybody is signed in.
     app.view_functions["page.static"] = needs("nothing")(functools.partial(page.send_static_file))
     app.register_blueprint(api_page)
