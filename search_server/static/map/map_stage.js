@@ -1,6 +1,7 @@
 /** The plane itself: points, pictures above them, and the hand that moves, zooms and chooses. */
 
 import { h, motionIsReduced } from "../parts/dom.js";
+import { compact } from "../parts/words.js";
 import { Camera } from "./camera.js";
 import { CanvasPoints } from "./canvas_points.js";
 import { paletteOf, SELECTED } from "./colouring.js";
@@ -139,7 +140,7 @@ export class MapStage {
       place.ys.push(this.y[row]);
     }
     for (const { group, xs, ys } of places.values()) {
-      if (xs.length) this.labels.push({ x: middleOf(xs), y: middleOf(ys), count: group.count, code: group.code, colour: this.styles[group.code], prototype: this.#prototype(group.cluster) });
+      if (xs.length) this.labels.push({ x: middleOf(xs), y: middleOf(ys), words: compact(group.count), code: group.code, colour: this.styles[group.code], prototype: this.#prototype(group.cluster) });
     }
   }
 

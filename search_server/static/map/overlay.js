@@ -1,7 +1,6 @@
 /** What lies above the points: pictures, the middles of clusters, a search, the path of a morph, what is being drawn. */
 
 import { coloursOf } from "../parts/colours.js";
-import { compact } from "../parts/words.js";
 
 const LABEL = 46; // CSS pixels of a cluster's prototype
 const LABELS_UNTIL = 3.2; // zoom: nearer, the pictures speak for themselves
@@ -75,7 +74,7 @@ export class Overlay {
   /**
    * Find room for the middles of clusters: those that would cover a larger one are left out.
    *
-   * @param {{x: number, y: number, count: number, code: number, colour: string, prototype: CanvasImageSource | null}[]} clusters
+   * @param {{x: number, y: number, words: string, code: number, colour: string, prototype: CanvasImageSource | null}[]} clusters
    *   The largest first.
    */
   placeLabels(clusters) {
@@ -98,7 +97,7 @@ export class Overlay {
     return this.labels.find(({ px, py }) => Math.hypot(px - x, py - y) < LABEL / 2) ?? null;
   }
 
-  #label({ count, colour, prototype }, x, y) {
+  #label({ words, colour, prototype }, x, y) {
     const { context, colours } = this;
     const radius = LABEL / 2;
     context.save();
@@ -110,7 +109,6 @@ export class Overlay {
     if (prototype) context.drawImage(prototype, x - radius, y - radius, LABEL, LABEL);
     context.restore();
     this.#ring(x, y, radius, colour, 3);
-    const words = compact(count);
     context.font = `600 11px ${this.face}`;
     context.textAlign = "center";
     context.textBaseline = "middle";

@@ -34,7 +34,7 @@ export class PointCard {
   hide() {
     this.pinned = false;
     this.row = -1;
-    this.element.hidden = true;
+    if (!this.element.hidden) this.element.hidden = true;
   }
 
   #close() {
