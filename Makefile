@@ -23,6 +23,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.search_server.page.typescript.types_check
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
