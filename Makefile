@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test test-full check format clean
+.PHONY: demo test test-full check format screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lookalike demo $(ARGS)
@@ -28,6 +28,9 @@ check: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(VENV)/.test
+	$(BIN)/python -m benchmarks.page_screenshots $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
