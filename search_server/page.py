@@ -7,9 +7,7 @@ draw it again with everything that moves, and need not ask a second time.
 import json
 import secrets
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -30,10 +28,12 @@ from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import answer_user_error, from_validation, public_detail
 from search_server.service import service
+from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from train.errors import UserError
 
-page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+page = Blueprint("page", __name__, template_folder="templates")
+add_static_files(page)
 
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
@@ -51,7 +51,6 @@ VIEWS = {  # words and icon, in the order of the bar
 UNLISTED = ("item",)  # views that other views lead to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
-_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
@@ -240,21 +239,14 @@ def _limits() -> dict[str, int | float]:
     }
 
 
-@cache
 def _modules(view: str) -> list[str]:
     """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
-    return [name for folder in ("", "parts", view) for name in _files(folder, "*.js") if name != _BEFORE_THE_PAINT]
+    return static_files().modules_of("app.js", f"{view}/{view}_view.js")
 
 
-@cache
 def _styles(view: str) -> list[str]:
     """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
-    return [f"styles/{name}.css" for name in _STYLES] + _files(view, "*.css")
-
-
-def _files(folder: str, pattern: str) -> list[str]:
-    static = Path(page.static_folder or "")
-    return sorted(file.relative_to(static).as_posix() for file in (static / folder).glob(pattern))
+    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
 def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
