@@ -73,6 +73,8 @@ def _words(value: Any) -> Any:
 
 
 IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
+IncludedInMaps = Annotated[list[Coloured], BeforeValidator(_words)]
 
 
 def _filter_from_text(value: Any) -> Any:
