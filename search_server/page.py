@@ -7,9 +7,7 @@ draw it again with everything that moves, and need not ask a second time.
 import json
 import secrets
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -33,20 +31,29 @@ from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import answer_user_error, from_validation, public_detail
 from search_server.service import service
+from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from train.errors import UserError
 
-page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+page = Blueprint("page", __name__, template_folder="templates")
+add_static_files(page)
 
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}  # words and icon
+VIEWS = {  # words and icon, in the order of the bar
+    "search": ("Search", "search"),
+    "browse": ("Browse", "grid"),
+    "map": ("Map", "map"),
+    "morph": ("Morph", "morph"),
+    "duplicates": ("Duplicates", "duplicates"),
+    "outliers": ("Outliers", "outliers"),
+}
+UNLISTED = ("item",)  # views that other views lead to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "tray")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
-_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
 _SORTS = {
     "id": "Oldest first",
@@ -59,6 +66,7 @@ _SORTS = {
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
+    "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 }
 
@@ -78,7 +86,7 @@ def start(gallery: str) -> str:
     served = service().gallery(gallery)
     seed = secrets.randbelow(2**31)
     sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
-    return _view("start", served, {**sample, "seed": seed}, items=sample["items"])
+    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"])
 
 
 @page.get("/g/<gallery>/search")
@@ -99,7 +107,7 @@ def results(gallery: str) -> str | Redirection:
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
     chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, body, filter=other))
-    return _view("results", served, initial, **shown, **chosen_facets, **answer)
+    return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
 
 
 def _question(served: ServedGallery) -> SearchBody:
@@ -121,7 +129,7 @@ def _question(served: ServedGallery) -> SearchBody:
         asked["id"] = given.get("id") or given.get("q")
     if served.engine.decoder is not None and (any(parts.values()) or asked["crop"]):
         asked["include"] = ["reconstruction"]
-    body: SearchBody = _checked(SearchBody, **asked)
+    body: SearchBody = checked(SearchBody, **asked)
     return body
 
 
@@ -153,7 +161,7 @@ def browse(gallery: str) -> str:
     if request.args.get("show") == "failures":
         return _failures(served)
     cursor, sort = request.args.get("cursor"), request.args.get("sort", "id")
-    asked = _checked(ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"))
+    asked = checked(ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"))
     listed = find_items(served, asked).model_dump(mode="json")
 
     def address(chosen: Filter | None, cursor: str | None = None, order: str = sort) -> str:
@@ -163,19 +171,19 @@ def browse(gallery: str) -> str:
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
     sorts = [(words, address(asked.filter, order=order), order == sort) for order, words in _SORTS.items()]
     shown = {"title": "Browse", "more": more, "items": listed["items"], "sorts": sorts, "failures": None}
-    return _view(
+    return draw_view(
         "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
     )
 
 
 def _failures(served: ServedGallery) -> str:
     """What could not be used, and why."""
-    after = _checked(ListFailures, limit=LISTED, cursor=request.args.get("cursor", 0))
+    after = checked(ListFailures, limit=LISTED, cursor=request.args.get("cursor", 0))
     listed = find_failures(served, after).model_dump(mode="json")
     more = None
     if listed["next_cursor"]:
         more = url_for("page.browse", gallery=served.name, show="failures", cursor=listed["next_cursor"])
-    return _view("browse", served, None, title="Could not be used", more=more, failures=listed["failures"])
+    return draw_view("browse", served, None, title="Could not be used", more=more, failures=listed["failures"])
 
 
 @page.get("/g/<gallery>/morph")
@@ -186,7 +194,7 @@ def morph(gallery: str) -> str:
     strip = None
     if a and b and served.engine.decoder is not None:
         strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
-    return _view("morph", served, None, title="Morph", strip=strip)
+    return draw_view("morph", served, None, title="Morph", strip=strip)
 
 
 @page.errorhandler(UserError)
@@ -197,7 +205,7 @@ def explain(error: UserError) -> Response | tuple[str, int]:
     except UserError:
         return answer_user_error(error)
     title, detail = error.problem.title, public_detail(error)
-    return _view("problem", served, None, title=title, detail=detail), error.problem.status
+    return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
 
 def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
@@ -235,7 +243,7 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
@@ -245,7 +253,7 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
         shown: What the template wants to know beside that.
     """
     gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS else "search"
+    view = name if name in VIEWS or name in UNLISTED else "search"
     return render_template(
         f"{name}.html",
         view=view,
@@ -290,21 +298,14 @@ def _limits() -> dict[str, int | float]:
     }
 
 
-@cache
 def _modules(view: str) -> list[str]:
     """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
-    return [name for folder in ("", "parts", view) for name in _files(folder, "*.js") if name != _BEFORE_THE_PAINT]
+    return static_files().modules_of("app.js", f"{view}/{view}_view.js")
 
 
-@cache
 def _styles(view: str) -> list[str]:
     """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
-    return [f"styles/{name}.css" for name in _STYLES] + _files(view, "*.css")
-
-
-def _files(folder: str, pattern: str) -> list[str]:
-    static = Path(page.static_folder or "")
-    return sorted(file.relative_to(static).as_posix() for file in (static / folder).glob(pattern))
+    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
 def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
@@ -330,7 +331,8 @@ def _parts_text(parts: list[QueryPart]) -> str | None:
     return ",".join(f"{part.id}*{part.weight:g}" if part.weight != 1 else str(part.id) for part in parts) or None
 
 
-def _checked(model: type[Any], **given: Any) -> Any:
+def checked(model: type[Any], **given: Any) -> Any:
+    """What an address gives, as a model; raises InvalidRequest where it is not allowed."""
     try:
         return model(**given)
     except ValidationError as error:

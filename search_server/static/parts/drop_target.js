@@ -1,29 +1,33 @@
 /** Pictures that come from outside: dropped anywhere, pasted, picked as a file, taken with the camera. */
 
-import { h } from "./dom.js";
+import { h, need, targetOf } from "./dom.js";
 import { note } from "./messages.js";
 import { DRAGGED } from "./picture_grid.js";
 
-/** @typedef {{file?: File, files?: File[], item?: any, url?: string}} Taken A file, several where they are to be added,
- *   a picture of the gallery, or the address of one elsewhere. */
+/** @typedef {{file?: File, files?: File[], item?: import("../api.js").Picture, url?: string}} Taken A file, several where
+ *   they are to be added, a picture of the gallery, or the address of one elsewhere. */
+/** @typedef {(taken: Taken) => unknown} Take */
 /** @typedef {{slot: string, words: string, many?: boolean}} Drop A part of the window that takes what is dropped. */
 
 /**
  * Let the whole window take pictures.
  *
- * @param {(taken: Taken, place: Element | null) => void} take The place is the [data-slot] that was hit, or null.
+ * @param {(taken: Taken, place: HTMLElement | null) => unknown} take Place is the [data-slot] that was hit, or null.
  * @param {() => Drop[] | undefined} drops What the view that is shown divides its window into.
  */
 export function takeEverywhere(take, drops) {
-  const veil = document.getElementById("drop-veil");
+  const veil = need("#drop-veil");
   const usual = [...veil.children];
   let depth = 0; // dragenter and dragleave fire for every element on the way
-
   let ours = false; // a link of the page is dragged: not for us, unless it is a tile
   addEventListener("dragstart", () => (ours = true));
-  const carries = (event) => (!ours || event.dataTransfer.types.includes(DRAGGED)) && [...event.dataTransfer.types].some((type) => type === "Files" || type === "text/uri-list");
-  const isFile = (event) => event.dataTransfer.types.includes("Files");
-  const slotOf = (event) => event.target.closest?.("[data-slot]") ?? null;
+
+  /** @param {DragEvent} event */
+  const typesOf = (event) => [...(event.dataTransfer?.types ?? [])];
+  /** @param {DragEvent} event */
+  const carries = (event) => typesOf(event).some((type) => type === DRAGGED || (!ours && (type === "Files" || type === "text/uri-list")));
+  /** @param {DragEvent} event */
+  const slotOf = (event) => targetOf(event, "[data-slot]");
   const end = () => {
     ours = false;
     depth = 0;
@@ -32,8 +36,9 @@ export function takeEverywhere(take, drops) {
     veil.replaceChildren(...usual);
     markSlot(null);
   };
+  /** @param {DragEvent} event */
   const show = (event) => {
-    const parts = isFile(event) ? drops() : undefined;
+    const parts = typesOf(event).includes("Files") ? drops() : undefined;
     if (parts && !veil.dataset.divided) {
       veil.dataset.divided = "";
       veil.replaceChildren(...parts.map(({ slot, words, many }) => h("p", { data: { slot, ...(many ? { many: "" } : {}) } }, words)));
@@ -57,10 +62,10 @@ export function takeEverywhere(take, drops) {
   });
   addEventListener("dragend", end);
   addEventListener("drop", (event) => {
-    if (!carries(event)) return;
+    if (!event.dataTransfer || !carries(event)) return;
     event.preventDefault();
     const place = slotOf(event);
-    const many = place instanceof HTMLElement && "many" in place.dataset;
+    const many = place !== null && "many" in place.dataset;
     end();
     const tile = event.dataTransfer.getData(DRAGGED);
     const files = [...event.dataTransfer.files];
@@ -86,17 +91,25 @@ function addressIn(data) {
   return /^https?:\/\/\S+$/i.test(first) ? first : null;
 }
 
+/** @param {File[]} files @param {Take} take */
 function takeFirst(files, take) {
   if (!files.length) return;
   if (files.length > 1) note(`Searching with the first of ${files.length} pictures`);
   take({ file: files[0] });
 }
 
+/** @param {Element | null} slot */
 function markSlot(slot) {
   document.querySelectorAll("[data-slot]").forEach((other) => other.classList.toggle("hit", other === slot));
 }
 
-/** A label that looks like a button and opens the file picker, or the camera where `capture` is given. */
+/**
+ * A label that looks like a button and opens the file picker, or the camera where `capture` is given.
+ *
+ * @param {Take} take
+ * @param {import("./dom.js").Properties} properties
+ * @param {...import("./dom.js").Child} children
+ */
 export function filePicker(take, properties, ...children) {
   const { capture, id, ...attributes } = properties;
   const field = h("input", {
@@ -106,7 +119,7 @@ export function filePicker(take, properties, ...children) {
     capture: capture ?? null,
     id: id ?? null,
     onchange: () => {
-      takeFirst([...field.files], take);
+      takeFirst([...(field.files ?? [])], take);
       field.value = ""; // so that the same file can be picked again
     },
   });

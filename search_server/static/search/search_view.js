@@ -259,7 +259,7 @@ class Results {
   }
 
   #fetch(offset, k, signal) {
-    return this.page.api.neighbours(this.question, this.paints, k, offset, signal);
+    return this.page.api.answer(this.question, this.paints, k, offset, signal);
   }
 
   /** How many pictures are asked for at first: in another order, it is chosen among more. */
