@@ -19,7 +19,7 @@ export function manyPicker(take) {
     id: "picture-files",
     class: "visually-hidden",
     onchange: () => {
-      take([...field.files]);
+      take([...(field.files ?? [])]);
       field.value = "";
     },
   });
@@ -37,12 +37,24 @@ export function addPictures(page, files, changed) {
 }
 
 class Addition {
+  /** @type {import("../app.js").Page} */
+  page;
+  /** @type {File[]} */
+  files;
+  /** @type {() => void} */
+  changed;
+  /** @type {{name: string}[]} */
+  failed = [];
+  began = 0;
+
+  /** @param {import("../app.js").Page} page @param {File[]} files @param {() => void} changed */
   constructor(page, files, changed) {
-    Object.assign(this, { page, files, changed });
+    this.page = page;
+    this.files = files;
+    this.changed = changed;
     this.done = 0;
     this.created = 0;
     this.known = 0;
-    this.failed = [];
     this.stopped = new AbortController();
     this.bar = h("progress", { max: files.length, value: 0, "aria-label": "Pictures sent" });
     this.words = h("p", { class: "addition-words" });
@@ -65,12 +77,13 @@ class Addition {
     this.#over();
   }
 
-  /** The next few, no more bytes than a request may have. */
+  /** The next few, no more bytes than a request may have. @param {File[]} queue */
   #next(queue) {
+    /** @type {File[]} */
     const some = [];
     let size = 0;
     while (queue.length && some.length < AT_ONCE) {
-      const [file] = queue;
+      const file = queue[0];
       if (file.size > this.page.limits.image_bytes) {
         this.#fail(file, tooLarge(file, this.page.limits.image_bytes));
         this.done += 1;
@@ -79,11 +92,13 @@ class Addition {
       }
       if (some.length && size + file.size > BYTES_AT_ONCE) break;
       size += file.size;
-      some.push(queue.shift());
+      some.push(file);
+      queue.shift();
     }
     return some;
   }
 
+  /** @param {File[]} files */
   async #send(files) {
     if (!files.length) return;
     const { results } = await this.#patiently(() => this.page.api.add(files, this.stopped.signal));
@@ -96,7 +111,7 @@ class Addition {
     this.#show();
   }
 
-  /** Ask again where the server is busy, as often as it says so. */
+  /** Ask again where the server is busy, as often as it says so. @param {() => Promise<any>} ask */
   async #patiently(ask) {
     for (;;) {
       try {
@@ -108,6 +123,7 @@ class Addition {
     }
   }
 
+  /** @param {number} seconds */
   #wait(seconds) {
     this.words.textContent = `The server is busy: going on in ${seconds} s.`;
     return new Promise((resolve, reject) => {
@@ -116,6 +132,7 @@ class Addition {
     });
   }
 
+  /** @param {{name: string}} file @param {import("../api.js").Told} problem */
   #fail(file, problem) {
     this.failed.push(file);
     this.list.hidden = false;
@@ -136,7 +153,7 @@ class Addition {
     this.bar.value = this.files.length;
     this.words.textContent = words.filter(Boolean).join(" · ");
     announce(this.words.textContent);
-    this.element.querySelector("h2").textContent = this.failed.length ? "Added, but not all" : "Added";
+    /** @type {HTMLElement} */ (this.element.querySelector("h2")).textContent = this.failed.length ? "Added, but not all" : "Added";
     this.end.replaceWith(iconButton("close", "Close", () => this.element.remove()));
     this.element.append(h("div", { class: "actions" }, this.created ? button("grid", "Show them", () => this.#showThem(), { class: "button primary" }) : null));
     if (this.created) this.changed();

@@ -41,7 +41,7 @@ class Browse {
     this.selection = new Selection();
     this.acts = [
       ...pictureActs(page, { open: (item) => this.#open(item) }),
-      { name: "select", icon: "check", words: "Select", key: "x", act: (item) => this.grid.select(this.grid.placeOf(item.id)), pressed: (item) => this.selection.has(item.id) },
+      { name: "select", icon: "check", words: "Select", key: "x", act: (/** @type {import("../api.js").Picture} */ item) => this.grid.select(this.grid.placeOf(item.id)), pressed: (/** @type {import("../api.js").Picture} */ item) => this.selection.has(item.id) },
     ];
     this.grid = new PictureGrid({
       label: "All pictures",
@@ -70,10 +70,10 @@ class Browse {
       element,
       title: failed ? "Files that could not be used" : "Browse",
       grid: failed ? undefined : this.grid,
-      field: () => element.querySelector("#picture-files"),
+      field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-files")),
       resize: this.size.step,
       drops: page.may.write ? DROPS : undefined,
-      take: (taken, slot) => this.#take(taken, slot),
+      take: (/** @type {import("../parts/drop_target.js").Taken} */ taken, /** @type {HTMLElement | null} */ slot) => this.#take(taken, slot),
       get keys() {
         return keys();
       },
@@ -81,11 +81,14 @@ class Browse {
     };
   }
 
+  /** @param {boolean} failed */
   #head(failed) {
     const { page } = this;
     const { failures } = page.gallery;
+    /** @param {string} words @param {number} number @param {string | null} show @param {boolean} current */
     const tab = (words, number, show, current) => {
       const parameters = show ? { show } : {};
+      /** @param {any} event */
       const open = (event) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
         event.preventDefault();
@@ -104,6 +107,7 @@ class Browse {
       const text = page.may.write ? "Drop pictures here, or add a folder on the command line:" : "Add a folder on the command line:";
       return [state({ iconName: "pick", title: "This gallery has no pictures yet", text, detail: `lookalike index add ${page.gallery.name} FOLDER` })];
     }
+    /** @param {string} sort */
     const sorted = (sort) => page.go("browse", { ...this.#parameters(), sort: sort === "id" ? null : sort });
     const bar = toolbar(this.words, [this.#nameField(), choiceField("Order", SORTS, this.sort, sorted), this.model.element, this.size.element]);
     const selected = selectionBar(page, this.selection, {
@@ -126,6 +130,7 @@ class Browse {
     return field;
   }
 
+  /** @param {string} text */
   #narrow(text) {
     const { or: _, name: __, ...others } = readFilter(this.filter);
     const begins = { name: { prefix: text } };
@@ -152,13 +157,14 @@ class Browse {
     const kept = page.remembered();
     if (kept) return this.#show(kept);
     const initial = page.initial?.items ? page.initial : null;
-    const known = new Map((initial?.items ?? []).map((item) => [item.id, item]));
+    const known = new Map((initial?.items ?? []).map((/** @type {import("../api.js").Picture} */ item) => [item.id, item]));
     if (initial) this.grid.add(initial.items);
     else this.grid.expect(24);
     if (initial && !initial.next_cursor) this.#count(initial.items.length, initial.items.length);
     else this.#fetch(known);
   }
 
+  /** @param {Map<string, import("../api.js").Picture>} known */
   async #fetch(known) {
     this.foot.replaceChildren();
     this.fetching?.abort();
@@ -176,7 +182,9 @@ class Browse {
     }
   }
 
+  /** @param {{outline: import("../api.js").Outline, known: Map<string, import("../api.js").Picture>}} shown */
   #show({ outline, known }) {
+    /** @param {string[]} ids @param {AbortSignal} signal */
     const load = async (ids, signal) => {
       const items = await this.page.api.described(ids, AbortSignal.any([signal, this.withdrawn.signal]));
       for (const item of items) known.set(item.id, item);
@@ -187,17 +195,19 @@ class Browse {
     if (!outline.ids.length) this.foot.replaceChildren(state({ iconName: "search", title: "No picture passes this filter", text: "Take a part of it away." }));
   }
 
+  /** @param {number} shown @param {number} total */
   #count(shown, total) {
     const all = shown < total ? `The first ${count(shown)} of ${plural(total, "picture", "pictures")}: choose a filter to see others.` : plural(total, "picture", "pictures");
     this.words.textContent = all;
   }
 
-  /** A picture that was in the outline is no longer there: look again at what there is. */
+  /** A picture that was in the outline is no longer there: look again at what there is. @param {import("../api.js").Problem} problem */
   #stale(problem) {
     if (problem.code === "no_such_item") return this.page.reload();
     this.foot.replaceChildren(problemState(problem, { retry: () => this.page.reload() }));
   }
 
+  /** @param {import("../api.js").Picture} item */
   #open(item) {
     this.page.lightbox.open(this.grid.walk(), item, {
       similar: (chosen) => this.page.search(chosen),
@@ -209,6 +219,7 @@ class Browse {
   // Selecting and adding ---------------------------------------------------------------------------------------------
 
   #selectAll() {
+    /** @type {[string, any][]} */
     const entries = [];
     for (let place = 0; place < this.grid.length; place++) entries.push([this.grid.idAt(place), this.grid.item(place)]);
     this.selection.put(entries);
@@ -224,6 +235,7 @@ class Browse {
     };
   }
 
+  /** @param {import("../parts/drop_target.js").Taken} taken @param {HTMLElement | null} slot */
   #take(taken, slot) {
     if (taken.files) return this.#add(taken.files);
     if (taken.item) return this.page.search(taken.item);
@@ -231,6 +243,7 @@ class Browse {
     return null;
   }
 
+  /** @param {File[]} files */
   #add(files) {
     addPictures(this.page, files, () => this.page.reload());
   }

@@ -19,6 +19,7 @@ export function failuresList(page, signal) {
   );
   const element = h("div", { class: "failures-scroll" });
 
+  /** @param {number} cursor */
   const fetchFrom = async (cursor) => {
     foot.replaceChildren();
     try {
@@ -35,6 +36,7 @@ export function failuresList(page, signal) {
   return element;
 }
 
+/** @param {Rest.FailureOut} failure */
 function row(failure) {
   return h("tr", {}, h("th", { scope: "row", class: "path" }, failure.path), h("td", {}, failure.title), h("td", {}, failure.remedy));
 }

@@ -34,17 +34,18 @@ export function selectionBar(page, selection, ways) {
   selection.addEventListener("change", () => {
     element.hidden = !selection.size;
     words.textContent = `${count(selection.size)} selected`;
-    all.querySelector("span").textContent = `Select all ${count(ways.total())}`;
+    /** @type {HTMLElement} */ (all.querySelector("span")).textContent = `Select all ${count(ways.total())}`;
     all.hidden = selection.size === ways.total();
   });
   return element;
 }
 
+/** @param {import("../app.js").Page} page @param {import("../parts/selection.js").Selection} selection */
 async function toTray(page, selection) {
   const ids = selection.ids.slice(0, TRAY);
   try {
-    const known = ids.map((id) => selection.kept.get(id));
-    const unknown = ids.filter((_, place) => !known[place]);
+    const known = ids.map((/** @type {string} */ id) => selection.kept.get(id));
+    const unknown = ids.filter((/** @type {unknown} */ _, /** @type {number} */ place) => !known[place]);
     const fetched = unknown.length ? await page.api.described(unknown) : [];
     const refused = page.tray.add([...known.filter(Boolean), ...fetched]) + selection.size - ids.length;
     note(refused ? `The tray holds ${TRAY} pictures: ${plural(refused, "picture", "pictures")} found no room` : `${plural(ids.length, "picture", "pictures")} on the tray`);
@@ -53,6 +54,7 @@ async function toTray(page, selection) {
   }
 }
 
+/** @param {import("../app.js").Page} page @param {import("../parts/selection.js").Selection} selection @param {() => void} tagged */
 function askTags(page, selection, tagged) {
   const field = h("input", { type: "text", class: "text-field", maxlength: 200, required: true, autocomplete: "off", list: "known-tags", "aria-label": "Tag" });
   const choices = h("datalist", { id: "known-tags" });
@@ -60,10 +62,11 @@ function askTags(page, selection, tagged) {
     .facets(["tags"], 100, null)
     .then(({ facets }) => choices.append(...(facets[0]?.values ?? []).map(({ value }) => h("option", { value }))))
     .catch(() => {}); // only a help
+  /** @param {string} change */
   const apply = async (change) => {
     const tag = field.value.trim();
     if (!tag) return field.focus();
-    await inParts(selection.ids, (ids) => page.api.tag(ids, { [change]: [tag] }));
+    await inParts(selection.ids, (/** @type {string[]} */ ids) => page.api.tag(ids, { [change]: [tag] }));
     dialog.close();
     note(`${change === "add" ? "Tagged" : "Taken off"} ${plural(selection.size, "picture", "pictures")}: ${tag}`);
     tagged();
@@ -77,10 +80,11 @@ function askTags(page, selection, tagged) {
   field.focus();
 }
 
+/** @param {import("../app.js").Page} page @param {import("../parts/selection.js").Selection} selection @param {() => void} gone */
 function askRemoval(page, selection, gone) {
   const number = plural(selection.size, "picture", "pictures");
   const remove = async () => {
-    await inParts(selection.ids, (ids) => page.api.remove(ids));
+    await inParts(selection.ids, (/** @type {string[]} */ ids) => page.api.remove(ids));
     dialog.close();
     selection.clear();
     note(`${number} taken out`);
@@ -92,6 +96,7 @@ function askRemoval(page, selection, gone) {
   ]);
 }
 
+/** @param {string[]} ids @param {(ids: string[]) => Promise<unknown>} send */
 async function inParts(ids, send) {
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     await send(ids.slice(from, from + AT_ONCE));
@@ -99,6 +104,7 @@ async function inParts(ids, send) {
   }
 }
 
+/** @param {(...given: any[]) => unknown} act @param {any[]} given */
 async function attempt(act, ...given) {
   try {
     await act(...given);
@@ -107,7 +113,9 @@ async function attempt(act, ...given) {
   }
 }
 
+/** @param {string} title @param {Node[]} content @param {Node[]} actions */
 function sheet(title, content, actions) {
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
     { class: "sheet", "aria-labelledby": "sheet-title" },

@@ -21,12 +21,14 @@ export function chosenRow() {
  */
 export function sizeSlider(grid) {
   const sizes = { min: SMALLEST_ROW, max: LARGEST_ROW, step: STEP, value: chosenRow() };
+  /** @param {number} row */
   const act = (row) => {
     grid.resize(row);
     remember("row", row);
   };
   const element = range("Size", "picture-size", sizes, act, (value) => `${value} pixels high`);
-  const field = element.querySelector("input");
+  const field = /** @type {HTMLInputElement} */ (element.querySelector("input"));
+  /** @param {number} by */
   const step = (by) => {
     field.value = String(Number(field.value) + by * 4 * STEP);
     field.dispatchEvent(new Event("input"));
@@ -64,6 +66,7 @@ export function modelToggle(page, grid) {
  * @param {(HTMLElement | null)[]} controls
  */
 export function toolbar(words, controls) {
+  /** @param {boolean} open */
   const show = (open) => {
     element.classList.toggle("folded", !open);
     fold.setAttribute("aria-expanded", String(open));
@@ -82,6 +85,7 @@ export function toolbar(words, controls) {
  * @param {(value: string) => void} act
  */
 export function choiceField(words, choices, chosen, act) {
+  /** @type {HTMLSelectElement} */
   const field = h(
     "select",
     { onchange: () => act(field.value) },

@@ -6,6 +6,7 @@ import { remember, remembered } from "./storage.js";
 import { bytes, count, labelWords, scoreWords } from "./words.js";
 
 /** How an item is shown; all but the first need something to compare it with, or a decoder. */
+/** @type {Record<string, {words: string, icon: string, key: string}>} */
 const MODES = {
   one: { words: "Picture", icon: "picture", key: "1" },
   beside: { words: "Beside the query", icon: "beside", key: "c" },
@@ -13,6 +14,10 @@ const MODES = {
   why: { words: "Why similar", icon: "heat", key: "w" },
   model: { words: "As the model sees it", icon: "eye", key: "e" },
 };
+
+/** @typedef {import("../api.js").Picture & {bytes?: number}} Picture */
+/** @typedef {import("./picture_tile.js").Act} Act */
+/** @typedef {(item: any, tile: HTMLElement | null) => void} Doing */
 
 /**
  * @typedef {object} Walk Pictures in their order, of which not all need to be known yet.
@@ -35,6 +40,18 @@ const MODES = {
  * @property {import("../api.js").Api} [api]
  */
 export class Lightbox {
+  /** @type {Walk} */
+  walk = walkOf([]);
+  /** @type {LightboxWays} */
+  ways = { similar: () => {}, morph: null, share: () => {} };
+  place = 0;
+  mode = "one";
+  /** @type {import("./lightbox/zoom.js").Zoom | null} */
+  zoom = null;
+  /** @type {Element | null} Where the focus was. */
+  opener = null;
+  asking = new AbortController();
+
   constructor() {
     this.stage = h("div", { class: "lightbox-stage" });
     this.words = h("div", { class: "lightbox-words" });
@@ -44,6 +61,7 @@ export class Lightbox {
     this.back = iconButton("back", "Previous picture", () => this.step(-1), { class: "icon-button step step-back" });
     this.forward = iconButton("forward", "Next picture", () => this.step(1), { class: "icon-button step step-forward" });
     this.about = iconButton("info", "About this picture (i)", () => this.#toggleDetails(), { "aria-pressed": "false" });
+    /** @type {HTMLDialogElement} */
     this.dialog = h(
       "dialog",
       { class: "lightbox", "aria-label": "Picture" },
@@ -78,7 +96,7 @@ export class Lightbox {
     this.walk = Array.isArray(items) ? walkOf(items) : items;
     this.ways = ways;
     this.place = Math.max(0, this.walk.placeOf(item));
-    this.mode = this.#possible(ways.mode) ? ways.mode : this.#possible(remembered("lightbox", "one")) ? remembered("lightbox", "one") : "one";
+    this.mode = [ways.mode, remembered("lightbox", "one")].find((mode) => this.#possible(mode)) ?? "one";
     this.opener = document.activeElement;
     // An entry of the history of its own, so that a phone's Back closes the picture and not the page.
     history.pushState({ ...history.state, lightbox: true }, "");
@@ -94,6 +112,7 @@ export class Lightbox {
     this.zoom.reset();
   }
 
+  /** @param {number} by */
   async step(by) {
     const place = this.place + by;
     if (place < 0 || place >= this.walk.length) return;
@@ -103,7 +122,7 @@ export class Lightbox {
   }
 
   #closed() {
-    this.asking?.abort();
+    this.asking.abort();
     document.documentElement.classList.remove("lightbox-open");
     if (history.state?.lightbox) history.back();
     this.stage.replaceChildren();
@@ -114,7 +133,7 @@ export class Lightbox {
     return undefined;
   }
 
-  /** Close first, and when the history is where it was before, go on. */
+  /** Close first, and when the history is where it was before, go on. @param {Doing} act */
   #leaveFor(act) {
     const { item } = this;
     addEventListener("popstate", () => setTimeout(() => act(item, null)), { once: true });
@@ -132,7 +151,7 @@ export class Lightbox {
 
   #show() {
     const { item } = this;
-    this.asking?.abort();
+    this.asking.abort();
     this.asking = new AbortController();
     this.zoom?.reset();
     const held = this.stage.contains(document.activeElement); // what goes away must not take the keys with it
@@ -150,13 +169,15 @@ export class Lightbox {
     announce(`${item.name}, picture ${count(this.place + 1)} of ${count(this.walk.length)}`);
   }
 
+  /** @param {Picture} item @param {AbortSignal} signal */
   async #compare(item, signal) {
     if (this.mode === "beside") return this.stage.replaceChildren(shown(this.ways.query, "Your picture"), shown(item, item.name));
     const stages = await import("./lightbox/comparing.js");
     if (signal.aborted) return undefined;
-    return stages[this.mode](this.stage, item, this.ways, signal);
+    return /** @type {Record<string, (...given: any[]) => unknown>} */ (stages)[this.mode](this.stage, item, this.ways, signal);
   }
 
+  /** @param {boolean} held */
   #showModes(held) {
     const possible = Object.entries(MODES).filter(([mode]) => this.#possible(mode));
     this.modes.hidden = possible.length < 2;
@@ -169,17 +190,19 @@ export class Lightbox {
     if (focused) /** @type {HTMLElement | null} */ (this.modes.querySelector("[aria-pressed=true]"))?.focus();
   }
 
+  /** @param {string} mode */
   #setMode(mode) {
     this.mode = mode;
     remember("lightbox", mode === "why" ? "beside" : mode); // why is computed: only where it is asked for
     this.#show();
   }
 
+  /** @param {Picture} item */
   #showActions(item) {
     const { acts = [], morph, similar, share } = this.ways;
-    const tray = acts.find((act) => act.name === "tray");
-    const others = acts.filter((act) => ["plus", "minus", "item", "path", "download"].includes(act.name));
-    const trayButton = tray && button("tray", "Tray", () => (tray.act(item, null), this.#showActions(item)), { "aria-pressed": String(tray.pressed(item)), data: { action: "tray" } });
+    const tray = acts.find((/** @type {Act} */ act) => act.name === "tray");
+    const others = acts.filter((/** @type {Act} */ act) => ["plus", "minus", "item", "path", "download"].includes(act.name));
+    const trayButton = tray && button("tray", "Tray", () => (tray.act(item, null), this.#showActions(item)), { "aria-pressed": String(tray.pressed?.(item)), data: { action: "tray" } });
     const focused = /** @type {HTMLElement | null} */ (this.actions.contains(document.activeElement) ? document.activeElement : null)?.dataset.action;
     this.actions.replaceChildren(
       button("similar", "More like this", () => this.#leaveFor(similar), { class: "button primary", data: { action: "similar" } }),
@@ -191,10 +214,11 @@ export class Lightbox {
     if (focused) /** @type {HTMLElement | null} */ (this.actions.querySelector(`[data-action=${focused}]`))?.focus();
   }
 
+  /** @param {Picture} item @param {import("../parts/picture_tile.js").Act[]} others */
   #more(item, others) {
     const open = async () => {
       const { openMenu } = await import("./picture_menu.js");
-      const leaving = others.map((act) => (act.name === "item" ? { ...act, act: () => this.#leaveFor(act.act) } : act));
+      const leaving = others.map((/** @type {Act} */ act) => (act.name === "item" ? { ...act, act: () => this.#leaveFor(act.act) } : act));
       openMenu(more, item, leaving, null);
     };
     const more = iconButton("more", "More", open, { data: { action: "menu" }, "aria-haspopup": "dialog" });
@@ -215,21 +239,25 @@ export class Lightbox {
     if (!this.details.hidden) this.#fillDetails(this.item);
   }
 
+  /** @param {Picture} item */
   async #fillDetails(item) {
     const { signal } = this.asking;
     const { fillDetails } = await import("./lightbox/details.js");
     if (!signal.aborted) fillDetails(this.details, item, this.ways.api, signal);
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || !(event.target instanceof Element)) return;
     if (event.target.closest(".picture-menu") || (event.target.closest("input") && event.key.startsWith("Arrow"))) return;
     const mode = Object.keys(MODES).find((name) => MODES[name].key === event.key);
     const { acts = [] } = this.ways;
+    /** @param {string} name */
     const put = (name) => () => {
-      acts.find((act) => act.name === name)?.act(this.item, null);
+      acts.find((/** @type {Act} */ act) => act.name === name)?.act(this.item, null);
       this.#showActions(this.item);
     };
+    /** @type {Record<string, () => unknown>} */
     const known = {
       ArrowLeft: () => this.step(-1),
       ArrowRight: () => this.step(1),
@@ -259,15 +287,17 @@ function walkOf(items) {
 
 /** A picture in a figure; the small one is there at once. @param {any} item @param {string | null} words */
 function shown(item, words) {
-  const style = item.width ? { "--width": String(item.width), "--height": String(item.height) } : {};
-  const picture = h("img", { class: "zoomed", src: item.image, alt: item.name, style, draggable: "false" });
+  const picture = h("img", { class: "zoomed", src: item.image, alt: item.name, draggable: "false" });
+  if (item.width) picture.style.setProperty("--width", String(item.width));
+  if (item.height) picture.style.setProperty("--height", String(item.height));
   if (item.thumb) picture.style.backgroundImage = `url("${item.thumb}")`; // there at once, until the sharp one is
   picture.addEventListener("load", () => (picture.style.backgroundImage = ""));
   return h("figure", {}, picture, words && h("figcaption", {}, words));
 }
 
+/** @param {Picture} item */
 function facts(item) {
   const size = `${count(item.width)} × ${count(item.height)}${item.bytes === undefined ? "" : `, ${bytes(item.bytes)}`}`;
-  const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label)} · ${scoreWords(item.score)}`);
+  const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label ?? "")} · ${scoreWords(item.score)}`);
   return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.path));
 }

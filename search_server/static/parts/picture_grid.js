@@ -31,6 +31,9 @@ export const DRAGGED = "application/x-lookalike-picture"; // type of a tile that
 
 /** A list that knows when it comes into the document and when it leaves it. */
 class PictureList extends HTMLElement {
+  /** @type {PictureGrid | null} */
+  grid = null;
+
   connectedCallback() {
     this.grid?.connected();
   }
@@ -42,6 +45,39 @@ class PictureList extends HTMLElement {
 customElements.define("picture-list", PictureList);
 
 export class PictureGrid {
+  /** @type {import("./picture_rows.js").Rows} */
+  rows = justify([], 1, { row: 1, column: 0, below: 0 });
+  sizes = { row: 0, column: 0, below: 0 };
+  /** @type {ArrayLike<number>} Aspects of the pictures that are shown, in their order. */
+  shown = [];
+  width = 0;
+  sharp = false;
+  fast = false; // pictures fly by
+  pending = false;
+  /** @type {number | undefined} Place of the tile that has the focus: it stays in the document. */
+  held;
+  /** @type {number | undefined} Place of the tile that was ticked last. */
+  ticked;
+  /** @type {number | undefined} */
+  lastTop;
+  /** @type {import("./picture_rows.js").Rows | null} As the tiles in the document are placed. */
+  placed = null;
+  resting = 0;
+  /** @type {Map<string | undefined, HTMLElement> | null} */
+  reusable = null;
+  /** @type {((item: any) => string) | null} */
+  source = null;
+  /** @type {((one: any, other: any) => number) | null} */
+  compare = null;
+  /** @type {Map<string, any> | null} */
+  known = null;
+  /** @type {(ids: string[], signal: AbortSignal) => Promise<any[]>} */
+  load = async () => [];
+  describing = new AbortController();
+  scrolled = () => this.#scrolled();
+  marked = () => this.remark();
+  watcher = new ResizeObserver(() => this.#resized());
+
   /** @param {GridChoices} choices */
   constructor(choices) {
     this.choices = choices;
@@ -58,9 +94,11 @@ export class PictureGrid {
     /** @type {Map<number, HTMLElement>} place -> tile in the document */
     this.mounted = new Map();
     this.list = h("ol", { class: "grid laid", role: "list", "aria-label": choices.label });
-    this.element = document.createElement("picture-list");
-    this.element.append(this.list);
-    /** @type {any} */ (this.element).grid = this;
+    const element = /** @type {PictureList} */ (document.createElement("picture-list"));
+    element.append(this.list);
+    element.grid = this;
+    /** @type {HTMLElement} */
+    this.element = element;
     this.#listen();
   }
 
@@ -111,6 +149,7 @@ export class PictureGrid {
   clear() {
     this.items = [];
     this.ids = null;
+    this.known = null;
     this.total = 0;
     this.awaited = 0;
     this.order = null;
@@ -175,10 +214,10 @@ export class PictureGrid {
   walk() {
     return {
       length: this.length,
-      at: (place) => this.item(place),
-      fetch: async (place) => this.item(place) ?? (await this.#describe([place]), this.item(place)),
-      placeOf: (item) => this.placeOf(item.id),
-      reveal: (place) => this.reveal(place),
+      at: (/** @type {number} */ place) => this.item(place),
+      fetch: async (/** @type {number} */ place) => this.item(place) ?? (await this.#describe([place]), this.item(place)),
+      placeOf: (/** @type {import("../api.js").Picture} */ item) => this.placeOf(item.id),
+      reveal: (/** @type {number} */ place) => this.reveal(place),
     };
   }
 
@@ -203,7 +242,7 @@ export class PictureGrid {
 
   /** Bring a picture into the window, and its link into the focus. @param {number} place */
   reveal(place) {
-    if (!this.rows || place < 0 || place >= this.length) return;
+    if (place < 0 || place >= this.rows.first[this.rows.count]) return;
     const row = rowOf(this.rows, place);
     const offset = this.list.getBoundingClientRect().top;
     const top = offset + this.rows.top[row];
@@ -226,12 +265,9 @@ export class PictureGrid {
   // In and out of the document ---------------------------------------------------------------------------------------
 
   connected() {
-    this.scrolled = () => this.#scrolled();
-    this.marked = () => this.remark();
     document.addEventListener("scroll", this.scrolled, { passive: true, capture: true });
     this.choices.tray?.addEventListener("change", this.marked);
     this.choices.selection?.addEventListener("change", this.marked);
-    this.watcher = new ResizeObserver(() => this.#resized());
     this.watcher.observe(this.list);
     this.#layout();
   }
@@ -241,7 +277,7 @@ export class PictureGrid {
     this.choices.tray?.removeEventListener("change", this.marked);
     this.choices.selection?.removeEventListener("change", this.marked);
     this.watcher.disconnect();
-    this.describing?.abort();
+    this.describing.abort();
     clearTimeout(this.resting);
   }
 
@@ -250,7 +286,7 @@ export class PictureGrid {
   }
 
   #scrolled() {
-    if (this.pending || !this.rows) return;
+    if (this.pending || !this.rows.count) return;
     this.pending = true;
     requestAnimationFrame(() => {
       this.pending = false;
@@ -260,6 +296,7 @@ export class PictureGrid {
 
   // Layout -----------------------------------------------------------------------------------------------------------
 
+  /** @param {number} number */
   #room(number) {
     if (number <= this.aspects.length) return;
     const wider = new Float32Array(Math.max(number, 2 * this.aspects.length));
@@ -284,6 +321,7 @@ export class PictureGrid {
 
   #orderOf() {
     if (this.ids || (this.least <= -1 && !this.compare)) return null;
+    /** @type {number[]} */
     const numbers = [];
     this.items.forEach((item, number) => (item.score ?? 1) >= this.least && numbers.push(number));
     const { compare } = this;
@@ -307,11 +345,11 @@ export class PictureGrid {
     this.#mount(true);
   }
 
-  /** Do what moves pictures, and keep the one at the top of the window where it is. */
+  /** Do what moves pictures, and keep the one at the top of the window where it is. @param {() => void} act */
   #keepingPlace(act) {
     const [above] = margins();
     const down = above - this.list.getBoundingClientRect().top;
-    const anchored = this.rows && down > 0 && this.length ? this.rows.first[rowAt(this.rows, down)] : null;
+    const anchored = this.rows.count && down > 0 && this.length ? this.rows.first[rowAt(this.rows, down)] : null;
     const before = anchored === null ? 0 : this.rows.top[rowOf(this.rows, anchored)] - down;
     act();
     if (anchored === null || anchored >= this.length) return;
@@ -322,7 +360,7 @@ export class PictureGrid {
 
   /** Put into the document what is near the window, and take out what is not; nearest first, a few milliseconds long. */
   #mount(whole = false) {
-    if (!this.rows || !this.length) return this.#unmountAll();
+    if (!this.rows.count || !this.length) return this.#unmountAll();
     const { rows } = this;
     const top = -this.list.getBoundingClientRect().top;
     const window = innerHeight;
@@ -354,7 +392,7 @@ export class PictureGrid {
         left = true;
         break;
       }
-      this.#mountRow(row, fresh);
+      this.#mountRow(row, fresh, undefined);
     }
     if (this.held !== undefined && this.held < this.length && (this.held < low || this.held >= high)) this.#mountRow(rowOf(rows, this.held), fresh, this.held);
     if (left) this.#scrolled();
@@ -362,6 +400,7 @@ export class PictureGrid {
     this.resting = setTimeout(() => this.#rested(), REST);
   }
 
+  /** @param {number} row @param {boolean} fresh @param {number | undefined} only */
   #mountRow(row, fresh, only) {
     const { rows, shown, sizes } = this;
     const boxes = only === undefined && !fresh && this.#isMounted(row) ? [] : boxesOf(rows, shown, row, sizes.column);
@@ -381,13 +420,14 @@ export class PictureGrid {
     }
   }
 
+  /** @param {number} row */
   #isMounted(row) {
     const { first } = this.rows;
     for (let place = first[row]; place < first[row + 1]; place++) if (!this.mounted.has(place)) return false;
     return true;
   }
 
-  /** Put a tile where the order of reading wants it. */
+  /** Put a tile where the order of reading wants it. @param {number} place @param {HTMLElement} tile */
   #insert(place, tile) {
     this.mounted.set(place, tile);
     const before = this.mounted.get(place - 1);
@@ -404,6 +444,7 @@ export class PictureGrid {
     this.list.insertBefore(tile, next);
   }
 
+  /** @param {number} place @param {HTMLElement} tile */
   #unmount(place, tile) {
     const picture = tile.querySelector("img");
     if (picture && !picture.complete) picture.removeAttribute("src"); // what nobody sees need not come
@@ -417,6 +458,7 @@ export class PictureGrid {
     this.mounted.clear();
   }
 
+  /** @param {number} place */
   #make(place) {
     const { address, tray, selection } = this.choices;
     const again = this.reusable?.get(this.idAt(place));
@@ -431,13 +473,14 @@ export class PictureGrid {
     else tile = waitingTile(this.idAt(place), address(this.idAt(place)), `Picture ${count(place + 1)} of ${count(this.length)}`);
     this.#number(tile, place);
     if (this.awaited) return tile;
-    if (item && place >= EAGER && this.length <= ALL) tile.querySelector("img").loading = "lazy"; // far below, it may be
+    const picture = tile.querySelector("img");
+    if (picture && place >= EAGER && this.length <= ALL) picture.loading = "lazy"; // far below, it may be
     if (item && !this.fast) this.#picture(tile, item);
     this.#mark(tile, tray, selection);
     return tile;
   }
 
-  /** Say which of all it is, where not all are in the document. */
+  /** Say which of all it is, where not all are in the document. @param {HTMLElement} tile @param {number} place */
   #number(tile, place) {
     tile.dataset.place = String(place);
     if (this.awaited || this.length <= ALL) return;
@@ -447,6 +490,7 @@ export class PictureGrid {
 
   // Pictures ---------------------------------------------------------------------------------------------------------
 
+  /** @param {HTMLElement} tile @param {import("../api.js").Picture} item */
   #picture(tile, item) {
     const picture = tile.querySelector("img");
     if (!picture || !item) return;
@@ -471,14 +515,15 @@ export class PictureGrid {
     if (this.fast) this.fast = false;
   }
 
+  /** @param {number[]} places */
   async #describe(places) {
-    this.describing?.abort();
+    this.describing.abort();
     const asking = new AbortController();
     this.describing = asking;
     try {
       for (let from = 0; from < places.length; from += HELPING) {
         const some = places.slice(from, from + HELPING);
-        const items = await this.load(some.map((place) => this.idAt(place)), asking.signal);
+        const items = await this.load(some.map((/** @type {number} */ place) => this.idAt(place)), asking.signal);
         const byId = new Map(items.map((item) => [item.id, item]));
         for (const place of some) this.#known(place, byId.get(this.idAt(place)));
       }
@@ -487,6 +532,7 @@ export class PictureGrid {
     }
   }
 
+  /** @param {number} place @param {import("../api.js").Picture} item */
   #known(place, item) {
     if (!item) return;
     this.items[place] = item;
@@ -505,8 +551,9 @@ export class PictureGrid {
 
   // Signs, ticks and buttons -----------------------------------------------------------------------------------------
 
+  /** @param {HTMLElement} tile @param {import("../parts/tray.js").Tray | undefined} tray @param {import("../parts/selection.js").Selection | undefined} selection */
   #mark(tile, tray, selection) {
-    const { id } = tile.dataset;
+    const id = tile.dataset.id ?? "";
     const sign = tray?.signOf(id);
     if (sign) tile.dataset.sign = sign > 0 ? "plus" : "minus";
     else delete tile.dataset.sign;
@@ -527,12 +574,13 @@ export class PictureGrid {
     else if (selection.size) tile.append(this.#tick(tile, ticked));
   }
 
+  /** @param {HTMLElement} tile @param {boolean} ticked */
   #tick(tile, ticked) {
-    const words = tile.querySelector("img")?.alt ?? tile.querySelector(".tile-picture").getAttribute("aria-label");
+    const words = tile.querySelector("img")?.alt ?? tile.querySelector(".tile-picture")?.getAttribute("aria-label");
     return h("button", { type: "button", class: "icon-button tile-tick", role: "checkbox", "aria-checked": String(ticked), "aria-label": `Select ${words}` });
   }
 
-  /** Give a tile its buttons: only the few that somebody looks at have any. */
+  /** Give a tile its buttons: only the few that somebody looks at have any. @param {HTMLElement} tile @param {number} place */
   #dress(tile, place) {
     if (tile.querySelector(".tile-actions") || tile.classList.contains("waiting")) return;
     // Where nothing hovers the button is always there, unless it would leave nothing to touch of the picture.
@@ -550,7 +598,7 @@ export class PictureGrid {
     this.#mark(tile, tray, selection);
   }
 
-  /** Open what can be done with a picture. */
+  /** Open what can be done with a picture. @param {HTMLElement} button @param {import("../api.js").Picture} item @param {HTMLElement} tile */
   menu(button, item, tile) {
     openMenu(button, item, this.choices.actions ?? [], tile);
   }
@@ -564,21 +612,25 @@ export class PictureGrid {
     list.addEventListener("keydown", (event) => this.#key(event));
     list.addEventListener("error", (event) => tileOf(event.target)?.classList.add("broken"), { capture: true });
     list.addEventListener("load", (event) => tileOf(event.target)?.classList.remove("broken"), { capture: true });
+    /** @param {any} event */
     const dress = (event) => {
       const place = this.#placeOf(event.target);
       if (place === null) return;
       if (event.type === "focusin") this.held = place;
-      this.#dress(this.mounted.get(place), place);
+      const tile = this.mounted.get(place);
+      if (tile) this.#dress(tile, place);
     };
     list.addEventListener("pointerover", dress);
     list.addEventListener("focusin", dress);
   }
 
+  /** @param {EventTarget | null} target */
   #placeOf(target) {
     const tile = tileOf(target);
     return tile && this.list.contains(tile) && tile.dataset.place ? Number(tile.dataset.place) : null;
   }
 
+  /** @param {any} event */
   #clicked(event) {
     const place = this.#placeOf(event.target);
     if (place === null) return;
@@ -597,17 +649,19 @@ export class PictureGrid {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
     event.preventDefault();
     const item = this.item(place);
-    if (item) choose(item, tile);
+    if (item && tile) choose(item, tile);
   }
 
-  /** Tick a picture or let it go; with `range`, all from the last one that was ticked to it. */
+  /** Tick a picture or let it go; with `range`, all from the last one that was ticked to it. @param {number} place */
   select(place, range = false) {
     const { selection } = this.choices;
     if (!selection) return;
     const from = this.ticked;
+    /** @param {number} at @returns {[string, any]} */
     const known = (at) => [this.idAt(at), this.item(at)];
     if (range && from !== undefined && from < this.length) {
       const [low, high] = from < place ? [from, place] : [place, from];
+      /** @type {[string, any][]} */
       const ids = [];
       for (let at = low; at <= high; at++) ids.push(known(at));
       selection.put(ids);
@@ -615,6 +669,7 @@ export class PictureGrid {
     this.ticked = place;
   }
 
+  /** @param {any} event */
   #dragged(event) {
     const place = this.#placeOf(event.target);
     const item = place === null ? null : this.item(place);
@@ -623,6 +678,7 @@ export class PictureGrid {
     event.dataTransfer.setData("text/uri-list", event.target.href);
   }
 
+  /** @param {any} event */
   #key(event) {
     const place = this.#placeOf(event.target);
     if (place === null || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -632,6 +688,7 @@ export class PictureGrid {
     this.reveal(target);
   }
 
+  /** @param {number} place @param {string} key */
   #stepFrom(place, key) {
     if (key === "ArrowLeft") return place - 1;
     if (key === "ArrowRight") return place + 1;
@@ -640,13 +697,16 @@ export class PictureGrid {
     return null;
   }
 
-  /** The picture of the next row up or down whose middle is nearest. */
+  /** The picture of the next row up or down whose middle is nearest. @param {number} place @param {number} direction */
   #inRow(place, direction) {
     const row = rowOf(this.rows, place);
     if (row + direction < 0 || row + direction >= this.rows.count) return null;
+    /** @param {number} which */
     const boxes = (which) => boxesOf(this.rows, this.shown, which, this.sizes.column);
+    /** @param {{left: number, width: number}} box */
     const middle = (box) => box.left + box.width / 2;
-    const here = middle(boxes(row).find((box) => box.place === place));
+    const own = boxes(row).find((box) => box.place === place);
+    const here = own ? middle(own) : 0;
     const there = boxes(row + direction);
     return there.reduce((best, box) => (Math.abs(middle(box) - here) < Math.abs(middle(best) - here) ? box : best)).place;
   }
@@ -654,8 +714,9 @@ export class PictureGrid {
 
 const HOVERS = matchMedia("(hover: hover)").matches;
 
+/** @param {EventTarget | null} target */
 function tileOf(target) {
-  return target?.closest?.(".tile") ?? null;
+  return target instanceof Element ? /** @type {HTMLElement | null} */ (target.closest(".tile")) : null;
 }
 
 /** Room that the bars take at the top and at the foot of the window, CSS pixels. */

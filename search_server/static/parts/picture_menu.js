@@ -34,6 +34,7 @@ export function openMenu(opener, item, acts, tile) {
   /** @type {HTMLElement | null} */ (menu.querySelector("button, a"))?.focus({ preventScroll: true });
 }
 
+/** @param {import("../parts/picture_tile.js").Act} act @param {import("../api.js").Picture} item @param {HTMLElement | null} tile @param {() => void} close */
 function entry(act, item, tile, close) {
   const words = [icon(act.icon), h("span", {}, act.words), act.key && h("kbd", { "aria-hidden": "true" }, act.key)];
   const data = { action: act.name };
@@ -46,11 +47,12 @@ function entry(act, item, tile, close) {
   return h("button", { type: "button", class: "menu-entry", data, "aria-pressed": pressed, onclick: act_ }, words);
 }
 
+/** @param {import("../api.js").Picture & {bytes?: number}} item */
 function factsOf(item) {
   return [`${count(item.width)} × ${count(item.height)}`, item.bytes === undefined ? null : bytes(item.bytes)].filter(Boolean).join(" · ");
 }
 
-/** Below the button, or above it where there is more room; within the window. */
+/** Below the button, or above it where there is more room; within the window. @param {HTMLElement} menu @param {HTMLElement} opener */
 function place(menu, opener) {
   const at = opener.getBoundingClientRect();
   const box = menu.getBoundingClientRect();
@@ -61,10 +63,13 @@ function place(menu, opener) {
   menu.style.setProperty("--top", `${Math.min(top, Math.max(MARGIN, innerHeight - box.height - MARGIN))}px`);
 }
 
+/** @param {HTMLElement} menu @param {KeyboardEvent} event */
 function step(menu, event) {
-  const entries = [...menu.querySelectorAll(".menu-entry")];
-  const here = entries.indexOf(document.activeElement);
-  const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: entries.length - 1 }[event.key];
+  const entries = [.../** @type {NodeListOf<HTMLElement>} */ (menu.querySelectorAll(".menu-entry"))];
+  const here = entries.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  /** @type {Record<string, number>} */
+  const steps = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: entries.length - 1 };
+  const to = steps[event.key];
   if (to === undefined) return;
   event.preventDefault();
   event.stopPropagation();

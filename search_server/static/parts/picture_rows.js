@@ -38,6 +38,7 @@ export function justify(aspects, width, { row, column, below }) {
   const height = new Float32Array(most);
   let count = 0;
   let begin = 0;
+  /** @param {number} upTo @param {number} high */
   const end = (upTo, high) => {
     first[count] = begin;
     height[count] = high;

@@ -25,7 +25,7 @@ export function pictureTile(item, address) {
   const picture = h("img", { alt: altText(item), width: item.width, height: item.height, decoding: "async", draggable: "false" });
   const link = h("a", { class: "tile-picture", href: address, draggable: "true" }, picture);
   const tile = h("li", { class: "tile", data: { id: item.id } }, link);
-  if (item.score !== undefined) tile.append(caption(item));
+  if (item.score !== undefined) tile.append(caption(item, item.score));
   return tile;
 }
 
@@ -45,18 +45,19 @@ export function altText(item) {
   return `${item.name}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
 }
 
-function caption(item) {
-  const share = Math.max(0, item.score).toFixed(3);
+/** @param {import("../api.js").Picture} item @param {number} score */
+function caption(item, score) {
+  const share = Math.max(0, score).toFixed(3);
   const hint =
     item.percentile === undefined || item.percentile === null
-      ? `Score ${item.score.toFixed(4)}`
-      : `Score ${item.score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
+      ? `Score ${score.toFixed(4)}`
+      : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",
     { class: "tile-caption", "aria-hidden": "true", title: hint, data: { label: item.label }, style: { "--score": share } },
-    h("span", { class: "score-label" }, labelWords(item.label)),
-    h("span", { class: "score" }, scoreWords(item.score)),
+    h("span", { class: "score-label" }, labelWords(item.label ?? "")),
+    h("span", { class: "score" }, scoreWords(score)),
   );
 }
 

@@ -11,6 +11,12 @@ const MOST_PARTS = 16; // of a query, with each sign
 const PATIENCE = 150; // milliseconds before the sum is painted: several may be put in at once
 
 export class TrayBar {
+  /** @type {string | null} Of what the sum is painted. */
+  painted = null;
+  /** @type {AbortController | null} */
+  painting = null;
+  resting = 0;
+
   /** @param {import("../app.js").Page} page */
   constructor(page) {
     this.page = page;
@@ -56,21 +62,22 @@ export class TrayBar {
     document.body.style.setProperty("--tray", this.element.hidden ? "0px" : `${this.element.offsetHeight}px`);
   }
 
-  /** Only what has changed is drawn anew, so that the focus stays where it is. */
+  /** Only what has changed is drawn anew, so that the focus stays where it is. @param {import("../parts/tray.js").Entry[]} entries */
   #pictures(entries) {
     const there = new Map([...this.list.children].map((one) => [/** @type {HTMLElement} */ (one).dataset.id, one]));
     const wanted = entries.map(({ item, sign }) => {
       const one = /** @type {HTMLElement} */ (there.get(item.id) ?? this.#picture(item));
       one.dataset.sign = sign > 0 ? "plus" : "minus";
-      const toggle = one.querySelector(".tray-sign");
+      const toggle = /** @type {HTMLElement} */ (one.querySelector(".tray-sign"));
       toggle.setAttribute("aria-label", sign > 0 ? `More of ${item.name}: press for less` : `Less of ${item.name}: press for more`);
       toggle.replaceChildren(icon(sign > 0 ? "plus" : "minus"));
       return one;
     });
     for (const one of there.values()) if (!wanted.includes(/** @type {HTMLElement} */ (one))) one.remove();
-    wanted.forEach((one, place) => this.list.children[place] === one || this.list.insertBefore(one, this.list.children[place] ?? null));
+    wanted.forEach((/** @type {HTMLElement} */ one, /** @type {number} */ place) => this.list.children[place] === one || this.list.insertBefore(one, this.list.children[place] ?? null));
   }
 
+  /** @param {import("../api.js").Picture} item */
   #picture(item) {
     const sign = h("button", { type: "button", class: "icon-button tray-sign", onclick: () => this.tray.add([item], this.tray.signOf(item.id) > 0 ? -1 : 1) });
     const picture = h("img", { src: item.thumb ?? item.image, alt: item.name, width: item.width, height: item.height, draggable: "false" });
@@ -80,15 +87,17 @@ export class TrayBar {
     return one;
   }
 
+  /** @param {KeyboardEvent} event @param {import("../api.js").Picture} item @param {HTMLElement} one */
   #key(event, item, one) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
+    /** @type {Record<string, () => unknown>} */
     const acts = {
       "+": () => this.tray.add([item], 1),
       "-": () => this.tray.add([item], -1),
       Delete: () => this.#takeOff(item),
       x: () => this.#takeOff(item),
-      ArrowLeft: () => one.previousElementSibling?.focus(),
-      ArrowRight: () => one.nextElementSibling?.focus(),
+      ArrowLeft: () => /** @type {HTMLElement | null} */ (one.previousElementSibling)?.focus(),
+      ArrowRight: () => /** @type {HTMLElement | null} */ (one.nextElementSibling)?.focus(),
       s: () => this.page.search(item),
     };
     const act = acts[event.key];
@@ -98,6 +107,7 @@ export class TrayBar {
     act();
   }
 
+  /** @param {import("../api.js").Picture} item */
   #takeOff(item) {
     const one = this.list.querySelector(`[data-id="${CSS.escape(item.id)}"]`);
     const next = /** @type {HTMLElement | null} */ (one?.nextElementSibling ?? one?.previousElementSibling);
@@ -106,6 +116,7 @@ export class TrayBar {
     (next ?? document.querySelector("main"))?.focus({ preventScroll: true });
   }
 
+  /** @param {import("../parts/tray.js").Entry[]} entries */
   #actions(entries) {
     const { page } = this;
     const plus = entries.filter(({ sign }) => sign > 0);
@@ -121,6 +132,7 @@ export class TrayBar {
   }
 
   get #parts() {
+    /** @param {1 | -1} wanted */
     const parts = (wanted) => this.tray.entries.filter(({ sign }) => sign === wanted).map(({ item }) => ({ id: item.id, weight: 1 }));
     return { like: parts(1), unlike: parts(-1) };
   }

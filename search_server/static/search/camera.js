@@ -4,11 +4,13 @@ import { button, h, iconButton } from "../parts/dom.js";
 
 /** @param {(file: File) => void} take */
 export async function takePhoto(take) {
+  /** @type {MediaStream | null} */
   let stream = null;
   const picture = h("video", { class: "camera-picture", autoplay: true, playsinline: true, "aria-label": "What the camera sees" });
   picture.muted = true;
   const words = h("p", { class: "quiet-words", role: "status" }, "Waiting for the camera …");
   const shoot = button("camera", "Take the picture", () => photograph(), { class: "button primary", disabled: true });
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
     { class: "sheet camera", "aria-labelledby": "camera-title" },
@@ -18,7 +20,7 @@ export async function takePhoto(take) {
     h("div", { class: "actions" }, shoot),
   );
   dialog.addEventListener("close", () => {
-    stream?.getTracks().forEach((track) => track.stop());
+    stream?.getTracks().forEach((/** @type {MediaStreamTrack} */ track) => track.stop());
     dialog.remove();
   });
   document.body.append(dialog);
@@ -26,7 +28,7 @@ export async function takePhoto(take) {
 
   const photograph = () => {
     const canvas = h("canvas", { width: picture.videoWidth, height: picture.videoHeight });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
+    canvas.getContext("2d")?.drawImage(picture, 0, 0);
     canvas.toBlob((blob) => {
       dialog.close();
       if (blob) take(new File([blob], "Photo.jpg", { type: "image/jpeg" }));

@@ -25,6 +25,7 @@ export function cropBox(frame, crop, act) {
     layer.classList.toggle("cropped", Boolean(now));
     const { x, y, w, h: high } = now ?? { x: 0, y: 0, w: 1, h: 1 };
     for (const [name, share] of Object.entries({ "--x": x, "--y": y, "--w": w, "--h": high })) box.style.setProperty(name, String(share));
+    /** @param {number} share */
     const percent = (share) => `${Math.round(share * 100)} %`;
     const words = now ? `Part of the picture: from ${percent(x)} across and ${percent(y)} down, ${percent(w)} wide, ${percent(high)} high.` : "The whole picture.";
     box.setAttribute("aria-label", `${words} Arrow keys move it, with Shift they size it.`);
@@ -34,6 +35,7 @@ export function cropBox(frame, crop, act) {
     show();
     act(now);
   };
+  /** @param {PointerEvent} event */
   const at = (event) => {
     const area = layer.getBoundingClientRect();
     return [within((event.clientX - area.left) / area.width), within((event.clientY - area.top) / area.height)];
@@ -49,9 +51,10 @@ export function cropBox(frame, crop, act) {
     const inside = now && event.target === box;
     // A corner is dragged from the one that lies opposite; elsewhere a new rectangle begins.
     const anchor = corner && now ? [corner.endsWith("w") ? now.x + now.w : now.x, corner.startsWith("n") ? now.y + now.h : now.y] : [px, py];
+    /** @param {PointerEvent} moved */
     const move = (moved) => {
       const [x, y] = at(moved);
-      if (inside) now = { ...before, x: clamp(before.x + x - px, 1 - before.w), y: clamp(before.y + y - py, 1 - before.h) };
+      if (inside && before) now = { ...before, x: clamp(before.x + x - px, 1 - before.w), y: clamp(before.y + y - py, 1 - before.h) };
       else now = spanning(anchor[0], anchor[1], x, y);
       show();
     };
@@ -77,7 +80,7 @@ export function cropBox(frame, crop, act) {
     clearTimeout(resting);
     resting = setTimeout(() => {
       settle();
-      announce(box.getAttribute("aria-label").split(". ")[0]);
+      announce((box.getAttribute("aria-label") ?? "").split(". ")[0]);
     }, REST);
   });
 
@@ -95,10 +98,12 @@ function spanning(x0, y0, x1, y1) {
   return { x: Math.min(x0, x1), y: Math.min(y0, y1), w: Math.abs(x1 - x0), h: Math.abs(y1 - y0) };
 }
 
+/** @param {number} share */
 function within(share) {
   return Math.min(1, Math.max(0, share));
 }
 
+/** @param {number} value @param {number} most */
 function clamp(value, most) {
   return Math.min(Math.max(0, value), Math.max(0, most));
 }

@@ -7,6 +7,7 @@ import { cropBox } from "./crop_box.js";
 import { partsList } from "./query_parts.js";
 import { isCombined } from "../parts/question.js";
 
+/** @type {Record<string, string>} */
 const WARNINGS = {
   "plain-query": "This picture is almost one colour: there is little to compare.",
   "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
@@ -19,11 +20,13 @@ const FORM_WORDS = [
   ["all", "Mirrored and turned too"],
 ];
 
+/** @typedef {{morph: (() => void) | null, restart: () => void, refine: (change: Partial<import("../parts/question.js").Question>) => void}} Ways */
+
 /**
  * @param {any} query As the API describes it, or {name, image} of a picture that is still on its way.
  * @param {import("../parts/question.js").Question} question
  * @param {import("../app.js").Page} page
- * @param {{morph: (() => void) | null, restart: () => void, refine: (change: Partial<import("../parts/question.js").Question>) => void}} ways
+ * @param {Ways} ways
  */
 export function queryPanel(query, question, page, ways) {
   const combined = isCombined(question);
@@ -33,11 +36,13 @@ export function queryPanel(query, question, page, ways) {
   const frame = combined ? null : framed(query.image, query, `Query: ${query.name}`);
   const pictures = h("div", { class: "query-pictures" }, frame && h("figure", { class: "query-picture" }, frame, h("figcaption", {}, "Your picture")), seen);
   const crop = frame ? cropping(frame, question, ways) : null;
+  /** @type {HTMLSelectElement} */
   const forms = h(
     "select",
     { "aria-label": "Forms to look for", onchange: () => ways.refine({ forms: forms.value }) },
     FORM_WORDS.map(([value, words]) => h("option", { value, selected: value === question.forms }, words)),
   );
+  /** @type {HTMLInputElement} */
   const itself = h("input", { type: "checkbox", checked: question.self, onchange: () => ways.refine({ self: itself.checked }) });
   const element = h(
     "section",
@@ -64,22 +69,24 @@ export function queryPanel(query, question, page, ways) {
     notice,
   );
   if (crop && question.crop) crop.begin();
-  return { element, answered: (answer) => showAnswer(answer, page.gallery, { facts, seen, notice, combined }), frame };
+  return { element, answered: (/** @type {Rest.SearchOut} */ answer) => showAnswer(answer, page.gallery, { facts, seen, notice, combined }), frame };
 }
 
-/** The rectangle on the picture, and the button that begins and ends it. */
+/** The rectangle on the picture, and the button that begins and ends it. @param {HTMLElement} frame @param {import("../parts/question.js").Question} question @param {Ways} ways */
 function cropping(frame, question, ways) {
+  /** @type {ReturnType<typeof cropBox> | null} */
   let box = null;
+  /** @param {import("../parts/question.js").Crop | null} crop */
   const act = (crop) => ways.refine({ crop });
   const begin = () => {
-    if (box) return;
-    box = cropBox(frame, question.crop, act);
+    box ??= cropBox(frame, question.crop, act);
     frame.closest(".query")?.classList.add("cropping");
     show();
+    return box;
   };
   const end = () => {
     const { crop } = question;
-    box.element.remove();
+    box?.element.remove();
     box = null;
     frame.closest(".query")?.classList.remove("cropping");
     show();
@@ -87,22 +94,27 @@ function cropping(frame, question, ways) {
   };
   const toggle = button("crop", "Crop", () => {
     if (box) return end();
-    begin();
-    return box.box.focus({ preventScroll: true });
+    return begin().box.focus({ preventScroll: true });
   });
   const show = () => {
-    toggle.querySelector("span").textContent = box ? "Whole picture" : "Crop";
+    /** @type {HTMLElement} */ (toggle.querySelector("span")).textContent = box ? "Whole picture" : "Crop";
     toggle.setAttribute("aria-pressed", String(Boolean(box)));
   };
   show();
   return { button: toggle, begin: () => queueMicrotask(begin) };
 }
 
+/** @param {string | null} source @param {{width?: number, height?: number}} side @param {string} alt */
 function framed(source, { width, height }, alt) {
   const size = width && height ? { width, height } : {};
   return h("div", { class: "frame" }, h("img", { src: source, alt, ...size, decoding: "async", draggable: "false" }));
 }
 
+/**
+ * @param {Rest.SearchOut} answer
+ * @param {Rest.GalleryOut} gallery
+ * @param {{facts: HTMLElement, seen: HTMLElement, notice: HTMLElement, combined: boolean}} places
+ */
 function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts, seen, notice, combined }) {
   facts.removeAttribute("aria-busy");
   const size = combined ? null : `${count(query.width)} × ${count(query.height)} pixels`;
@@ -118,6 +130,6 @@ function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts,
     if (there) there.src = query.reconstruction_url;
     else seen.replaceChildren(framed(query.reconstruction_url, { width: 1, height: 1 }, alt), h("figcaption", {}, caption));
   }
-  const words = WARNINGS[query.warning] ?? query.warning;
+  const words = query.warning && (WARNINGS[query.warning] ?? query.warning);
   notice.replaceChildren(...(words ? [h("p", { class: "notice" }, icon("warning"), h("span", {}, words))] : []));
 }

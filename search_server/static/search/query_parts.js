@@ -17,15 +17,18 @@ export function partsList(page, question, refine) {
   let resting = 0;
   const changed = () => {
     clearTimeout(resting);
+    /** @param {number} sign */
     const of = (sign) => parts.filter((part) => part.sign === sign).map(({ id, weight }) => ({ id, weight }));
     resting = setTimeout(() => refine({ like: of(1), unlike: of(-1) }), PATIENCE);
   };
   const show = () => list.replaceChildren(...parts.map(entry));
+  /** @param {any} part */
   const entry = (part) => {
     const picture = h("img", { alt: "", width: 44, height: 44, draggable: "false" });
     const name = h("span", { class: "part-name" }, "…");
     const sign = h("button", { type: "button", class: "icon-button part-sign", data: { sign: part.sign > 0 ? "plus" : "minus" } }, icon(part.sign > 0 ? "plus" : "minus"));
     const weight = h("input", { type: "range", min: 0.1, max: HEAVIEST, step: 0.1, value: part.weight });
+    /** @param {{name: string, image: string, thumb?: string}} item */
     const told = (item) => {
       if (item.image) picture.src = item.thumb ?? item.image;
       name.textContent = item.name;
@@ -36,12 +39,12 @@ export function partsList(page, question, refine) {
       weight.setAttribute("aria-label", `Weight of ${item.name}`);
     };
     told({ name: part.id, image: "" });
-    describe(page, part.id).then(told).catch((error) => isWithdrawn(error) || (name.textContent = "No longer there"));
+    describe(page, part.id).then(told).catch((/** @type {any} */ error) => isWithdrawn(error) || (name.textContent = "No longer there"));
     sign.addEventListener("click", () => {
       part.sign = -part.sign;
       show();
       changed();
-      list.children[parts.indexOf(part)].querySelector(".part-sign").focus();
+      /** @type {HTMLElement | null} */ (list.children[parts.indexOf(part)].querySelector(".part-sign"))?.focus();
     });
     weight.addEventListener("input", () => {
       part.weight = Number(weight.value);
@@ -59,7 +62,7 @@ export function partsList(page, question, refine) {
   return list;
 }
 
-/** An item or a stored query, from the tray where it lies there. */
+/** An item or a stored query, from the tray where it lies there. @param {import("../app.js").Page} page @param {string} id */
 function describe(page, id) {
   const there = page.tray.entries.find(({ item }) => item.id === id);
   if (there) return Promise.resolve(there.item);

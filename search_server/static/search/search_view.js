@@ -22,6 +22,9 @@ const NO_ADDRESSES = {
   detail: "Save the picture and drop the file here. Whoever runs the server can allow addresses: lookalike serve --fetch-host HOST.",
 };
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {Rest.SearchOut & {asked: string, done: boolean}} Answer Done: there are no more neighbours to be asked for. */
+
 /** @type {Record<string, {words: string, compare: ((one: any, other: any) => number) | null}>} */
 const SORTS = {
   score: { words: "Most similar", compare: null },
@@ -47,6 +50,7 @@ export function searchView(page) {
 function startView(page) {
   const { gallery, api } = page;
   const withdrawn = new AbortController();
+  /** @param {import("../api.js").Picture} item */
   const open = (item) =>
     page.lightbox.open(wall.walk(), item, {
       similar: (chosen) => page.search(chosen),
@@ -72,6 +76,7 @@ function startView(page) {
     announce("Other pictures are shown");
   };
 
+  /** @param {number} seed */
   const fill = async (seed) => {
     try {
       const items = await api.sample(page.limits.sample, seed, withdrawn.signal);
@@ -130,22 +135,24 @@ function startView(page) {
     title: gallery.name,
     close: () => withdrawn.abort(),
     grid: wall,
-    field: () => element.querySelector("#picture-file"),
+    field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-file")),
     get keys() {
       return { e: model.toggle, ...pictureKeys(wall, acts) };
     },
   };
 }
 
-/** The camera of a computer; phones have their own way, which is better. */
+/** The camera of a computer; phones have their own way, which is better. @param {import("../app.js").Page} page */
 function cameraButton(page) {
   if (!navigator.mediaDevices?.getUserMedia) return null; // a page without https, away from localhost
   const open = async () => (await import("./camera.js")).takePhoto((file) => page.take({ file }));
   return button("camera", "Camera", open, { class: "button fine-only" });
 }
 
+/** @param {import("../app.js").Page} page */
 function addressForm(page) {
   const field = h("input", { type: "url", class: "text-field", name: "url", placeholder: "https://…", required: true, "aria-label": "Address of a picture", autocomplete: "off" });
+  /** @param {Event} event */
   const submit = (event) => {
     event.preventDefault();
     page.take({ url: field.value.trim() });
@@ -153,6 +160,7 @@ function addressForm(page) {
   return h("form", { class: "address-form", onsubmit: submit }, icon("globe"), field, h("button", { class: "button" }, "Search"));
 }
 
+/** @param {Rest.GalleryOut} gallery */
 function emptyGallery(gallery) {
   return state({
     iconName: "pick",
@@ -163,6 +171,17 @@ function emptyGallery(gallery) {
 
 /** The neighbours of what a question asks about, or of a file or an address that is still to be sent. */
 class Results {
+  /** @type {Answer} */
+  answer;
+  /** @type {ReturnType<typeof queryPanel>} */
+  panel;
+  /** @type {HTMLInputElement} */
+  leastInput;
+  /** @type {string | null} Address of the file that is searched with, on this device. */
+  preview = null;
+  /** @type {IntersectionObserver | undefined} */
+  watcher;
+
   /**
    * @param {import("../app.js").Page} page
    * @param {{item?: any, file?: File, url?: string}} asked
@@ -175,13 +194,14 @@ class Results {
     this.withdrawn = new AbortController();
     this.paints = page.gallery.model.has_decoder;
     this.least = Number(page.parameter("min") ?? -1);
-    this.sort = Object.hasOwn(SORTS, page.parameter("sort") ?? "") ? page.parameter("sort") : "score";
+    const sort = page.parameter("sort") ?? "";
+    this.sort = Object.hasOwn(SORTS, sort) ? sort : "score";
     const single = !isCombined(question);
     this.ways = {
-      open: (item) => this.#open(item),
-      compare: single || this.paints ? (item) => this.#open(item, "beside") : undefined,
-      why: single ? (item) => this.#open(item, "why") : undefined,
-      morph: single && this.paints ? (item) => this.#morphWith(item) : null,
+      open: (/** @type {import("../api.js").Picture} */ item) => this.#open(item),
+      compare: single || this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "beside") : undefined,
+      why: single ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "why") : undefined,
+      morph: single && this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#morphWith(item) : null,
       choices: choicesOf(question),
     };
     this.acts = pictureActs(page, this.ways);
@@ -219,7 +239,7 @@ class Results {
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
       close: () => this.#close(),
       grid: this.grid,
-      field: () => this.element.querySelector("#picture-file"),
+      field: () => /** @type {HTMLElement | null} */ (this.element.querySelector("#picture-file")),
       morph: this.ways.morph ? () => this.#morphWith(this.grid.focused()) : undefined,
       resize: this.size.step,
       get keys() {
@@ -248,7 +268,7 @@ class Results {
       const response = file && !this.question.id ? await api.search(file, limits.neighbours, signal) : await this.#fetch(0, this.#wanted(), signal);
       this.question.id ??= isCombined(this.question) ? null : response.query.id;
       const answer = this.#asAnswer(response);
-      if (file || url) this.page.became("search", queryParameters(this.question.id), answer);
+      if (file || url) this.page.became("search", queryParameters(this.question.id ?? ""), answer);
       else this.page.remember(answer);
       this.#show(answer);
     } catch (error) {
@@ -258,6 +278,7 @@ class Results {
     }
   }
 
+  /** @param {number} offset @param {number} k @param {AbortSignal} signal */
   #fetch(offset, k, signal) {
     return this.page.api.answer(this.question, this.paints, k, offset, signal);
   }
@@ -267,6 +288,7 @@ class Results {
     return this.sort === "score" ? this.page.limits.neighbours : SORTED;
   }
 
+  /** @param {Rest.SearchOut} response */
   #asAnswer(response) {
     return { ...response, asked: JSON.stringify(this.question), done: response.hits.length < this.page.limits.neighbours };
   }
@@ -277,6 +299,7 @@ class Results {
     this.grid.expect(24);
   }
 
+  /** @param {import("../api.js").Told} problem */
   #refuse(problem) {
     const other = filePicker(this.page.take, { class: "button primary", id: "picture-file" }, icon("upload"), h("span", {}, "Choose another picture"));
     this.element.classList.add("refused");
@@ -297,6 +320,7 @@ class Results {
     this.#ask();
   }
 
+  /** @param {any} query */
   #showPanel(query) {
     this.panel = queryPanel(query, this.question, this.page, {
       morph: this.ways.morph ? () => this.#morphWith(this.answer?.hits[0]) : null,
@@ -315,6 +339,7 @@ class Results {
     );
   }
 
+  /** @param {Answer} answer */
   #show(answer) {
     this.answer = answer;
     // The picture that is on this device already stays: it would only flash.
@@ -334,7 +359,7 @@ class Results {
     announce(`${plural(hits.length, "result", "results")}. ${this.#nearest()}`);
   }
 
-  /** Ask anew with another weight, part, form or other pictures, beside what the reader holds. */
+  /** Ask anew with another weight, part, form or other pictures, beside what the reader holds. @param {Partial<import("../parts/question.js").Question>} change */
   async #refine(change) {
     Object.assign(this.question, change);
     this.ways.choices = choicesOf(this.question);
@@ -351,7 +376,7 @@ class Results {
       this.#fill();
     } catch (error) {
       if (isWithdrawn(error)) return;
-      this.watcher.disconnect();
+      this.watcher?.disconnect();
       this.foot.replaceChildren(problemState(error, { retry: () => this.#refine({}) }));
     } finally {
       this.grid.element.removeAttribute("aria-busy");
@@ -370,20 +395,22 @@ class Results {
   }
 
   #chips() {
+    /** @param {string | null} filter */
     const parameters = (filter) => parametersOf({ ...this.question, filter });
     return facetChips(this.page, "search", parameters, this.withdrawn.signal);
   }
 
   #toolbar() {
     const least = { min: 0, max: 1, step: 0.01, value: Math.max(0, this.least) };
-    this.leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
-    this.leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
+    const leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
+    this.leastInput = /** @type {HTMLInputElement} */ (leastField.querySelector("input"));
+    leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
     const sorts = Object.entries(SORTS).map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
     const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
-    return toolbar(this.heading, [this.leastField, order, this.model.element, this.size.element]);
+    return toolbar(this.heading, [leastField, order, this.model.element, this.size.element]);
   }
 
-  /** Another order: by anything but the score, it is chosen among more than the first few. */
+  /** Another order: by anything but the score, it is chosen among more than the first few. @param {string} sort */
   async #sortBy(sort) {
     this.sort = sort;
     this.page.amend({ sort: sort === "score" ? null : sort });
@@ -393,6 +420,7 @@ class Results {
     announce(SORTS[sort].words);
   }
 
+  /** @param {number} least */
   #filter(least) {
     this.least = least;
     const shown = this.grid.filter(least);
@@ -416,11 +444,12 @@ class Results {
   }
 
   #showAll() {
-    this.leastField.querySelector("input").value = "0";
-    this.leastField.querySelector("input").dispatchEvent(new Event("input"));
+    this.leastInput.value = "0";
+    this.leastInput.dispatchEvent(new Event("input"));
     this.page.amend({ min: null });
   }
 
+  /** @param {number} shown */
   #end(shown) {
     return shown < this.answer.hits.length || !this.answer.done
       ? button("search", "Show weaker matches", () => this.#showAll(), { class: "button quiet" })
@@ -434,6 +463,7 @@ class Results {
   /** Fetch more before the reader reaches the end; in another order than by score, more would shuffle what he sees. */
   #watchFoot() {
     this.watcher?.disconnect();
+    /** @param {IntersectionObserverEntry[]} entries */
     const near = ([entry]) => entry.isIntersecting && this.sort === "score" && this.#fetchMore();
     this.watcher = new IntersectionObserver(near, { rootMargin: "600px" });
     this.watcher.observe(this.foot);
@@ -461,7 +491,7 @@ class Results {
     } catch (error) {
       this.fetching = false;
       if (isWithdrawn(error)) return;
-      this.watcher.disconnect();
+      this.watcher?.disconnect();
       this.foot.replaceChildren(problemState(error, { retry: () => this.#fetchMore() }));
     }
   }
@@ -481,6 +511,7 @@ class Results {
     });
   }
 
+  /** @param {import("../api.js").Picture} item */
   #morphWith(item) {
     if (item && this.answer?.query.id) this.page.go("morph", { a: this.answer.query.id, b: item.id });
   }

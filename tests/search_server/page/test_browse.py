@@ -152,8 +152,8 @@ def test_files_that_are_dropped_are_searched_with_or_added(visit: Callable[..., 
                 const bytes = await (await fetch(document.querySelector(".tile img").src)).blob();
                 const transfer = new DataTransfer();
                 transfer.items.add(new File([bytes], name));
-                const fire = (place, kind) =>
-                    place.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+                const options = { bubbles: true, cancelable: true, dataTransfer: transfer };
+                const fire = (place, kind) => place.dispatchEvent(new DragEvent(kind, options));
                 fire(document.querySelector("main"), "dragenter");
                 fire(document.querySelector(`#drop-veil [data-slot=${slot}]`), "drop");
             }""",

@@ -20,6 +20,7 @@ export async function fillDetails(place, item, api, signal) {
   }
 }
 
+/** @param {HTMLElement} place @param {import("../../api.js").Picture & Partial<Rest.ItemOut>} item */
 function draw(place, item) {
   const rows = [
     ["Name", item.name],

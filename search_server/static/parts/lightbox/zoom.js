@@ -6,13 +6,19 @@ const FAR = 50; // CSS pixels of a swipe
 const CLICK = 4; // CSS pixels that a hand may tremble
 
 export class Zoom {
+  scale = 1;
+  x = 0;
+  y = 0;
+  moved = false; // the last press was none: something was pulled
+  /** @type {Map<number, {x: number, y: number, startX: number}>} */
+  fingers = new Map();
+
   /**
    * @param {HTMLElement} stage
    * @param {(by: number) => void} step A swipe to the next or the previous picture.
    */
   constructor(stage, step) {
     this.stage = stage;
-    this.fingers = new Map();
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     stage.addEventListener("dblclick", (event) => this.#to(this.scale > 1 ? 1 : DOUBLE, event.clientX, event.clientY));
     stage.addEventListener("pointerdown", (event) => this.#down(event));
@@ -33,12 +39,13 @@ export class Zoom {
     this.#to(this.scale * times, area.left + area.width / 2, area.top + area.height / 2);
   }
 
+  /** @param {any} event */
   #wheel(event) {
     event.preventDefault();
     this.#to(this.scale * Math.exp(-event.deltaY / (event.ctrlKey ? 120 : 400)), event.clientX, event.clientY);
   }
 
-  /** Scale so that what is under a point stays under it: within the figure that the point is in. */
+  /** Scale so that what is under a point stays under it: within the figure that the point is in. @param {number} scale @param {number} clientX @param {number} clientY */
   #to(scale, clientX, clientY) {
     const after = Math.min(MOST, Math.max(1, scale));
     const figure = document.elementsFromPoint(clientX, clientY).find((one) => one.matches("figure")) ?? this.stage;
@@ -51,12 +58,14 @@ export class Zoom {
     this.#apply();
   }
 
+  /** @param {any} event */
   #down(event) {
     if (event.button || event.target.closest("button, input")) return;
     this.moved = false;
     this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY, startX: event.clientX });
   }
 
+  /** @param {any} event */
   #move(event) {
     const finger = this.fingers.get(event.pointerId);
     if (!finger) return;
@@ -67,6 +76,7 @@ export class Zoom {
     const now = [...this.fingers.values()];
     if (now.length === 2) {
       this.moved = true;
+      /** @param {{x: number, y: number}[]} both */
       const apart = ([one, other]) => Math.hypot(one.x - other.x, one.y - other.y);
       this.#to((this.scale * apart(now)) / Math.max(1, apart(before)), (now[0].x + now[1].x) / 2, (now[0].y + now[1].y) / 2);
     } else if (this.scale > 1) {
@@ -77,6 +87,7 @@ export class Zoom {
     }
   }
 
+  /** @param {any} event @param {(by: number) => void} step */
   #up(event, step) {
     const finger = this.fingers.get(event.pointerId);
     this.fingers.delete(event.pointerId);
@@ -88,6 +99,7 @@ export class Zoom {
   /** What is zoomed in cannot be pushed out of sight. */
   #apply() {
     const { clientWidth: width, clientHeight: height } = this.stage;
+    /** @param {number} size */
     const room = (size) => (size * (this.scale - 1)) / 2;
     this.x = Math.max(-room(width), Math.min(room(width), this.x));
     this.y = Math.max(-room(height), Math.min(room(height), this.y));

@@ -22,7 +22,7 @@ export async function contactSheet(entries, title) {
   const aspects = entries.map(({ item }) => aspectOf(item));
   const rows = justify(aspects, WIDTH - 2 * MARGIN, SIZES);
   const canvas = h("canvas", { width: WIDTH, height: Math.ceil(rows.top[rows.count] + HEAD + MARGIN) });
-  const pen = canvas.getContext("2d");
+  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   pen.fillStyle = "#ffffff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   text(pen, title, MARGIN, 42, WIDTH - 2 * MARGIN, `600 26px ${FACE}`, INK);
@@ -45,13 +45,14 @@ async function loaded(source) {
   return picture;
 }
 
+/** @param {CanvasRenderingContext2D} pen @param {HTMLImageElement} picture @param {number} x @param {number} y @param {number} width @param {number} height */
 function drawWithin(pen, picture, x, y, width, height) {
   const scale = Math.min(width / picture.naturalWidth, height / picture.naturalHeight);
   const [w, high] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
   pen.drawImage(picture, x + (width - w) / 2, y + (height - high) / 2, w, high);
 }
 
-/** A line that is cut where it would be too long. */
+/** A line that is cut where it would be too long. @param {CanvasRenderingContext2D} pen @param {string} words @param {number} x @param {number} y @param {number} width @param {string} font @param {string} colour */
 function text(pen, words, x, y, width, font, colour) {
   pen.font = font;
   pen.fillStyle = colour;

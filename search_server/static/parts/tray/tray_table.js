@@ -12,7 +12,7 @@ export function trayTable(entries, address) {
   return new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv;charset=utf-8" });
 }
 
-/** One field. What a spreadsheet would take for a formula begins with an apostrophe: names are written by strangers. */
+/** One field. What a spreadsheet would take for a formula begins with an apostrophe: names are written by strangers. @param {unknown} value */
 function field(value) {
   const text = value === undefined || value === null ? "" : String(value);
   const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
