@@ -52,6 +52,7 @@ from search_server.problems import (
     wants_page,
 )
 from search_server.rates import RateLimitedError
+from search_server.server_page import server_page
 from search_server.service import EXTENSION, Service, open_service
 from search_server.settings import ServerSettings
 from search_server.sign_in import sign_in_routes
@@ -131,6 +132,7 @@ def create_app(
     ):
         app.register_api(routes)
     app.register_blueprint(page)
+    app.register_blueprint(server_page)
     # The sign-in form has to look like something before anybody is signed in.
     app.view_functions["page.static"] = needs("nothing")(functools.partial(page.send_static_file))
     app.register_blueprint(api_page)

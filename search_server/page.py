@@ -12,15 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
-from search_server.access import needs
-from search_server.api.answers import describe_gallery, gallery_address
+from search_server.access import caller, needs
+from search_server.api.answers import PREFIX, describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
 from search_server.api.queries import store
@@ -28,9 +28,10 @@ from search_server.api.schemas import FacetOptions, ListItems, NoParameters, Sea
 from search_server.api.search import find_neighbours
 from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import answer_user_error, from_validation, public_detail
+from search_server.problems import from_validation, public_detail
 from search_server.service import service
 from search_server.subjects import look_at, one_file
+from search_server.tokens import SCOPES
 from train.errors import UserError
 
 page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
@@ -40,7 +41,9 @@ NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}  # words and icon
+# Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
+VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}
+SERVER_VIEWS: dict[str, tuple[str, str]] = {}
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
@@ -67,7 +70,7 @@ def start(gallery: str) -> str:
     served = service().gallery(gallery)
     seed = secrets.randbelow(2**31)
     sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
-    return _view("start", served, {**sample, "seed": seed}, items=sample["items"])
+    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"])
 
 
 @page.get("/g/<gallery>/search")
@@ -89,7 +92,7 @@ def results(gallery: str) -> str | Redirection:
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
     chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, asked, body.beta, other))
-    return _view("results", served, initial, **shown, **chosen_facets, **answer)
+    return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
 
 
 @page.post("/g/<gallery>/search")
@@ -117,7 +120,7 @@ def browse(gallery: str) -> str:
 
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
     shown = {"title": "Browse", "more": more, "items": listed["items"]}
-    return _view(
+    return draw_view(
         "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
     )
 
@@ -130,18 +133,23 @@ def morph(gallery: str) -> str:
     strip = None
     if a and b and served.engine.decoder is not None:
         strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
-    return _view("morph", served, None, title="Morph", strip=strip)
+    return draw_view("morph", served, None, title="Morph", strip=strip)
 
 
 @page.errorhandler(UserError)
-def explain(error: UserError) -> Response | tuple[str, int]:
-    """Show what is wrong in the page's own clothes; where there is no gallery to go on with, as every other route."""
+def explain(error: UserError) -> tuple[str, int]:
+    """Show what is wrong in the page's own clothes."""
     try:
         served = service().gallery((request.view_args or {}).get("gallery"))
     except UserError:
-        return answer_user_error(error)
+        served = None
+    return draw_problem(error, served)
+
+
+def draw_problem(error: UserError, served: ServedGallery | None) -> tuple[str, int]:
+    """Draw what is wrong, and say its status."""
     title, detail = error.problem.title, public_detail(error)
-    return _view("problem", served, None, title=title, detail=detail), error.problem.status
+    return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
 
 def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
@@ -179,33 +187,43 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
         name: Of its template.
-        served: The gallery.
+        served: The gallery that it shows, or that the reader came from; None where none is served.
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS else "search"
+    gallery = describe_gallery(served).model_dump(mode="json") if served else None
+    root = url_for("page.start", gallery=served.name) if served else None
+    galleries = [_link(other, view) for other in service().galleries]
+    may = {scope: caller().may(scope) for scope in SCOPES}
     return render_template(
         f"{name}.html",
         view=view,
-        views=VIEWS,
+        views=VIEWS if served else {},
+        server_views=SERVER_VIEWS,
         gallery=gallery,
-        galleries=[_link(other) for other in service().galleries],
-        root=url_for("page.start", gallery=served.name),
-        attribution=served.engine.bundle.facts.licence,
+        galleries=galleries,
+        root=root,
+        from_gallery=_from_gallery(served),
+        may=may,
+        signed_in=caller().by_cookie,
+        attribution=served.engine.bundle.facts.licence if served else None,
         version=version("lookalike"),
         modules=_modules(view),
         styles=_styles(view),
         data={
             "gallery": gallery,
-            "root": url_for("page.start", gallery=served.name),
+            "galleries": [other["name"] for other in galleries],
+            "root": root,
             "top": url_for("page.first_gallery"),
-            "api": gallery_address(served.name),
+            "api": gallery_address(served.name) if served else None,
+            "server": f"{request.script_root}{PREFIX}",
+            "may": may,
             "limits": _limits(),
             "initial": initial,
             "facets": shown.get("counted"),
@@ -214,9 +232,26 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
     )
 
 
-def _link(served: ServedGallery) -> dict[str, Any]:
+def gallery_of_reader() -> ServedGallery | None:
+    """The gallery that a reader of a view of the server came from: the one that the address names, or the first."""
+    galleries = service().galleries
+    name = request.args.get("gallery")
+    if name is not None and galleries.has(name):
+        return galleries.get(name)
+    return next(iter(galleries), None)
+
+
+def _from_gallery(served: ServedGallery | None) -> dict[str, str]:
+    """What an address of a view of the server says of where the reader came from: nothing where it is the first."""
+    first = next(iter(service().galleries), None)
+    return {} if served is None or first is None or served.name == first.name else {"gallery": served.name}
+
+
+def _link(served: ServedGallery, view: str) -> dict[str, Any]:
+    """A gallery in the switch, which keeps the view."""
     root = url_for("page.start", gallery=served.name)
-    return {"name": served.name, "items": served.gallery.count, "root": root}
+    kept = view if view in VIEWS and view != "search" else ""
+    return {"name": served.name, "items": served.gallery.count, "root": root, "address": root + kept}
 
 
 def _limits() -> dict[str, int | float]:

@@ -1,10 +1,14 @@
 /** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
 
+import { begin } from "./parts/in_flight.js";
+
 /** An answer that is no success, or no answer at all (code `server_gone`). */
 export class Problem extends Error {
-  constructor({ code, title, detail, status = 0 }) {
+  /** @param {{code: string, title: string, detail: string, status?: number, retryAfter?: number | null}} what */
+  constructor({ code, title, detail, status = 0, retryAfter = null }) {
     super(detail || title);
     Object.assign(this, { code, title, detail, status });
+    this.retryAfter = retryAfter; // seconds after which it is worth asking again; null where the server did not say
   }
 }
 
@@ -87,12 +91,56 @@ function form(file, fields) {
   return data;
 }
 
-function withParameters(path, parameters) {
+export function withParameters(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
-  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+  return given.length ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path;
 }
 
-async function ask(address, options) {
+/**
+ * Ask the server.
+ *
+ * @param {string} address
+ * @param {RequestInit & {quiet?: boolean}} [options] quiet: nobody waits for it, so no line at the top says so.
+ * @returns {Promise<any>} The answer's JSON; null where it has none.
+ */
+export async function ask(address, { quiet = false, ...options } = {}) {
+  const end = quiet ? () => {} : begin();
+  try {
+    const response = await answerTo(address, options);
+    return response.status === 204 ? null : await response.json();
+  } finally {
+    end();
+  }
+}
+
+/** Send JSON. @param {string} address @param {any} body @param {RequestInit} [options] */
+export function send(address, body, options = {}) {
+  const headers = { "Content-Type": "application/json", ...options.headers };
+  return ask(address, { method: "POST", ...options, headers, body: JSON.stringify(body ?? {}) });
+}
+
+/**
+ * Fetch a view as the server draws it for readers without JavaScript.
+ *
+ * @param {string} address
+ * @param {string} selector Of the part that is wanted.
+ * @param {AbortSignal} signal
+ * @returns {Promise<HTMLElement>}
+ */
+export async function fetchDrawn(address, selector, signal) {
+  const end = begin();
+  try {
+    const response = await answerTo(address, { headers: { Accept: "text/html" }, signal });
+    const drawn = new DOMParser().parseFromString(await response.text(), "text/html");
+    const part = drawn.querySelector(selector);
+    if (!part) throw new Problem(SERVER_GONE);
+    return /** @type {HTMLElement} */ (document.adoptNode(part));
+  } finally {
+    end();
+  }
+}
+
+async function answerTo(address, options) {
   let response;
   try {
     response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
@@ -100,18 +148,20 @@ async function ask(address, options) {
     if (error.name === "AbortError") throw error;
     throw new Problem(SERVER_GONE);
   }
-  if (response.ok) return response.json();
-  throw new Problem(await problemOf(response));
+  if (!response.ok) throw new Problem(await problemOf(response));
+  return response;
 }
 
 async function problemOf(response) {
   const { status } = response;
+  const seconds = Number(response.headers.get("Retry-After"));
+  const retryAfter = seconds > 0 ? seconds : null;
   try {
     const problem = await response.json();
     const code = problem.code ?? problem.type?.split("/").pop();
-    return { code, title: problem.title, detail: problem.detail, status };
+    return { code, title: problem.title, detail: problem.detail, status, retryAfter };
   } catch {
-    return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status };
+    return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status, retryAfter };
   }
 }
 

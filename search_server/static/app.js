@@ -4,11 +4,14 @@ import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
 import { motionIsReduced } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
 import { Lightbox } from "./parts/lightbox.js";
+import { begin } from "./parts/in_flight.js";
 import { announce, note } from "./parts/messages.js";
+import { JobsBadge, markView, openMenus } from "./parts/navigation.js";
 import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
+import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
@@ -18,18 +21,29 @@ const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is 
 export class Page {
   constructor() {
     const given = JSON.parse(document.getElementById("page-data").textContent);
-    /** @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}} */
+    /**
+     * The gallery that is shown, or that the reader of a view of the server came from; null only where none is served,
+     * and only views of the server are shown then.
+     *
+     * @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}}
+     */
     this.gallery = given.gallery;
+    /** @type {string[]} Names of all galleries that are served. */
+    this.galleries = given.galleries;
+    /** @type {{read: boolean, write: boolean, admin: boolean}} What the reader's token allows. */
+    this.may = given.may;
     /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
     this.limits = given.limits;
+    this.first = true; // nothing but what the server drew has been shown
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
     this.facets = given.facets; // the values to filter by, counted for the first view
     this.root = given.root; // of the gallery
     this.top = given.top; // of the server
     this.api = new Api(given.api);
+    this.server = new ServerApi(given.server);
     this.main = document.querySelector("main");
     this.lightbox = new Lightbox();
-    this.tray = new Tray(this.gallery.name);
+    this.tray = new Tray(this.gallery?.name ?? "");
     this.kept = new Map(); // key of a history entry -> what its view wants to have again
     this.places = new Map(); // key of a history entry -> how far it was scrolled
     this.asked = new Map(); // key of a history entry -> the file or item that it was opened with
@@ -46,9 +60,12 @@ export class Page {
     takeEverywhere((taken, slot) => this.take(taken, slot));
     listenForShortcuts(this);
     this.#header();
+    openMenus();
+    this.jobs = new JobsBadge(this.server);
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
+    this.first = false;
     document.documentElement.dataset.ready = "";
   }
 
@@ -60,9 +77,15 @@ export class Page {
 
   /** Where a view is: `address("search", {id: "7"})` */
   address(view, parameters = {}) {
-    const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
-    const root = VIEWS[view]?.everywhere ? this.top : this.root;
-    return root + view + (query.size ? `?${query}` : "");
+    const { everywhere } = VIEWS[view] ?? {};
+    const all = everywhere ? { gallery: this.#cameFrom(), ...parameters } : parameters;
+    const query = new URLSearchParams(Object.entries(all).filter(([, value]) => value !== null && value !== undefined));
+    return (everywhere ? this.top : this.root) + view + (query.size ? `?${query}` : "");
+  }
+
+  /** What the address of a view of the server says of the gallery the reader came from; nothing where it is the first. */
+  #cameFrom() {
+    return this.gallery && this.gallery.name !== this.galleries[0] ? this.gallery.name : null;
   }
 
   /** Open a view as a new entry of the history. */
@@ -119,6 +142,11 @@ export class Page {
     return facets;
   }
 
+  /** What the server drew of the first view, once. @param {string} selector @returns {HTMLElement | null} */
+  takeDrawn(selector) {
+    return this.first ? this.main.querySelector(selector) : null;
+  }
+
   // Acts -------------------------------------------------------------------------------------------------------------
 
   /** Search with a picture of the gallery; the tile's picture travels to its new place. */
@@ -139,12 +167,14 @@ export class Page {
   /** Whatever was dropped, pasted or picked. */
   take = (taken, slot = null) => {
     if (this.view?.take) this.view.take(taken, slot);
+    else if (!this.gallery) note("There is no gallery to search in yet");
     else if (taken.item) this.search(taken.item);
     else this.go("search", {}, { file: taken.file });
   };
 
   async surprise() {
     if (this.view?.surprise) return this.view.surprise();
+    if (!this.gallery) return;
     try {
       const [item] = await this.api.sample(1, this.newSeed());
       if (item) this.search(item);
@@ -183,14 +213,18 @@ export class Page {
   /** Draw what the address shows: at once, where its module is here already. */
   async #render() {
     const name = viewAt(location.pathname, this.root, this.top);
+    if (!this.gallery && !VIEWS[name].everywhere) return; // the server has said what is wrong
     const drawer = drawerOf(name);
     if (drawer) return this.#draw(name, drawer);
     const { key } = this;
+    const end = begin();
     try {
       const fetched = await fetchView(name);
       if (this.key === key) this.#draw(name, fetched); // else the reader has gone on meanwhile
     } catch {
       if (this.key === key) this.#draw(name, unreachable);
+    } finally {
+      end();
     }
   }
 
@@ -199,10 +233,7 @@ export class Page {
     this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    for (const link of document.querySelectorAll("a[data-view]")) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
+    markView(name, Boolean(VIEWS[name].everywhere));
   }
 
   #followLink(event) {

@@ -29,6 +29,7 @@ export const VIEWS = {
   search: { load: async () => (await import("./search/search_view.js")).searchView },
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };
 
 const loaded = new Map(); // name -> what draws it
@@ -60,6 +61,6 @@ function stylesOf(name) {
 
 /** The view that an address shows: ROOT/NAME of the gallery, or TOP/NAME of the server. */
 export function viewAt(pathname, root, top) {
-  const [name] = pathname.slice((pathname.startsWith(root) ? root : top).length).split("/");
+  const [name] = pathname.slice((root && pathname.startsWith(root) ? root : top).length).split("/");
   return Object.hasOwn(VIEWS, name) ? name : "search";
 }

@@ -37,7 +37,7 @@ function actOf(event, page) {
     "/": () => (view.field?.() ?? document.querySelector("main a, main button"))?.focus(),
     u: () => view.field?.()?.click(),
     s: item && (() => page.search(item)),
-    m: view.morph ?? (() => page.go("morph")),
+    m: view.morph ?? (page.gallery && (() => page.go("morph"))),
     r: () => page.surprise(),
     "[": view.resize && (() => view.resize(-1)),
     "]": view.resize && (() => view.resize(1)),
