@@ -33,6 +33,7 @@ from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS, describe_api
 from search_server.api.galleries import galleries
 from search_server.api.health import health
+from search_server.api.index_explanation import index_explanation
 from search_server.api.items import items
 from search_server.api.jobs import jobs
 from search_server.api.metadata import metadata
@@ -118,6 +119,7 @@ def create_app(
     for routes in (
         health,
         galleries,
+        index_explanation,
         items,
         metadata,
         analyses,

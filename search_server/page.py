@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ from search_server.api.metadata import find_facets
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
-from search_server.galleries import NoSuchGalleryError, ServedGallery
+from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
 from search_server.service import service
@@ -44,7 +45,7 @@ FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"
 # Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
 VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}
 SERVER_VIEWS: dict[str, tuple[str, str]] = {}
-_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
+_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
@@ -57,10 +58,10 @@ _WARNINGS = {
 
 @page.get("/")
 def first_gallery() -> Redirection:
-    """Lead to the first gallery."""
+    """Lead to the first gallery; where there is none, to the place where one is made."""
     served = next(iter(service().galleries), None)
     if served is None:
-        raise NoSuchGalleryError("no gallery is served here: make one with POST /api/v1/galleries.")
+        return redirect(url_for("server_page.new"))
     return redirect(url_for("page.start", gallery=served.name))
 
 
@@ -82,7 +83,7 @@ def results(gallery: str) -> str | Redirection:
     found = service()
     served = found.gallery(gallery)
     offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
-    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
+    body = checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
     answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
@@ -112,7 +113,7 @@ def browse(gallery: str) -> str:
     """All pictures, page by page."""
     served = service().gallery(gallery)
     cursor = request.args.get("cursor")
-    asked = _checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
+    asked = checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
     listed = find_items(served, asked).model_dump(mode="json")
 
     def address(chosen: Filter | None, cursor: str | None = None) -> str:
@@ -250,8 +251,10 @@ def _from_gallery(served: ServedGallery | None) -> dict[str, str]:
 def _link(served: ServedGallery, view: str) -> dict[str, Any]:
     """A gallery in the switch, which keeps the view."""
     root = url_for("page.start", gallery=served.name)
-    kept = view if view in VIEWS and view != "search" else ""
-    return {"name": served.name, "items": served.gallery.count, "root": root, "address": root + kept}
+    address = root + (view if view in VIEWS and view != "search" else "")
+    if view in SERVER_VIEWS and view != "new":
+        address = f"{url_for('page.first_gallery')}{view}?{urlencode({'gallery': served.name})}"
+    return {"name": served.name, "items": served.gallery.count, "root": root, "address": address}
 
 
 def _limits() -> dict[str, int | float]:
@@ -293,7 +296,8 @@ def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, as
     return url_for("page.results", gallery=gallery, **parameters)
 
 
-def _checked(model: type[Any], **given: Any) -> Any:
+def checked(model: type[Any], **given: Any) -> Any:
+    """Parameters of an address as their model; what does not fit is a problem."""
     try:
         return model(**given)
     except ValidationError as error:

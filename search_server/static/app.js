@@ -233,7 +233,7 @@ export class Page {
     this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    markView(name, Boolean(VIEWS[name].everywhere));
+    markView(name, VIEWS[name].everywhere ? this.top + name : null);
   }
 
   #followLink(event) {

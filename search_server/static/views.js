@@ -29,6 +29,8 @@ export const VIEWS = {
   search: { load: async () => (await import("./search/search_view.js")).searchView },
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
   about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };
 

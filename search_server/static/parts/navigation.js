@@ -1,6 +1,5 @@
 /** The bar: its menus, which view and gallery it marks, and the badge of the jobs that run. */
 
-import { h } from "./dom.js";
 import { plural } from "./words.js";
 
 const SOON = 3_000; // milliseconds between two looks while a job waits or runs
@@ -33,15 +32,18 @@ function openOnes() {
  * Mark the view that is shown, and let the gallery switch keep it.
  *
  * @param {string} name
- * @param {boolean} everywhere It belongs to the server: another gallery is then opened at its start.
+ * @param {string | null} everywhere Its address where it belongs to the server: it then shows another gallery's part.
  */
 export function markView(name, everywhere) {
   for (const link of document.querySelectorAll("a[data-view]")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const kept = everywhere || name === "search" ? "" : name;
-  for (const link of document.querySelectorAll(".galleries a[data-root]")) link.setAttribute("href", link.dataset.root + kept);
+  for (const link of document.querySelectorAll(".galleries a[data-root]")) {
+    const { root, name: gallery } = link.dataset;
+    const kept = name === "search" || name === "new" ? root : root + name;
+    link.setAttribute("href", everywhere && name !== "new" ? `${everywhere}?${new URLSearchParams({ gallery })}` : kept);
+  }
 }
 
 /** The badge in the bar: hidden until a job waits or runs, then how many, and how far the first one is. */
@@ -77,7 +79,7 @@ export class JobsBadge {
     const first = active.find((job) => job.state === "running") ?? active[0];
     const share = first.total ? Math.floor((100 * first.done) / first.total) : null;
     const words = `${plural(active.length, "job", "jobs")}${share === null ? "" : `, ${share} %`}`;
-    this.element.querySelector("span").replaceChildren(String(active.length), ...(share === null ? [] : [h("small", {}, ` ${share} %`)]));
+    this.element.querySelector("span").textContent = share === null ? String(active.length) : `${share} %`;
     this.element.setAttribute("aria-label", `${words}. Show the jobs`);
     this.element.title = words;
   }
