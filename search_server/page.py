@@ -7,9 +7,7 @@ draw it again with everything that moves, and need not ask a second time.
 import json
 import secrets
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,11 +29,13 @@ from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
 from search_server.service import service
+from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from search_server.tokens import SCOPES
 from train.errors import UserError
 
-page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+page = Blueprint("page", __name__, template_folder="templates")
+add_static_files(page)
 
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
@@ -43,15 +43,23 @@ LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
 # Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
-VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}
-SERVER_VIEWS: dict[str, tuple[str, str]] = {}
+VIEWS = {
+    "search": ("Search", "search"),
+    "browse": ("Browse", "grid"),
+    "map": ("Map", "map"),
+    "morph": ("Morph", "morph"),
+    "duplicates": ("Duplicates", "duplicates"),
+    "outliers": ("Outliers", "outliers"),
+}
+SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
+UNLISTED = ("item",)  # views that other views lead to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
-_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
+    "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 }
 
@@ -197,7 +205,7 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    view = name if name in VIEWS or name in SERVER_VIEWS else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS or name in UNLISTED else "search"
     gallery = describe_gallery(served).model_dump(mode="json") if served else None
     root = url_for("page.start", gallery=served.name) if served else None
     galleries = [_link(other, view) for other in service().galleries]
@@ -270,21 +278,14 @@ def _limits() -> dict[str, int | float]:
     }
 
 
-@cache
 def _modules(view: str) -> list[str]:
     """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
-    return [name for folder in ("", "parts", view) for name in _files(folder, "*.js") if name != _BEFORE_THE_PAINT]
+    return static_files().modules_of("app.js", f"{view}/{view}_view.js")
 
 
-@cache
 def _styles(view: str) -> list[str]:
     """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
-    return [f"styles/{name}.css" for name in _STYLES] + _files(view, "*.css")
-
-
-def _files(folder: str, pattern: str) -> list[str]:
-    static = Path(page.static_folder or "")
-    return sorted(file.relative_to(static).as_posix() for file in (static / folder).glob(pattern))
+    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
 def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
@@ -297,7 +298,7 @@ def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, as
 
 
 def checked(model: type[Any], **given: Any) -> Any:
-    """Parameters of an address as their model; what does not fit is a problem."""
+    """What an address gives, as a model; raises InvalidRequest where it is not allowed."""
     try:
         return model(**given)
     except ValidationError as error:

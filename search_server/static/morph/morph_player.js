@@ -12,19 +12,31 @@ export class MorphPlayer {
    * @param {(playing: boolean) => void} changed Called when playing starts or stops.
    */
   constructor(canvas, moved, changed) {
-    Object.assign(this, { canvas, moved, changed, pictures: [], t: 0, playing: false, backAndForth: true });
+    this.moved = moved;
+    this.changed = changed;
+    /** @type {HTMLImageElement[]} */
+    this.pictures = [];
+    this.t = 0;
+    this.playing = false;
+    this.backAndForth = true;
+    this.direction = 1;
+    this.turnsLeft = 0;
+    this.request = 0;
+    /** @type {number | null} When the last frame was shown, milliseconds. */
+    this.last = null;
     canvas.width = SIDE;
     canvas.height = SIDE;
-    this.context = canvas.getContext("2d");
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.context.imageSmoothingQuality = "high";
   }
 
-  /** Take the frames' addresses; resolves when all are there, so that scrubbing never waits. */
+  /** Take the frames' addresses; resolves when all are there, so that scrubbing never waits. @param {string[]} addresses */
   async load(addresses) {
     this.pictures = await Promise.all(addresses.map(decoded));
     this.show(this.t);
   }
 
+  /** @param {number} t */
   show(t) {
     this.t = Math.min(1, Math.max(0, t));
     this.#paint();
@@ -57,6 +69,7 @@ export class MorphPlayer {
     if (!motionIsReduced()) this.play({ once: true });
   }
 
+  /** @param {number} now Milliseconds. */
   #advance(now) {
     const elapsed = this.last === null ? 0 : (now - this.last) / 1000;
     this.last = now;
@@ -87,6 +100,7 @@ export class MorphPlayer {
   }
 }
 
+/** @param {string} address */
 async function decoded(address) {
   const picture = new Image();
   picture.src = address;

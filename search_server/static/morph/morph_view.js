@@ -1,16 +1,19 @@
 /** Morphing one picture into another: two ends, a stage with a slider, a film strip, the nearest real pictures. */
 
 import { isWithdrawn, Problem } from "../api.js";
-import { button, h, icon, iconButton } from "../parts/dom.js";
+import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
 import { announce, copyLink, note } from "../parts/messages.js";
 import { MorphPlayer } from "./morph_player.js";
 import { pickPicture } from "../parts/picture_picker.js";
 import { problemState, state, tooLarge } from "../parts/states.js";
 import { count, scoreWords } from "../parts/words.js";
 
+/** @type {End[]} */
+const ENDS = ["a", "b"];
 const FRAMES = 16; // of the film strip; between two the stage cross-fades
 const EXPORT_FRAMES = 48; // of a file: no cross-fade there
 const SLIDER_STEPS = 200;
+/** @type {Record<string, string>} */
 const PATHS = { slerp: "Spherical", lerp: "Linear" };
 
 /** @param {import("../app.js").Page} page */
@@ -19,6 +22,7 @@ export function morphView(page) {
   return new Morph(page).view();
 }
 
+/** @param {import("../app.js").Page} page */
 function noDecoder(page) {
   return state({
     iconName: "morph",
@@ -29,12 +33,35 @@ function noDecoder(page) {
   });
 }
 
+/** @typedef {"a" | "b"} End */
+/** @typedef {Pick<Rest.ItemOut, "id" | "name" | "image">} Picture */
+
 class Morph {
+  /** @type {MorphPlayer} */
+  player;
+  /** @type {Rest.FrameOut[]} */
+  frames = [];
+  /** @type {HTMLElement} */
+  stage;
+  /** @type {HTMLCanvasElement} */
+  canvas;
+  /** @type {HTMLInputElement} */
+  slider;
+  /** @type {HTMLButtonElement} */
+  playButton;
+  /** @type {HTMLButtonElement} */
+  loopButton;
+  /** @type {number | null} Number of the frame that the strip marks. */
+  shown = null;
+
+  /** @param {import("../app.js").Page} page */
   constructor(page) {
+    const path = page.parameter("path") ?? "";
     this.page = page;
     this.withdrawn = new AbortController();
+    /** @type {Record<End, Picture | null>} */
     this.ends = { a: null, b: null };
-    this.path = page.parameter("path") in PATHS ? page.parameter("path") : "slerp";
+    this.path = path in PATHS ? path : "slerp";
     this.slots = { a: this.#slot("a"), b: this.#slot("b") };
     this.centre = h("div", { class: "morph-centre" });
     this.actions = h("div", { class: "actions centred morph-actions" });
@@ -50,12 +77,13 @@ class Morph {
     this.#fromAddress();
   }
 
+  /** @returns {import("../views.js").View} */
   view() {
     return {
       element: this.element,
       title: "Morph",
       close: () => this.#close(),
-      take: (taken, slot) => this.#take(taken, slot?.dataset.slot),
+      take: (taken, slot) => this.#take(taken, endOf(slot)),
       play: () => this.player?.toggle(),
       surprise: () => this.#surprise(),
     };
@@ -69,10 +97,10 @@ class Morph {
   /** What the address says. A reader who comes without pictures gets two. */
   async #fromAddress() {
     const { page } = this;
-    const given = { a: page.parameter("a"), b: page.parameter("b") };
     try {
-      await Promise.all(["a", "b"].map(async (end) => {
-        if (given[end]) this.ends[end] = await page.api.picture(given[end], this.withdrawn.signal);
+      await Promise.all(ENDS.map(async (end) => {
+        const id = page.parameter(end);
+        if (id) this.ends[end] = await page.api.picture(id, this.withdrawn.signal);
       }));
     } catch (error) {
       if (!isWithdrawn(error)) this.#refuse(error);
@@ -81,6 +109,7 @@ class Morph {
     this.#changed({ t: Number(page.parameter("t") ?? 0), greet: !page.parameter("t") });
   }
 
+  /** @param {import("../parts/drop_target.js").Taken} taken @param {End | null} end */
   async #take(taken, end) {
     const target = end ?? (this.ends.a && !this.ends.b ? "b" : "a");
     if (taken.item) return this.#put(target, taken.item);
@@ -96,6 +125,7 @@ class Morph {
     }
   }
 
+  /** @param {End} end @param {Picture} picture */
   #put(end, picture) {
     this.ends[end] = picture;
     this.#changed({ t: 0, greet: true });
@@ -143,6 +173,7 @@ class Morph {
     );
   }
 
+  /** @param {Problem} problem */
   #refuse(problem) {
     this.player?.pause();
     this.strip.replaceChildren();
@@ -152,15 +183,17 @@ class Morph {
 
   // The two ends -----------------------------------------------------------------------------------------------------
 
+  /** @param {End} end */
   #slot(end) {
     const name = `Picture ${end.toUpperCase()}`;
     return h("section", { class: `slot slot-${end}`, "aria-label": name, data: { slot: end } });
   }
 
   #paintSlots() {
-    for (const end of ["a", "b"]) this.slots[end].replaceChildren(...this.#slotContent(end));
+    for (const end of ENDS) this.slots[end].replaceChildren(...this.#slotContent(end));
   }
 
+  /** @param {End} end */
   #slotContent(end) {
     const picture = this.ends[end];
     const letter = end.toUpperCase();
@@ -178,11 +211,13 @@ class Morph {
 
   // The stage --------------------------------------------------------------------------------------------------------
 
+  /** @param {number} t @param {boolean} greet */
   async #morph(t, greet) {
     this.player?.pause();
     this.withdrawn.abort();
     this.withdrawn = new AbortController();
     const { a, b } = this.ends;
+    if (!a || !b) return;
     this.#buildStage();
     this.player.t = t;
     try {
@@ -235,8 +270,9 @@ class Morph {
     );
   }
 
+  /** @param {string} words @param {string} format */
   #download(words, format) {
-    const [a, b] = [this.ends.a.id, this.ends.b.id];
+    const [a, b] = ENDS.map((end) => this.ends[end]?.id ?? "");
     const address = this.page.api.morphAddress(a, b, this.path, format, format === "strip" ? FRAMES : EXPORT_FRAMES);
     const name = `morph-${a}-${b}-${format === "strip" ? "strip" : "animation"}`;
     return h("a", { class: "button", href: address, download: name }, icon("download"), h("span", {}, words));
@@ -250,12 +286,14 @@ class Morph {
     return h("fieldset", { class: "segments" }, h("legend", { class: "visually-hidden" }, "Path between the two codes"), choices);
   }
 
+  /** @param {string} path */
   #choosePath(path) {
     this.path = path;
     this.#changed({ t: this.player.t });
-    this.actions.querySelector(`input[value="${path}"]`)?.focus();
+    /** @type {HTMLElement | null} */ (this.actions.querySelector(`input[value="${path}"]`))?.focus();
   }
 
+  /** @param {number} t */
   #moved(t) {
     const percent = `${Math.round(t * 100)} % towards B`;
     this.slider.value = String(Math.round(t * SLIDER_STEPS));
@@ -269,9 +307,12 @@ class Morph {
       if (index === shown) frame.setAttribute("aria-current", "true");
       else frame.removeAttribute("aria-current");
     });
-    this.strip.querySelectorAll(".nearest").forEach((nearest) => nearest.classList.toggle("current", shown >= Number(nearest.dataset.first) && shown <= Number(nearest.dataset.last)));
+    /** @type {NodeListOf<HTMLElement>} */
+    const nearests = this.strip.querySelectorAll(".nearest");
+    nearests.forEach((nearest) => nearest.classList.toggle("current", shown >= Number(nearest.dataset.first) && shown <= Number(nearest.dataset.last)));
   }
 
+  /** @param {boolean} playing */
   #playing(playing) {
     const words = playing ? "Pause" : "Play";
     this.playButton.replaceChildren(icon(playing ? "pause" : "play"));
@@ -304,6 +345,7 @@ class Morph {
     );
   }
 
+  /** @param {Rest.FrameOut} frame @param {number} index */
   #filmFrame(frame, index) {
     const percent = Math.round(frame.t * 100);
     const go = () => {
@@ -318,11 +360,13 @@ class Morph {
     );
   }
 
+  /** @param {Span} span */
   #nearest({ hit, first, last }) {
     const { page } = this;
     const address = page.address("search", { id: hit.id });
+    /** @param {MouseEvent} event */
     const go = (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      if (opensElsewhere(event)) return;
       event.preventDefault();
       page.search(hit);
     };
@@ -341,8 +385,16 @@ class Morph {
   }
 }
 
-/** Neighbouring frames with the same nearest picture, as one span each: [{hit, first, last}]. */
+/** @param {HTMLElement | null} slot @returns {End | null} */
+function endOf(slot) {
+  return ENDS.find((end) => end === slot?.dataset.slot) ?? null;
+}
+
+/** @typedef {{hit: Rest.HitOut, first: number, last: number}} Span Frames with one nearest picture. */
+
+/** Neighbouring frames with the same nearest picture, as one span each. @param {Rest.FrameOut[]} frames */
 export function spansOfNearest(frames) {
+  /** @type {Span[]} */
   const spans = [];
   frames.forEach((frame, index) => {
     const [hit] = frame.nearest;

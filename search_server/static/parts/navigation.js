@@ -39,9 +39,10 @@ export function markView(name, everywhere) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  const listed = document.querySelector(`.bar nav a[data-view="${name}"]`) !== null; // else it shows something of this one
   for (const link of document.querySelectorAll(".galleries a[data-root]")) {
     const { root, name: gallery } = link.dataset;
-    const kept = name === "search" || name === "new" ? root : root + name;
+    const kept = listed && name !== "search" ? root + name : root;
     link.setAttribute("href", everywhere && name !== "new" ? `${everywhere}?${new URLSearchParams({ gallery })}` : kept);
   }
 }
@@ -54,7 +55,6 @@ export class JobsBadge {
     this.element = document.getElementById("jobs-badge");
     this.timer = 0;
     if (!this.element) return; // the reader may not see jobs
-    this.look();
     document.addEventListener("visibilitychange", () => this.look());
   }
 

@@ -4,6 +4,7 @@ import { button, h, icon } from "./dom.js";
 import { megabytes } from "./words.js";
 
 const UNREADABLE = "This file cannot be read as a picture";
+/** @type {Record<string, string>} */
 const TITLES = {
   unsupported_format: UNREADABLE,
   corrupt: UNREADABLE,
@@ -33,6 +34,7 @@ const TITLES = {
   locked: "Somebody else is writing here",
   internal_error: "Something went wrong in the server",
 };
+/** @type {Record<string, string>} */
 const REMEDIES = {
   unsupported_format: "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF can be read.",
   corrupt: "It may have been cut short on its way. Export or download it again.",
@@ -42,10 +44,11 @@ const REMEDIES = {
   rate_limited: "The server takes only so many requests a second.",
   token_required: "This server asks for a token, and yours is missing or its time is over.",
 };
+/** @type {Record<string, string>} */
 const ICONS = { server_gone: "unplugged", busy: "unplugged", loading: "unplugged", rate_limited: "unplugged", no_decoder: "morph", token_required: "lock", insufficient_scope: "lock" };
 const PASSING = new Set(["busy", "loading", "rate_limited"]); // over after a while: the page asks again by itself
 const WORTH_ASKING_AGAIN = new Set(["server_gone", "unknown", "internal_error", "locked", ...PASSING]);
-const SERVER = new URL("../../", import.meta.url);
+const SERVER = new URL(JSON.parse(need("#page-data").textContent ?? "").top, location.href);
 const LONGEST_WAIT = 30; // seconds between two attempts of the page's own
 const CALM = 60; // seconds without trouble after which the next wait is short again
 
@@ -53,9 +56,9 @@ const CALM = 60; // seconds without trouble after which the next wait is short a
  * A problem, in the place where the answer would have been. What passes by itself is asked again by itself: after the
  * time that the server says, or when a server that was gone is back.
  *
- * @param {import("../api.js").Problem} problem
- * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: string}} ways What it is about, what
- *   can be done, and "h1" where it is the whole view.
+ * @param {import("../api.js").Told} problem
+ * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: "h1" | "h2"}} ways What it is about,
+ *   what can be done, and "h1" where it is the whole view.
  */
 export function problemState(problem, { subject, retry, others = [], heading }) {
   const again = retry && WORTH_ASKING_AGAIN.has(problem.code);
@@ -122,7 +125,11 @@ function askWhenItIsBack(element, retry) {
   setTimeout(look, 1000 * nextWait(1));
 }
 
-/** A quiet word with a drawing: an empty list, a first step. */
+/**
+ * A quiet word with a drawing: an empty list, a first step.
+ *
+ * @param {{iconName: string, title: string, text?: string, detail?: string | null, kind?: string, heading?: "h1" | "h2", actions?: Node[]}} said
+ */
 export function state({ iconName, title, text, detail = null, kind = "quiet", heading = "h2", actions = [] }) {
   return h(
     "section",
@@ -135,12 +142,13 @@ export function state({ iconName, title, text, detail = null, kind = "quiet", he
   );
 }
 
-/** The problem of a file that need not be sent to be refused. */
+/** The problem of a file that need not be sent to be refused. @param {File} file @param {number} limit Bytes. */
 export function tooLarge(file, limit) {
   const detail = `It has ${megabytes(file.size)}; at most ${megabytes(limit)} are accepted. Scale it down, then try again.`;
   return { code: "body_too_large", title: "", detail };
 }
 
+/** @param {string} text */
 function sentence(text) {
   return text && text[0].toUpperCase() + text.slice(1);
 }
