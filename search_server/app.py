@@ -24,11 +24,12 @@ from search_server.access import (
     Permissions,
     TokenRequiredError,
 )
+from search_server.analysis_pages import analysis_pages
 from search_server.api.additions import additions
 from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
 from search_server.api.codes import codes
-from search_server.api.documents import COMPONENTS, describe_api
+from search_server.api.documents import COMPONENTS, DescribedApp, describe_api
 from search_server.api.galleries import galleries
 from search_server.api.health import health
 from search_server.api.items import items
@@ -39,6 +40,7 @@ from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
 from search_server.api.searches import searches
+from search_server.api.standings import standings
 from search_server.api_page import api_page
 from search_server.compression import compress_answer
 from search_server.incoming import refuse_repeated_parameters
@@ -89,7 +91,7 @@ def create_app(
     """
     settings = settings or ServerSettings()
     workspace = workspace or Workspace()
-    app = OpenAPI(
+    app = DescribedApp(
         __name__,
         static_folder=None,  # the page has its own
         info=Info(title="Lookalike", version=version("lookalike")),
@@ -119,6 +121,7 @@ def create_app(
         items,
         metadata,
         analyses,
+        standings,
         additions,
         search,
         searches,
@@ -130,6 +133,7 @@ def create_app(
     ):
         app.register_api(routes)
     app.register_blueprint(page)
+    app.register_blueprint(analysis_pages)
     app.register_blueprint(api_page)
     app.register_blueprint(sign_in_routes(permissions))
     _register_document(app)

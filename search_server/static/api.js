@@ -178,13 +178,25 @@ function form(file, fields) {
 }
 
 /** @param {string} path @param {Record<string, unknown>} parameters Null and undefined are left out. */
-function withParameters(path, parameters) {
+export function withParameters(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
-  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+  return given.length ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path;
 }
 
-/** @param {string} address @param {RequestInit} [options] @returns {Promise<any>} */
-async function ask(address, options = {}) {
+/** Ask the server for JSON. @param {string} address @param {RequestInit} [options] @returns {Promise<any>} */
+export async function ask(address, options = {}) {
+  const response = await answerTo(address, options);
+  return response.status === 204 ? null : response.json();
+}
+
+/** Send JSON. @param {string} address @param {any} body @param {RequestInit} [options] */
+export function send(address, body, options = {}) {
+  const headers = { "Content-Type": "application/json", ...options.headers };
+  return ask(address, { method: "POST", ...options, headers, body: JSON.stringify(body ?? {}) });
+}
+
+/** What the server answers. @param {string} address @param {RequestInit} options @returns {Promise<Response>} */
+export async function answerTo(address, options) {
   let response;
   try {
     response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
@@ -192,8 +204,8 @@ async function ask(address, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem(SERVER_GONE);
   }
-  if (response.ok) return response.json();
-  throw new Problem(await problemOf(response));
+  if (!response.ok) throw new Problem(await problemOf(response));
+  return response;
 }
 
 /** @param {Response} response @returns {Promise<Told>} */

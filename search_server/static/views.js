@@ -30,7 +30,11 @@
 export const VIEWS = {
   search: { load: async () => (await import("./search/search_view.js")).searchView },
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
+  map: { load: async () => (await import("./map/map_view.js")).mapView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
+  outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
+  item: { load: async () => (await import("./item/item_view.js")).itemView }, // at item/ID
 };
 
 /** @type {Map<string, Drawer>} */
