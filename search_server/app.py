@@ -29,7 +29,7 @@ from search_server.api.additions import additions
 from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
 from search_server.api.codes import codes
-from search_server.api.documents import COMPONENTS, describe_api
+from search_server.api.documents import COMPONENTS, DescribedApp, describe_api
 from search_server.api.galleries import galleries
 from search_server.api.health import health
 from search_server.api.items import items
@@ -91,7 +91,7 @@ def create_app(
     """
     settings = settings or ServerSettings()
     workspace = workspace or Workspace()
-    app = OpenAPI(
+    app = DescribedApp(
         __name__,
         static_folder=None,  # the page has its own
         info=Info(title="Lookalike", version=version("lookalike")),

@@ -1,7 +1,7 @@
 """Answers made smaller on their way (gzip), where that is worth it and gives nothing away.
 
 Only gzip: browsers take Brotli over HTTPS and from their own machine alone, not from a server in the home network,
-which is where fewer bytes count. See docs/decisions/0010-the-page-without-libraries.md.
+which is where fewer bytes count. See docs/decisions/0011-the-page-without-libraries.md.
 """
 
 import zlib

@@ -55,6 +55,7 @@ _STRIP_FRAMES = 12  # of a morph without JavaScript
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
+    "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 }
 

@@ -296,6 +296,7 @@ def _map_out(served: ServedGallery, drawn: Map) -> MapOut:
     places = zip(drawn.ids.tolist(), drawn.points.tolist(), drawn.clusters.tolist(), strict=True)
     return MapOut(
         method=drawn.method,
+        clustering=drawn.clustering,
         computed_at=drawn.computed_at,
         stale=drawn.is_stale,
         points=[

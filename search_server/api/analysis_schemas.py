@@ -194,6 +194,7 @@ class MapOut(BaseModel):
     """All items on a plane, from -1 to 1."""
 
     method: Literal["pca", "umap"]
+    clustering: Literal["k-means", "hdbscan"] = Field(description="how the clusters were found")
     computed_at: str
     stale: bool = Field(description="the gallery has changed since")
     points: list[PointOut]

@@ -150,17 +150,19 @@ def test_the_sheet_of_keys_keeps_the_focus_and_gives_it_back(open_view: Callable
     page = open_view(view)
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    before = page.evaluate_handle("document.activeElement")
-    page.keyboard.press("?")
-    sheet = page.locator("dialog[open]")
-    expect(sheet).to_be_visible()
-    for _ in range(6):
-        page.keyboard.press("Tab")
-        # Between the last and the first stop the browser itself has the focus, never the page behind.
-        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
-    page.keyboard.press("Escape")
-    expect(sheet).to_have_count(0)
-    assert page.evaluate("(before) => document.activeElement === before", before)
+    expect_kept_focus(page, lambda: page.keyboard.press("?"))
+
+
+@pytest.mark.parametrize(
+    ("name", "opener"),
+    [("search", "main .tile-picture"), ("morph", ".slot-a .slot-picture")],
+    ids=["an open picture", "the choice of a picture"],
+)
+def test_a_dialog_keeps_the_focus_and_gives_it_back(open_view: Callable[..., Page], name: str, opener: str):
+    [view] = [view for view in VIEWS if view.name == name]
+    page = open_view(view, reduced_motion="reduce")
+    page.locator(opener).first.focus()
+    expect_kept_focus(page, lambda: page.keyboard.press("Enter"))
 
 
 @every
@@ -174,10 +176,25 @@ def test_every_view_can_be_read_without_javascript(open_view: Callable[..., Page
     expect(main.locator("[aria-busy=true], .skeleton")).to_have_count(0)
 
 
+def expect_kept_focus(page: Page, open_dialog: Callable[[], None]) -> None:
+    """A dialog that is opened with the keyboard keeps the focus until Escape, which gives it back."""
+    before = page.evaluate_handle("document.activeElement")
+    open_dialog()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_be_visible()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        # Between the last and the first stop the browser itself has the focus, never the page behind.
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.wait_for_function("(before) => document.activeElement === before", arg=before)
+
+
 def too_small_to_press(page: Page) -> list[str]:
     """Buttons and links of the bar with less than 44 pixels to a side."""
     found: list[str] = page.locator(
-        "button:visible, label.button:visible, nav a:visible, summary:visible"
+        "button:visible, label.button:visible, a.button:visible, nav a:visible, summary:visible"
     ).evaluate_all(
         "(all) => all.filter((one) => { const box = one.getBoundingClientRect(); "
         "return box.width < 43.5 || box.height < 43.5 }).map((one) => one.outerHTML)"
