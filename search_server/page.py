@@ -48,7 +48,7 @@ VIEWS = {  # words and icon, in the order of the bar
     "duplicates": ("Duplicates", "duplicates"),
     "outliers": ("Outliers", "outliers"),
 }
-UNLISTED = ("item",)  # views that other views lead to
+WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 
@@ -197,10 +197,10 @@ def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, 
         shown: What the template wants to know beside that.
     """
     gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS or name in UNLISTED else "search"
+    view = name if name in VIEWS or name in WITHIN else "search"
     return render_template(
         f"{name}.html",
-        view=view,
+        view=WITHIN.get(view, view),
         views=VIEWS,
         gallery=gallery,
         galleries=[_link(other) for other in service().galleries],

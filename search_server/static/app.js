@@ -248,7 +248,7 @@ export class Page {
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
     for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("a[data-view]"))) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+      if (link.dataset.view === (VIEWS[name]?.within ?? name)) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
   }
