@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from pydantic import ValidationError
@@ -23,6 +23,8 @@ from search_server.access import needs
 from search_server.api.answers import describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
+from search_server.api.model_schemas import AxesOptions, PrototypesOptions
+from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
@@ -40,8 +42,15 @@ NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}  # words and icon
+VIEWS = {  # words and icon
+    "search": ("Search", "search"),
+    "browse": ("Browse", "grid"),
+    "morph": ("Morph", "morph"),
+    "explore": ("Explore", "explore"),
+}
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
+_AXES, _PROTOTYPES = 8, 12  # of Explore
+_FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 _BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
@@ -124,13 +133,27 @@ def browse(gallery: str) -> str:
 
 @page.get("/g/<gallery>/morph")
 def morph(gallery: str) -> str:
-    """One picture that turns into another; without JavaScript its film strip."""
+    """One picture that turns into another, past others (`via`) if need be; without JavaScript its film strip."""
     served = service().gallery(gallery)
-    a, b = request.args.get("a"), request.args.get("b")
+    a, b, via = (request.args.get(name) for name in ("a", "b", "via"))
     strip = None
     if a and b and served.engine.decoder is not None:
-        strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
+        given: dict[str, Any] = {"a": a, "b": b, "via": via, "frames": _STRIP_FRAMES}
+        strip = url_for("morph.linked_morph", gallery=gallery, format="strip", **given)
     return _view("morph", served, None, title="Morph", strip=strip)
+
+
+@page.get("/g/<gallery>/explore")
+def explore(gallery: str) -> str:
+    """What the model has learnt: the main axes of its codes, and what groups of pictures have in common, painted."""
+    served = service().gallery(gallery)
+    if served.engine.decoder is None or served.gallery.count < _FEWEST_TO_EXPLORE:
+        return _view("explore", served, None, title="Explore")
+    by: Literal["folder", "cluster"] = "folder" if request.args.get("by") == "folder" else "cluster"
+    axes = kept_json(served, axes_of, AxesOptions(count=_AXES, steps=3, include=["vectors"]))
+    prototypes = kept_json(served, prototypes_of, PrototypesOptions(by=by, count=_PROTOTYPES))
+    shown = {"axes": json.loads(axes), "prototypes": json.loads(prototypes)}
+    return _view("explore", served, shown, title="Explore", by=by, **shown)
 
 
 @page.errorhandler(UserError)
@@ -229,6 +252,8 @@ def _limits() -> dict[str, int | float]:
         "listed": LISTED,
         "choices": CHOICES,
         "beta": MAX_BETA,
+        "frames": limits.FRAMES_MAX,
+        "morph_pixels": limits.MORPH_PIXELS,
     }
 
 

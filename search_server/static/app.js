@@ -20,7 +20,7 @@ export class Page {
     const given = JSON.parse(document.getElementById("page-data").textContent);
     /** @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}} */
     this.gallery = given.gallery;
-    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
+    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number, frames: number, morph_pixels: number}} */
     this.limits = given.limits;
     this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
     this.facets = given.facets; // the values to filter by, counted for the first view

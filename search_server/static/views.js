@@ -28,6 +28,7 @@
 export const VIEWS = {
   search: { load: async () => (await import("./search/search_view.js")).searchView },
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
+  explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
 };
 
