@@ -14,8 +14,6 @@ export const SERVER_GONE = {
   detail: "It may have been stopped, or the connection is gone. Start it again with lookalike serve, then try again.",
 };
 
-const CODES_AT_ONCE = 64; // that are painted with one request
-
 /** A stored query's id is told from an item's by this: items are numbered. */
 export function isItem(id) {
   return /^\d+$/.test(id);
@@ -30,9 +28,6 @@ export class Api {
   /** @param {string} base Address of the gallery. */
   constructor(base) {
     this.base = base;
-    const [, root, name] = /^(.*)\/galleries\/([^/]+)$/.exec(base);
-    this.root = root; // of the routes that take a gallery's name
-    this.gallery = decodeURIComponent(name);
   }
 
   /** A random set of items; the same seed gives the same set. */
@@ -73,80 +68,6 @@ export class Api {
   store(file, signal) {
     return ask(`${this.base}/queries`, { method: "POST", body: form(file, {}), signal });
   }
-
-  // Morphs and codes -------------------------------------------------------------------------------------------------
-
-  /**
-   * The frames of a morph, each with its nearest picture of the gallery.
-   *
-   * @param {string[]} ids Pictures that it leads past: both ends, and those between.
-   * @param {{path: string, frames: number}} options Frames of the whole way.
-   * @param {AbortSignal} signal
-   */
-  morph(ids, options, signal) {
-    return ask(this.morphAddress(ids, { ...options, nearest_k: 1, format: "json" }), { signal });
-  }
-
-  /** Address of a morph in any form. @param {string[]} ids @param {Record<string, any>} options */
-  morphAddress(ids, options) {
-    const via = ids.slice(1, -1).join(",") || null;
-    return withParameters(`${this.base}/morph`, { a: ids[0], via, b: ids.at(-1), ...options });
-  }
-
-  /** The main axes of the gallery, with what is needed to make codes from them. @param {number} count */
-  axes(count, signal) {
-    return ask(withParameters(`${this.base}/axes`, { count, steps: 3, include: "vectors" }), { signal });
-  }
-
-  /** Mean pictures of folders or clusters. @param {"folder" | "cluster"} by @param {number} count */
-  prototypes(by, count, signal) {
-    return ask(withParameters(`${this.base}/prototypes`, { by, count }), { signal });
-  }
-
-  /** Items by their ids. @param {string[]} ids @returns {Promise<Map<string, any>>} */
-  async itemsById(ids, signal) {
-    if (!ids.length) return new Map();
-    const { items } = await ask(withParameters(`${this.base}/items`, { ids: [...new Set(ids)].join(",") }), { signal });
-    return new Map(items.map((item) => [item.id, item]));
-  }
-
-  /** The code of an item or of a stored query: what the decoder paints it from. @param {string} id */
-  async code(id, signal) {
-    if (isItem(id)) return (await ask(`${this.base}/items/${id}/vector?kind=code`, { signal })).vector;
-    const { vectors } = await ask(`${this.root}/embed`, json({ gallery: this.gallery, id, kind: "code" }, signal));
-    return vectors[0];
-  }
-
-  /**
-   * Paint codes.
-   *
-   * @param {number[][]} codes
-   * @param {number} nearest How many real pictures to tell beside each.
-   * @param {AbortSignal} signal
-   * @returns {Promise<{images: string[], nearest: any[][]}>}
-   */
-  async paint(codes, nearest, signal) {
-    const painted = { images: [], nearest: [] };
-    for (let first = 0; first < codes.length; first += CODES_AT_ONCE) {
-      const body = { gallery: this.gallery, codes: codes.slice(first, first + CODES_AT_ONCE), nearest_k: nearest };
-      const some = await ask(`${this.root}/decode`, json(body, signal));
-      painted.images.push(...some.images);
-      painted.nearest.push(...some.nearest);
-    }
-    return painted;
-  }
-
-  /** A painted code as a file that can be searched with. @param {number[]} code @param {string} name */
-  async paintedFile(code, name, signal) {
-    const body = { gallery: this.gallery, code, format: "png" };
-    const painted = await fetched(`${this.root}/decode`, json(body, signal));
-    return new File([await painted.blob()], name, { type: "image/png" });
-  }
-
-  /** A file that the server makes. @param {string} address @param {AbortSignal} signal @returns {Promise<Blob>} */
-  async file(address, signal) {
-    return (await fetched(address, { signal })).blob();
-  }
 }
 
 function form(file, fields) {
@@ -156,31 +77,34 @@ function form(file, fields) {
   return data;
 }
 
-function json(body, signal) {
-  return { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal };
-}
-
-function withParameters(path, parameters) {
+export function withParameters(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
-  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+  return given.length ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path;
 }
 
-async function ask(address, options) {
-  const response = await fetched(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
-  return response.json();
+/** Ask the server for JSON. @param {string} address @param {RequestInit} [options] @returns {Promise<any>} */
+export async function ask(address, options = {}) {
+  const response = await answerTo(address, options);
+  return response.status === 204 ? null : response.json();
 }
 
-/** What the server answers, where it is no problem. */
-async function fetched(address, options) {
+/** Send JSON. @param {string} address @param {any} body @param {RequestInit} [options] */
+export function send(address, body, options = {}) {
+  const headers = { "Content-Type": "application/json", ...options.headers };
+  return ask(address, { method: "POST", ...options, headers, body: JSON.stringify(body ?? {}) });
+}
+
+/** What the server answers. @param {string} address @param {RequestInit} options @returns {Promise<Response>} */
+export async function answerTo(address, options) {
   let response;
   try {
-    response = await fetch(address, options);
+    response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(SERVER_GONE);
   }
-  if (response.ok) return response;
-  throw new Problem(await problemOf(response));
+  if (!response.ok) throw new Problem(await problemOf(response));
+  return response;
 }
 
 async function problemOf(response) {

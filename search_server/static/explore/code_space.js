@@ -4,12 +4,11 @@ const DIGITS = 4; // of each number of a code that is sent: it paints the same p
 
 export class CodeSpace {
   /**
-   * @param {number[]} mean Where the axes cross.
-   * @param {{deviation: number, direction: number[]}[]} axes At right angles to each other.
+   * @param {Rest.AxesOut} answer Axes, at right angles to each other, and where they cross; with their vectors.
    */
-  constructor(mean, axes) {
-    this.mean = mean;
-    this.axes = axes;
+  constructor({ mean, axes }) {
+    this.mean = mean ?? [];
+    this.axes = axes.map(({ deviation, direction }) => ({ deviation, direction: direction ?? [] }));
   }
 
   /** Where a code stands on each axis, in standard deviations from the mean. @param {number[]} code */

@@ -4,6 +4,7 @@ import { isWithdrawn } from "../api.js";
 import { button, h } from "../parts/dom.js";
 import { problemState, state } from "../parts/states.js";
 import { count } from "../parts/words.js";
+import { PaintingApi } from "../painting_api.js";
 import { PrototypeWall } from "./prototype_wall.js";
 import { Workbench } from "./workbench.js";
 
@@ -17,6 +18,7 @@ export function exploreView(page) {
   return new Explore(page).view();
 }
 
+/** @param {string} title @param {string} text @param {import("../app.js").Page} page */
 function alone(title, text, page) {
   const element = state({ iconName: "explore", heading: "h1", title, text, actions: [button("search", "Search instead", () => page.go(""), { class: "button primary" })] });
   return { element, title: "Explore", close: () => {} };
@@ -27,6 +29,8 @@ class Explore {
   constructor(page) {
     this.page = page;
     this.withdrawn = new AbortController();
+    /** @type {Workbench | null} */
+    this.bench = null;
     this.words = h("p", {}, "Its main axes: move a slider, and the model paints what changes.");
     this.place = h("div", { class: "explore-place" });
     this.wall = new PrototypeWall(page, (id) => {
@@ -37,6 +41,7 @@ class Explore {
     this.#begin();
   }
 
+  /** @returns {import("../views.js").View} */
   view() {
     return {
       element: this.element,
@@ -54,14 +59,16 @@ class Explore {
 
   async #begin() {
     const { page } = this;
+    const { signal } = this.withdrawn;
+    const api = new PaintingApi(page.api.base);
     // After Back, everything is here; at first, what came with the page.
     const kept = page.remembered() ?? (page.initial?.axes ? page.initial : null);
     const patience = setTimeout(() => this.#expect(), PATIENCE);
     try {
-      const answer = kept?.axes ?? (await page.api.axes(AXES, this.withdrawn.signal));
-      const ids = answer.axes.flatMap(({ low, high }) => [...low, ...high]);
-      const items = kept?.items ?? (await page.api.itemsById(ids, this.withdrawn.signal));
-      if (this.withdrawn.signal.aborted) return;
+      const answer = kept?.axes ?? (await api.axes(AXES, signal));
+      const ids = answer.axes.flatMap((/** @type {Rest.AxisOut} */ { low, high }) => [...low, ...high]);
+      const items = kept?.items ?? (await api.items(ids, signal));
+      if (signal.aborted) return;
       page.remember({ axes: answer, items });
       this.bench = new Workbench(page, answer, items);
       this.place.replaceChildren(this.bench.element);
@@ -72,7 +79,7 @@ class Explore {
     } finally {
       clearTimeout(patience);
     }
-    if (!this.withdrawn.signal.aborted) this.wall.fill(kept?.prototypes, kept?.members);
+    if (!signal.aborted) this.wall.fill(kept?.prototypes, kept?.members);
   }
 
   #expect() {

@@ -1,11 +1,17 @@
 /** What groups of pictures have in common: the mean of their codes, painted, beside real members. */
 
 import { isWithdrawn } from "../api.js";
-import { button, h, iconButton } from "../parts/dom.js";
+import { h, iconButton } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
+import { pictureLink } from "../parts/picture_link.js";
 import { problemState, state } from "../parts/states.js";
 import { plural } from "../parts/words.js";
+import { PaintingApi } from "../painting_api.js";
 
+/** @typedef {"cluster" | "folder"} Kind */
+/** @typedef {{prototype: Rest.PrototypeOut, name: string, pressed: HTMLElement}} Chosen */
+
+/** @type {Record<Kind, string>} */
 const KINDS = { cluster: "Look-alikes", folder: "Folders" };
 const MEMBERS = 6; // real pictures of each
 const COUNT = 12;
@@ -18,11 +24,14 @@ export class PrototypeWall {
   constructor(page, explore) {
     this.page = page;
     this.explore = explore;
+    this.api = new PaintingApi(page.api.base);
     this.withdrawn = new AbortController();
+    /** @type {Kind} */
     this.by = page.parameter("by") === "folder" ? "folder" : "cluster";
-    this.chosen = null; // the first of two to morph between
+    /** @type {Chosen | null} The first of two to morph between. */
+    this.chosen = null;
     this.body = h("div", {});
-    const switches = Object.entries(KINDS).map(([by, words]) => {
+    const switches = /** @type {[Kind, string][]} */ (Object.entries(KINDS)).map(([by, words]) => {
       const radio = h("input", { type: "radio", name: "by", value: by, checked: by === this.by, onchange: () => this.#choose(by) });
       return h("label", {}, radio, h("span", {}, words));
     });
@@ -40,18 +49,19 @@ export class PrototypeWall {
   }
 
   /**
-   * @param {any} [given] The answer, where it is here already.
-   * @param {Map<string, any>} [members] The items that it names, likewise.
+   * @param {Rest.PrototypesOut | null} [given] The answer, where it is here already.
+   * @param {Map<string, Rest.ItemOut> | null} [members] The items that it names, likewise.
    */
   async fill(given = null, members = null) {
-    const { api } = this.page;
+    const { api } = this;
+    const { signal } = this.withdrawn;
     this.body.setAttribute("aria-busy", "true");
     if (!given) this.#expect();
     try {
-      const answer = given ?? (await api.prototypes(this.by, COUNT, this.withdrawn.signal));
+      const answer = given ?? (await api.prototypes(this.by, COUNT, signal));
       const ids = answer.prototypes.flatMap((prototype) => prototype.members.slice(0, MEMBERS));
-      const items = members ?? (await api.itemsById(ids, this.withdrawn.signal));
-      if (this.withdrawn.signal.aborted) return;
+      const items = members ?? (await api.items(ids, signal));
+      if (signal.aborted) return;
       this.page.remember({ ...this.page.remembered(), prototypes: answer, members: items });
       this.#show(answer.prototypes, items);
     } catch (error) {
@@ -65,6 +75,7 @@ export class PrototypeWall {
     this.withdrawn.abort();
   }
 
+  /** @param {Kind} by */
   #choose(by) {
     this.by = by;
     this.chosen = null;
@@ -80,6 +91,7 @@ export class PrototypeWall {
     this.body.replaceChildren(h("ol", { class: "prototype-wall", role: "list" }, Array.from({ length: COUNT }, room)));
   }
 
+  /** @param {Rest.PrototypeOut[]} prototypes @param {Map<string, Rest.ItemOut>} items */
   #show(prototypes, items) {
     if (this.by === "folder" && prototypes.length < 2) {
       this.body.replaceChildren(state({ iconName: "grid", title: "All pictures lie in one folder", text: "Where they are in several, each is painted here." }));
@@ -89,14 +101,17 @@ export class PrototypeWall {
     announce(plural(prototypes.length, "group", "groups"));
   }
 
+  /** @param {Rest.PrototypeOut} prototype @param {number} number From 0. @param {Map<string, Rest.ItemOut>} items */
   #card(prototype, number, items) {
     const name = this.by === "folder" ? prototype.name : `Group ${number + 1}`;
+    const members = prototype.members.slice(0, MEMBERS).flatMap((id) => items.get(id) ?? []);
+    /** @type {HTMLButtonElement} */
     const morph = iconButton("morph", `Morph: ${name}`, () => this.#morph(prototype, name, morph), { "aria-pressed": "false", title: "Morph with another group" });
     return h(
       "li",
       { class: "prototype" },
       h("img", { class: "prototype-picture", src: prototype.image, alt: `${name}, painted`, width: 128, height: 128 }),
-      h("div", { class: "prototype-members" }, prototype.members.slice(0, MEMBERS).filter((id) => items.has(id)).map((id) => this.#member(items.get(id)))),
+      h("div", { class: "prototype-members" }, members.map((item) => pictureLink(this.page, item, item.name))),
       h("div", { class: "prototype-words" }, h("h3", { title: name }, name), h("p", { class: "quiet-words" }, plural(prototype.items, "picture", "pictures"))),
       h(
         "div",
@@ -109,26 +124,18 @@ export class PrototypeWall {
     );
   }
 
-  #member(item) {
-    const { page } = this;
-    const open = (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      page.search(item);
-    };
-    return h("a", { href: page.address("search", { id: item.id }), title: item.name, onclick: open }, h("img", { src: item.thumb, alt: item.name, loading: "lazy" }));
-  }
-
+  /** @param {Rest.PrototypeOut} prototype @param {string} name */
   #search(prototype, name) {
     this.page.go("search", {}, { file: fileOf(prototype, name) });
   }
 
+  /** @param {Rest.PrototypeOut} prototype @param {string} name */
   async #explore(prototype, name) {
     const stored = await this.#store(prototype, name);
     if (stored) this.explore(stored.id);
   }
 
-  /** The first that is chosen waits for a second one. */
+  /** The first that is chosen waits for a second one. @param {Rest.PrototypeOut} prototype @param {string} name @param {HTMLElement} pressed */
   async #morph(prototype, name, pressed) {
     const first = this.chosen;
     if (!first || first.prototype === prototype) {
@@ -141,6 +148,7 @@ export class PrototypeWall {
     if (a && b) this.page.go("morph", { a: a.id, b: b.id });
   }
 
+  /** @param {Rest.PrototypeOut} prototype @param {string} name */
   async #store(prototype, name) {
     try {
       return await this.page.api.store(fileOf(prototype, name), this.withdrawn.signal);
@@ -151,7 +159,7 @@ export class PrototypeWall {
   }
 }
 
-/** What was painted, as a file that can be searched with. */
+/** What was painted, as a file that can be searched with. @param {Rest.PrototypeOut} prototype @param {string} name */
 function fileOf({ image }, name) {
   const [, encoded] = image.split(",");
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));

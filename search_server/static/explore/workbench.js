@@ -4,15 +4,18 @@ import { isWithdrawn, queryParameters } from "../api.js";
 import { button, h, icon, iconButton, motionIsReduced } from "../parts/dom.js";
 import { decoded, FrameStage } from "../parts/frame_stage.js";
 import { announce, copyLink, note } from "../parts/messages.js";
+import { pictureLink } from "../parts/picture_link.js";
 import { pickPicture } from "../parts/picture_picker.js";
 import { problemState, tooLarge } from "../parts/states.js";
 import { scoreWords } from "../parts/words.js";
+import { PaintingApi } from "../painting_api.js";
 import { AxisSlider, deviations } from "./axis_slider.js";
 import { CodeSpace } from "./code_space.js";
 
 const REACH = 3; // standard deviations to both sides, or as far as the picture itself lies
 const COARSE = 1; // deviations between the pictures of a slider; between two the stage cross-fades
 const FINE = 0.5; // of the slider that the reader is at
+const REST = 150; // milliseconds that a slider rests before what lies around its place is asked for
 const NEAREST = 6; // real pictures beside the painted one
 const WALK_FRAMES = 12; // from one place of a random walk to the next
 const WALK_SECONDS = 2.4;
@@ -23,25 +26,43 @@ const WALK_REACH = 2; // deviations
  * @property {ImageBitmap[]} pictures
  * @property {string[]} images
  * @property {number} step Deviations between two.
+ * @property {string} others Where all other sliders stood.
  */
+
+/** @typedef {{from: number[], to: number[], pictures: ImageBitmap[]}} Leg Of a random walk. */
+/** @typedef {Pick<Rest.ItemOut, "id" | "name" | "image"> & {thumb?: string}} Picture An item, or a stored query. */
 
 export class Workbench {
   /**
    * @param {import("../app.js").Page} page
-   * @param {any} answer Axes, as the API tells them, with their vectors.
-   * @param {Map<string, any>} items The real pictures at their ends.
+   * @param {Rest.AxesOut} answer With their vectors.
+   * @param {Map<string, Rest.ItemOut>} items The real pictures at their ends.
    */
   constructor(page, answer, items) {
     this.page = page;
+    this.api = new PaintingApi(page.api.base);
     this.answer = answer;
     this.items = items;
     this.withdrawn = new AbortController();
-    this.space = new CodeSpace(answer.mean, answer.axes);
-    /** @type {any | null} The picture that it began with; none: the average of all. */
+    this.space = new CodeSpace(answer);
+    /** @type {number[]} Of the picture that it began with. */
+    this.code = [];
+    /** @type {number[]} Where that picture stands on each axis. */
+    this.home = [];
+    /** @type {number[]} Where the sliders stand. */
+    this.places = [];
+    /** @type {AxisSlider[]} */
+    this.sliders = [];
+    /** @type {Picture | null} The picture that it began with; none: the average of all. */
     this.start = null;
-    /** @type {Line[]} */
+    /** @type {Line[]} By axis. */
     this.lines = [];
+    this.resting = 0; // timer
     this.wanted = 0; // counts what was asked to be painted: only the latest matters
+    this.painting = false;
+    this.refining = -1; // the axis whose finer pictures are on their way
+    /** @type {object | null} The random walk that goes on. */
+    this.walking = null;
     this.canvas = h("canvas", { class: "explore-canvas", role: "img", "aria-label": "The painted picture" });
     this.stage = new FrameStage(this.canvas);
     this.frame = h("div", { class: "explore-stage", "aria-busy": "true" }, this.canvas);
@@ -79,6 +100,7 @@ export class Workbench {
 
   close() {
     this.withdrawn.abort();
+    clearTimeout(this.resting);
     this.#stopWalking();
   }
 
@@ -89,11 +111,11 @@ export class Workbench {
    * @param {Map<number, number>} moved Axes that stand elsewhere than the picture does.
    */
   async startFrom(id, moved = new Map()) {
-    const { api } = this.page;
     const { signal } = this.withdrawn;
     this.#stopWalking();
     try {
-      const [start, code] = id ? await Promise.all([api.picture(id, signal), api.code(id, signal)]) : [null, this.space.mean];
+      /** @type {[Picture | null, number[]]} */
+      const [start, code] = id ? await Promise.all([this.page.api.picture(id, signal), this.api.code(id, signal)]) : [null, this.space.mean];
       this.start = start;
       this.code = code;
       this.home = this.space.places(code);
@@ -129,7 +151,7 @@ export class Workbench {
   }
 
   #pick() {
-    pickPicture(this.page, "A picture to start from", (taken) => this.take(taken));
+    pickPicture(this.page, "A picture to start from", (/** @type {import("../parts/drop_target.js").Taken} */ taken) => this.take(taken));
   }
 
   #paintStart() {
@@ -148,6 +170,7 @@ export class Workbench {
     );
   }
 
+  /** @param {import("../api.js").Problem} problem */
   #refuse(problem) {
     this.frame.removeAttribute("aria-busy");
     this.real.replaceChildren(
@@ -165,12 +188,10 @@ export class Workbench {
     this.sliders = this.answer.axes.map((axis, number) => {
       const low = Math.min(-REACH, Math.floor(this.places[number]), Math.floor(this.home[number]));
       const high = Math.max(REACH, Math.ceil(this.places[number]), Math.ceil(this.home[number]));
-      const slider = new AxisSlider(number, axis, { low, high, home: this.home[number] }, {
+      const slider = new AxisSlider(this.page, number, axis, { low, high, home: this.home[number] }, {
         near: () => this.#refine(number),
         drag: (place) => this.#drag(number, place),
-        settle: () => this.settle(),
-        open: (item) => this.page.search(item),
-        address: (id) => this.page.address("search", { id }),
+        settle: () => this.#rest(),
       });
       slider.set(this.places[number]);
       slider.showReal(this.items);
@@ -179,16 +200,27 @@ export class Workbench {
     this.list.replaceChildren(...this.sliders.map(({ element }) => element));
   }
 
-  /** Show what lies there: from the pictures that are here already. */
+  /** Show what lies there: from the pictures that are here already. @param {number} axis @param {number} place */
   #drag(axis, place) {
     this.#stopWalking();
     this.places[axis] = place;
-    const line = this.lines[axis];
-    if (!line) return this.#refine(axis);
-    this.stage.show(line.pictures, (place - this.sliders[axis].range.low) / line.step);
+    const line = this.#line(axis);
+    if (line) this.stage.show(line.pictures, (place - this.sliders[axis].range.low) / line.step);
+    else this.#refine(axis);
   }
 
-  /** All codes along one slider. */
+  /** The pictures along a slider; null where others have been moved since they were painted. @param {number} axis */
+  #line(axis) {
+    const line = this.lines[axis];
+    return line?.others === this.#others(axis) ? line : null;
+  }
+
+  /** @param {number} axis */
+  #others(axis) {
+    return this.places.toSpliced(axis, 1).join();
+  }
+
+  /** All codes along one slider. @param {number} axis @param {number} step Deviations. */
   #codesAlong(axis, step) {
     const { low, high } = this.sliders[axis].range;
     const codes = [];
@@ -200,22 +232,27 @@ export class Workbench {
     return codes;
   }
 
-  /** Have more pictures along the slider that is about to be used. */
+  /** Have more pictures along the slider that is about to be used. @param {number} axis */
   async #refine(axis) {
-    const { wanted } = this;
-    if (this.lines[axis]?.step === FINE || this.refining === axis || this.walking) return;
+    if (this.#line(axis)?.step === FINE || this.refining === axis || this.walking) return;
     this.refining = axis;
+    const others = this.#others(axis);
     try {
-      const { images } = await this.page.api.paint(this.#codesAlong(axis, FINE), 0, this.withdrawn.signal);
+      const { images } = await this.api.paint(this.#codesAlong(axis, FINE), 0, this.withdrawn.signal);
       const pictures = await decoded(images);
-      if (wanted !== this.wanted) return; // another slider was moved meanwhile: these lie elsewhere
-      this.lines[axis] = { images, pictures, step: FINE };
-      if (this.sliders[axis].field.matches(":active")) this.#drag(axis, this.places[axis]);
+      this.lines[axis] = { images, pictures, step: FINE, others };
+      if (this.#line(axis) && this.sliders[axis].field.matches(":active")) this.#drag(axis, this.places[axis]);
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     } finally {
-      this.refining = null;
+      this.refining = -1;
     }
+  }
+
+  /** Settle when the slider has not been moved for a moment: a key that is held asks for nothing. */
+  #rest() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.settle(), REST);
   }
 
   /** Paint where all sliders stand now, what they lead to, and the real pictures that are nearest. */
@@ -237,26 +274,28 @@ export class Workbench {
     }
   }
 
+  /** @param {number} wanted Number of what was asked for. */
   async #paintAll(wanted) {
-    const { api } = this.page;
     const { signal } = this.withdrawn;
-    const here = await api.paint([this.#current()], NEAREST, signal);
+    const at = this.places.join();
+    const here = await this.api.paint([this.#current()], NEAREST, signal);
     const [picture] = await decoded(here.images);
     if (wanted !== this.wanted) return;
-    this.stage.show([picture], 0);
+    if (at === this.places.join()) this.stage.show([picture], 0); // else a slider is being moved again
     this.frame.removeAttribute("aria-busy");
     this.#showReal(here.nearest[0]);
     const codes = this.sliders.map((_, axis) => this.#codesAlong(axis, COARSE));
-    const { images } = await api.paint(codes.flat(), 0, signal);
+    const others = this.sliders.map((_, axis) => this.#others(axis));
+    const { images } = await this.api.paint(codes.flat(), 0, signal);
     const pictures = await decoded(images);
     if (wanted !== this.wanted) return;
     let first = 0;
-    this.lines = codes.map(({ length }) => {
-      const line = { images: images.slice(first, first + length), pictures: pictures.slice(first, first + length), step: COARSE };
+    this.lines = codes.map(({ length }, axis) => {
+      const line = { images: images.slice(first, first + length), pictures: pictures.slice(first, first + length), step: COARSE, others: others[axis] };
       first += length;
       return line;
     });
-    this.lines.forEach((line, axis) => this.sliders[axis].paintEnds(line.images[0], line.images.at(-1)));
+    this.lines.forEach(({ images: ends }, axis) => this.sliders[axis].paintEnds(ends[0], ends[ends.length - 1]));
     const used = this.sliders.findIndex(({ element }) => element.matches(":hover, :focus-within"));
     if (used >= 0) this.#refine(used);
   }
@@ -265,18 +304,10 @@ export class Workbench {
     return this.space.moved(this.code, this.home, this.places);
   }
 
+  /** @param {Rest.HitOut[]} hits */
   #showReal(hits) {
-    const { page } = this;
-    const link = (hit) => {
-      const words = `${hit.name}, similarity ${scoreWords(hit.score)}`;
-      const open = (event) => {
-        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-        event.preventDefault();
-        page.search(hit);
-      };
-      return h("li", {}, h("a", { href: page.address("search", { id: hit.id }), title: words, onclick: open }, h("img", { src: hit.thumb, alt: words })));
-    };
-    this.real.replaceChildren(...(hits.length ? [h("h2", {}, "Nearest real pictures"), h("ol", { role: "list" }, hits.map(link))] : []));
+    const links = hits.map((hit) => h("li", {}, pictureLink(this.page, hit, `${hit.name}, similarity ${scoreWords(hit.score)}`)));
+    this.real.replaceChildren(...(hits.length ? [h("h2", {}, "Nearest real pictures"), h("ol", { role: "list" }, links)] : []));
     if (hits.length) announce(`Painted. The nearest real picture is ${hits[0].name}.`);
   }
 
@@ -307,7 +338,7 @@ export class Workbench {
   async #search() {
     this.#stopWalking();
     try {
-      const file = await this.page.api.paintedFile(this.#current(), this.#name(), this.withdrawn.signal);
+      const file = await this.api.paintedFile(this.#current(), this.#name(), this.withdrawn.signal);
       this.page.go("search", {}, { file });
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
@@ -346,21 +377,30 @@ export class Workbench {
     }
   }
 
+  /** @returns {number[]} */
   #somewhere() {
     return this.sliders.map(({ range }) => Math.max(range.low, Math.min(range.high, WALK_REACH * (Math.random() + Math.random() - 1))));
   }
 
+  /** @param {number[]} from @param {number[]} to @returns {Promise<Leg>} */
   async #leg(from, to) {
     const way = Array.from({ length: WALK_FRAMES }, (_, step) => from.map((place, axis) => place + ((to[axis] - place) * step) / (WALK_FRAMES - 1)));
-    const { images } = await this.page.api.paint(way.map((places) => this.space.moved(this.code, this.home, places)), 0, this.withdrawn.signal);
+    const { images } = await this.api.paint(way.map((places) => this.space.moved(this.code, this.home, places)), 0, this.withdrawn.signal);
     return { from, to, pictures: await decoded(images) };
   }
 
-  /** Play one leg; resolves at its end, or when nobody walks any more. */
+  /**
+   * Play one leg; resolves at its end, or when nobody walks any more.
+   *
+   * @param {Leg} leg
+   * @param {object} walking The walk that it belongs to.
+   * @returns {Promise<void>}
+   */
   #show({ from, to, pictures }, walking) {
     return new Promise((resolve) => {
+      /** @type {number | null} */
       let began = null;
-      const advance = (now) => {
+      const advance = (/** @type {number} */ now) => {
         if (this.walking !== walking) return resolve();
         began ??= now;
         const share = Math.min(1, (now - began) / 1000 / WALK_SECONDS);
@@ -381,13 +421,19 @@ export class Workbench {
     this.#showWalking(false);
   }
 
+  /** @param {boolean} walks */
   #showWalking(walks) {
     this.walkButton.replaceChildren(icon(walks ? "pause" : "walk"), h("span", {}, walks ? "Stop" : "Random walk"));
     this.walkButton.setAttribute("aria-pressed", String(walks));
   }
 }
 
-/** "1:2.00,4:-1.50": axes, counted from 1, and where they stand. */
+/**
+ * "1:2.00,4:-1.50": axes, counted from 1, and where they stand.
+ *
+ * @param {string | null} text
+ * @returns {Map<number, number>} By axis, counted from 0.
+ */
 function readPlaces(text) {
   const places = new Map();
   for (const part of (text ?? "").split(",")) {

@@ -1,27 +1,26 @@
 /** The frames of a morph side by side; below, the nearest real picture of each, and how like each end it is. */
 
 import { h } from "../parts/dom.js";
+import { pictureLink } from "../parts/picture_link.js";
 import { count, scoreWords } from "../parts/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** @type {Record<string, number>} */
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
-/**
- * @typedef {object} FilmStripWays
- * @property {(t: number) => void} jump A frame was chosen.
- * @property {(hit: any) => void} search A real picture was.
- * @property {(id: string) => string} address Where a real picture's link leads.
- */
+/** @typedef {{hit: Rest.HitOut, first: number, last: number}} Span Frames that share their nearest picture. */
 
 export class FilmStrip {
   /**
-   * @param {any[]} frames As the API tells them.
+   * @param {import("../app.js").Page} page
+   * @param {Rest.FrameOut[]} frames
    * @param {number[]} stops Numbers of the frames at which a picture is reached: the ends, and those between.
-   * @param {FilmStripWays} ways
+   * @param {(t: number) => void} jump A frame was chosen.
    */
-  constructor(frames, stops, ways) {
+  constructor(page, frames, stops, jump) {
+    this.page = page;
     this.frames = frames;
-    this.ways = ways;
+    this.jump = jump;
     this.current = -1;
     const spans = spansOfNearest(frames);
     const others = new Set(spans.map(({ hit }) => hit.id)).size;
@@ -29,7 +28,7 @@ export class FilmStrip {
     this.links = spans.map((span) => this.#nearest(span));
     this.film = h(
       "div",
-      { class: "film", role: "group", "aria-label": "Frames and the nearest real pictures", style: { "--frames": frames.length }, onkeydown: (event) => this.#key(event) },
+      { class: "film", role: "group", "aria-label": "Frames and the nearest real pictures", style: { "--frames": frames.length }, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) },
       this.buttons,
       this.links,
       curves(frames),
@@ -69,7 +68,7 @@ export class FilmStrip {
     else if (left + frame.offsetWidth > film.scrollLeft + film.clientWidth) film.scrollLeft = left + frame.offsetWidth - film.clientWidth + 8;
   }
 
-  /** @param {any} frame @param {number} index @param {number[]} stops */
+  /** @param {Rest.FrameOut} frame @param {number} index @param {number[]} stops */
   #frame(frame, index, stops) {
     const percent = Math.round(frame.t * 100);
     return h(
@@ -80,40 +79,27 @@ export class FilmStrip {
         title: `${percent} %`,
         tabindex: index ? "-1" : "0",
         style: { "grid-column": String(index + 1) },
-        onclick: () => this.ways.jump(frame.t),
+        onclick: () => this.jump(frame.t),
       },
       h("img", { src: frame.image, alt: `Frame at ${percent} %`, width: 64, height: 64, decoding: "async" }),
     );
   }
 
+  /** @param {Span} span */
   #nearest({ hit, first, last }) {
-    const words = `${hit.name}, similarity ${scoreWords(hit.score)}`;
-    return h(
-      "a",
-      {
-        class: "nearest",
-        href: this.ways.address(hit.id),
-        title: words,
-        data: { first, last },
-        style: { "grid-column": `${first + 1} / ${last + 2}` },
-        onclick: (event) => {
-          if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
-          event.preventDefault();
-          this.ways.search(hit);
-        },
-      },
-      h("img", { src: hit.thumb, alt: `Nearest: ${words}`, loading: "lazy" }),
-    );
+    const place = { data: { first, last }, style: { "grid-column": `${first + 1} / ${last + 2}` } };
+    return pictureLink(this.page, hit, `Nearest: ${hit.name}, similarity ${scoreWords(hit.score)}`, { class: "nearest", ...place });
   }
 
   /** One frame has the focus; the arrows go to the others. @param {KeyboardEvent} event */
   #key(event) {
     const step = KEYS[event.key];
-    const here = this.buttons.indexOf(/** @type {HTMLElement} */ (event.target).closest("button"));
+    const focused = /** @type {Element} */ (event.target).closest("button");
+    const here = focused ? this.buttons.indexOf(focused) : -1;
     if (step === undefined || here < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const next = Math.min(this.frames.length - 1, Math.max(0, here + step));
-    this.ways.jump(this.frames[next].t);
+    this.jump(this.frames[next].t);
     this.buttons[next].focus({ preventScroll: true });
   }
 }
@@ -121,10 +107,11 @@ export class FilmStrip {
 /**
  * Neighbouring frames with the same nearest picture, as one span each.
  *
- * @param {any[]} frames
- * @returns {{hit: any, first: number, last: number}[]}
+ * @param {Rest.FrameOut[]} frames
+ * @returns {Span[]}
  */
 export function spansOfNearest(frames) {
+  /** @type {Span[]} */
   const spans = [];
   frames.forEach((frame, index) => {
     const [hit] = frame.nearest;
@@ -136,16 +123,15 @@ export function spansOfNearest(frames) {
   return spans;
 }
 
-/** Two lines over all frames: their cosines with the first and the last picture. @param {any[]} frames */
+/** Two lines over all frames: their cosines with the first and the last picture. @param {Rest.FrameOut[]} frames */
 function curves(frames) {
   if (!frames.every(({ scores }) => scores.length)) return null;
   const drawing = document.createElementNS(SVG, "svg");
   for (const [name, value] of Object.entries({ class: "curves", viewBox: `0 0 ${frames.length} 1`, preserveAspectRatio: "none", "aria-hidden": "true" })) drawing.setAttribute(name, value);
-  const ends = { a: (scores) => scores[0], b: (scores) => scores.at(-1) };
-  for (const [end, score] of Object.entries(ends)) {
+  for (const [end, place] of Object.entries({ a: 0, b: frames[0].scores.length - 1 })) {
     const line = document.createElementNS(SVG, "polyline");
     line.setAttribute("class", `curve-${end}`);
-    line.setAttribute("points", frames.map(({ scores }, index) => `${index + 0.5},${(1 - Math.max(0, score(scores))).toFixed(4)}`).join(" "));
+    line.setAttribute("points", frames.map(({ scores }, index) => `${index + 0.5},${(1 - Math.max(0, scores[place])).toFixed(4)}`).join(" "));
     drawing.append(line);
   }
   return drawing;

@@ -22,6 +22,11 @@ export class MorphPlayer {
     this.speed = 1;
     this.playing = false;
     this.backAndForth = true;
+    this.direction = 1;
+    this.turnsLeft = 0;
+    this.request = 0;
+    /** @type {number | null} When the last frame was shown, milliseconds. */
+    this.last = null;
   }
 
   /**
@@ -71,7 +76,7 @@ export class MorphPlayer {
     if (!motionIsReduced()) this.play({ once: true });
   }
 
-  /** @param {number} now */
+  /** @param {number} now Milliseconds. */
   #advance(now) {
     const elapsed = this.last === null ? 0 : (now - this.last) / 1000;
     this.last = now;

@@ -3,10 +3,12 @@
 import { isItem, isWithdrawn, Problem } from "../api.js";
 import { button, h, icon, iconButton } from "../parts/dom.js";
 import { announce, copyLink, note } from "../parts/messages.js";
+import { leadTo } from "../parts/picture_link.js";
 import { pickPicture } from "../parts/picture_picker.js";
 import { problemState, state, tooLarge } from "../parts/states.js";
 import { remember, remembered } from "../parts/storage.js";
 import { labelWords, scoreWords } from "../parts/words.js";
+import { PaintingApi } from "../painting_api.js";
 import { VIEWS } from "../views.js";
 import { FilmStrip } from "./film_strip.js";
 import { exportMenu } from "./morph_exports.js";
@@ -15,9 +17,14 @@ import { MorphPlayer } from "./morph_player.js";
 const FRAMES = [8, 16, 32, 48]; // from one picture to the next; between two of them the stage cross-fades
 const USUAL_FRAMES = 16;
 const SLIDER_STEPS = 200;
+/** @type {Record<string, string>} */
 const PATHS = { slerp: "Spherical", lerp: "Straight" };
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 const MOST_BETWEEN = 14; // pictures between the ends, as the API takes them
+const PATIENCE = 200; // milliseconds before the empty stage is shown: an answer is usually quicker
+
+/** @typedef {Pick<Rest.ItemOut, "id" | "name" | "image"> & {thumb?: string}} Picture An item, or a stored query. */
+/** @typedef {{t?: number, greet?: boolean, answer?: Rest.MorphOut | null}} Beginning */
 
 /** @param {import("../app.js").Page} page */
 export function morphView(page) {
@@ -37,15 +44,39 @@ function noDecoder(page) {
 }
 
 class Morph {
+  /** @type {MorphPlayer | null} */
+  player = null;
+  /** @type {FilmStrip | null} Of the morph that is shown. */
+  film = null;
+  /** @type {Rest.MorphOut} */
+  morph;
+  /** @type {Rest.FrameOut | null} That the words below the slider are about. */
+  told = null;
+  /** @type {HTMLElement} */
+  stage;
+  /** @type {HTMLCanvasElement} */
+  canvas;
+  /** @type {HTMLAnchorElement} The nearest real picture. */
+  real;
+  /** @type {HTMLInputElement} */
+  slider;
+  /** @type {HTMLElement} */
+  readout;
+  /** @type {HTMLButtonElement} */
+  playButton;
+  /** @type {HTMLButtonElement} */
+  loopButton;
+
   /** @param {import("../app.js").Page} page */
   constructor(page) {
+    const path = page.parameter("path") ?? "";
     this.page = page;
-    this.film = null;
+    this.api = new PaintingApi(page.api.base);
     this.closed = new AbortController();
     this.withdrawn = new AbortController(); // of the morph that is shown
-    /** @type {(any | null)[]} The pictures that it leads past: A, those between, B. */
+    /** @type {(Picture | null)[]} The pictures that it leads past: A, those between, B. */
     this.stops = [null, null];
-    this.path = page.parameter("path") in PATHS ? page.parameter("path") : "slerp";
+    this.path = path in PATHS ? path : "slerp";
     this.frames = FRAMES.includes(Number(page.parameter("frames"))) ? Number(page.parameter("frames")) : USUAL_FRAMES;
     this.slots = { a: h("section", { class: "slot slot-a", "aria-label": "Picture A", data: { slot: "a" } }), b: h("section", { class: "slot slot-b", "aria-label": "Picture B", data: { slot: "b" } }) };
     this.centre = h("div", { class: "morph-centre" });
@@ -64,12 +95,13 @@ class Morph {
     this.#fromAddress();
   }
 
+  /** @returns {import("../views.js").View} */
   view() {
     return {
       element: this.element,
       title: "Morph",
       close: () => this.#close(),
-      take: (taken, slot) => this.#take(taken, slot?.dataset.slot),
+      take: (taken, slot) => this.#take(taken, slot instanceof HTMLElement ? slot.dataset.slot : undefined),
       play: () => this.player?.toggle(),
       surprise: () => this.#surprise(),
     };
@@ -94,22 +126,22 @@ class Morph {
     const between = (page.parameter("via") ?? "").split(",").filter(Boolean).slice(0, MOST_BETWEEN);
     const ids = [page.parameter("a"), ...between, page.parameter("b")];
     this.#paint();
-    const patience = setTimeout(() => ids.some(Boolean) && this.#buildStage(), 200);
+    const patience = setTimeout(() => ids.some(Boolean) && this.#buildStage(), PATIENCE);
     const found = await Promise.allSettled(ids.map((id) => (id ? page.api.picture(id, this.closed.signal) : null)));
     clearTimeout(patience);
     if (this.closed.signal.aborted) return;
     const here = found.map((one) => (one.status === "fulfilled" ? one.value : null));
     this.stops = here.filter((stop, place) => stop || place === 0 || place === here.length - 1);
-    const missing = found.findIndex((one) => one.status === "rejected");
-    if (missing >= 0) return this.#missing(found[missing].reason, missing === 0 ? 0 : this.stops.length - 1);
+    const missing = found.find((one) => one.status === "rejected");
+    if (missing) return this.#missing(missing.reason);
     this.#changed({ t: Number(page.parameter("t") ?? 0), greet: !page.parameter("t") });
   }
 
-  /** One of the pictures of the address is not there: it can be chosen anew, and the others stay. */
-  #missing(error, place) {
+  /** One of the pictures of the address is not there: it can be chosen anew, and the others stay. @param {Problem} problem */
+  #missing(problem) {
     this.#paint();
-    const letter = place === 0 ? "A" : "B";
-    this.#refuse(error, this.stops[place] ? [] : [button("pick", `Choose picture ${letter}`, () => this.#pick(letter.toLowerCase()), { class: "button primary" })]);
+    const end = this.stops[0] ? (this.stops.at(-1) ? null : "b") : "a";
+    this.#refuse(problem, end ? [button("pick", `Choose picture ${end.toUpperCase()}`, () => this.#pick(end), { class: "button primary" })] : []);
   }
 
   /** @param {import("../parts/drop_target.js").Taken} taken @param {string} [slot] */
@@ -129,7 +161,12 @@ class Morph {
     }
   }
 
-  /** Put a picture at an end ("a", "b"), in the place of one between (its number), or before B ("add"). */
+  /**
+   * Put a picture at an end ("a", "b"), in the place of one between (its number), or before B ("add").
+   *
+   * @param {string} slot
+   * @param {Picture} picture
+   */
   #put(slot, picture) {
     if (slot === "a") this.stops[0] = picture;
     else if (slot === "b") this.stops[this.stops.length - 1] = picture;
@@ -138,6 +175,7 @@ class Morph {
     this.#changed({ t: 0, greet: true });
   }
 
+  /** @param {string} slot */
   #pick(slot) {
     const words = slot === "a" || slot === "b" ? `Choose picture ${slot.toUpperCase()}` : slot === "add" ? "A picture on the way" : `Choose picture ${slot} of the way`;
     pickPicture(this.page, words, (taken) => this.#take(taken, slot));
@@ -167,26 +205,32 @@ class Morph {
     this.#changed({ t: 0, greet: true });
   }
 
+  /** @param {Beginning} beginning Where it begins; whether it plays once; the answer, where it is here already. */
   #changed({ t = 0, greet = false, answer = null } = {}) {
-    const ids = this.#ids();
+    const ids = this.stops.map((stop) => stop?.id ?? null);
     if (!answer) this.page.remember(null);
     this.#paint();
     this.page.amend({
-      a: ids[0] ?? null,
-      via: ids.slice(1, -1).filter(Boolean).join(",") || null,
+      a: ids[0],
+      via: ids.slice(1, -1).join(",") || null,
       b: ids.at(-1) ?? null,
       path: this.path === "slerp" ? null : this.path,
       frames: this.frames === USUAL_FRAMES ? null : this.frames,
       t: t > 0 ? t.toFixed(2) : null,
     });
-    if (!ids.every(Boolean)) this.#invite();
+    const here = this.#here();
+    if (here.length < this.stops.length) this.#invite();
     else if (ids.some((id, place) => id === ids[place + 1])) this.#same();
-    else this.#morph(t, greet, answer);
+    else this.#morph(here, t, greet, answer);
   }
 
-  /** @returns {(string | undefined)[]} */
+  /** The pictures that are there. */
+  #here() {
+    return this.stops.filter((stop) => stop !== null);
+  }
+
   #ids() {
-    return this.stops.map((stop) => stop?.id);
+    return this.#here().map(({ id }) => id);
   }
 
   /** Frames of the whole way: as many for each leg, and no more than the server makes. */
@@ -220,6 +264,7 @@ class Morph {
     );
   }
 
+  /** @param {Problem} problem @param {HTMLElement[]} others */
   #refuse(problem, others = []) {
     this.#instead(problemState(problem, { retry: () => this.page.reload(), others: [...others, button("dice", "Two others", () => this.#surprise())] }));
   }
@@ -243,7 +288,7 @@ class Morph {
     this.#paintBetween();
   }
 
-  /** @param {string} slot @param {any} picture */
+  /** @param {string} slot @param {Picture | null | undefined} picture */
   #end(slot, picture) {
     const letter = slot.toUpperCase();
     const pick = () => this.#pick(slot);
@@ -260,14 +305,14 @@ class Morph {
 
   #paintBetween() {
     const { tray } = this.page;
-    const between = this.stops.slice(1, -1).map((picture, number) => this.#stop(picture, number + 1));
+    const between = this.stops.slice(1, -1).map((picture, number) => picture && this.#stop(picture, number + 1));
     const tour = tray.size > 1 ? button("morph", `Through the tray (${tray.size})`, () => this.#tour(), { class: "button quiet" }) : null;
-    const shown = [between.length ? h("span", { class: "quiet-words" }, "By way of") : null, ...between, tour].filter(Boolean);
+    const shown = [between.length ? h("span", { class: "quiet-words" }, "By way of") : null, ...between, tour].filter((one) => one !== null);
     this.between.hidden = !shown.length;
     this.between.replaceChildren(...shown);
   }
 
-  /** @param {any} picture @param {number} number */
+  /** @param {Picture} picture @param {number} number */
   #stop(picture, number) {
     const remove = () => {
       this.stops.splice(number, 1);
@@ -283,17 +328,18 @@ class Morph {
 
   // The stage --------------------------------------------------------------------------------------------------------
 
-  async #morph(t, greet, answer) {
+  /** @param {Picture[]} stops @param {number} t @param {boolean} greet @param {Rest.MorphOut | null} answer */
+  async #morph(stops, t, greet, answer) {
     this.withdrawn.abort();
     this.withdrawn = new AbortController();
     const { signal } = this.withdrawn;
-    const { page, stops } = this;
-    this.#buildStage();
+    const { page } = this;
+    const player = this.#buildStage();
     this.#buildActions();
-    this.player.t = t;
+    player.t = t;
     try {
-      const morph = answer ?? (await page.api.morph(this.#ids(), { path: this.path, frames: this.#wanted() }, signal));
-      await this.player.load(morph.frames.map((frame) => frame.image), stops.length - 1);
+      const morph = answer ?? (await this.api.morph(this.#ids(), { path: this.path, frames: this.#wanted() }, signal));
+      await player.load(morph.frames.map((frame) => frame.image), stops.length - 1);
       if (signal.aborted) return;
       page.remember({ morph, stops });
       this.morph = morph;
@@ -302,20 +348,20 @@ class Morph {
       return;
     }
     this.stage.removeAttribute("aria-busy");
-    this.#buildStrip();
-    this.player.show(t);
-    announce(`Morph from ${stops[0].name} to ${stops.at(-1).name}, ${this.morph.frames.length} frames`);
-    if (greet) this.player.greet();
+    this.#buildStrip(player);
+    player.show(t);
+    announce(`Morph from ${stops[0].name} to ${stops[stops.length - 1].name}, ${this.morph.frames.length} frames`);
+    if (greet) player.greet();
   }
 
   #buildStage() {
     this.film = null; // of the morph before: pausing it must not change the address any more
     this.player?.pause();
     this.canvas = h("canvas", { class: "morph-canvas", role: "img", "aria-label": "The morph" });
-    this.real = h("a", { class: "stage-real", hidden: true, onclick: (event) => this.#searchReal(event) }, h("img", { alt: "" }), h("span", {}));
+    this.real = h("a", { class: "stage-real", hidden: true, onclick: leadTo(() => this.told && this.page.search(this.told.nearest[0])) });
     this.stage = h("div", { class: "morph-stage", "aria-busy": "true" }, this.canvas, this.real);
-    this.playButton = iconButton("play", "Play", () => this.player.toggle(), { class: "icon-button primary" });
-    this.loopButton = iconButton("loop", "Back and forth", () => this.#toggleLoop(), { "aria-pressed": String(this.#loops()) });
+    this.playButton = iconButton("play", "Play", () => player.toggle(), { class: "icon-button primary" });
+    this.loopButton = iconButton("loop", "Back and forth", () => this.#toggleLoop(player), { "aria-pressed": String(this.#loops()) });
     this.slider = h("input", {
       type: "range",
       class: "morph-slider",
@@ -326,46 +372,44 @@ class Morph {
       value: 0,
       "aria-label": "From picture A to picture B",
       oninput: () => {
-        this.player.pause();
-        this.player.show(Number(this.slider.value) / SLIDER_STEPS);
+        player.pause();
+        player.show(Number(this.slider.value) / SLIDER_STEPS);
       },
       onchange: () => this.#keepPlace(),
     });
     this.readout = h("p", { class: "morph-readout" });
-    this.player = new MorphPlayer(this.canvas, (t) => this.#moved(t), (playing) => this.#playing(playing));
-    this.player.backAndForth = this.#loops();
-    this.player.speed = this.#speed();
+    const player = new MorphPlayer(this.canvas, (t) => this.#moved(t), (playing) => this.#playing(playing));
+    player.backAndForth = this.#loops();
+    player.speed = this.#speed();
+    this.player = player;
     this.centre.replaceChildren(
       this.stage,
       h("div", { class: "morph-transport" }, this.playButton, h("span", { class: "end-letter end-a", "aria-hidden": "true" }, "A"), this.slider, h("span", { class: "end-letter end-b", "aria-hidden": "true" }, "B"), this.loopButton),
       this.readout,
     );
+    return player;
   }
 
   #buildActions() {
     const ids = this.#ids();
     const shown = () => ({ ids: this.#ids(), path: this.path, frames: this.#wanted(), backAndForth: this.player?.backAndForth ?? true });
-    const map = VIEWS.map && ids.every(isItem) ? this.#mapLink(ids) : null;
     this.actions.replaceChildren(
       this.#pathSwitch(),
       choice("Frames", "morph-frames", FRAMES.map((frames) => [frames, String(frames)]), this.frames, (frames) => this.#chooseFrames(frames)),
       choice("Speed", "morph-speed", SPEEDS.map((speed) => [speed, `${speed} ×`]), this.#speed(), (speed) => this.#chooseSpeed(speed)),
       button("swap", "Swap", () => this.#swap()),
       button("dice", "Two others", () => this.#surprise()),
-      ...[this.stops.length < MOST_BETWEEN + 2 ? button("pick", "Add a stop", () => this.#pick("add"), { data: { slot: "add" }, title: "A picture that the way leads past" }) : null, map].filter(Boolean),
+      ...(this.stops.length < MOST_BETWEEN + 2 ? [button("pick", "Add a stop", () => this.#pick("add"), { data: { slot: "add" }, title: "A picture that the way leads past" })] : []),
+      ...(VIEWS.map && ids.every(isItem) ? [this.#mapLink(ids)] : []),
       button("link", "Copy link", () => copyLink(location.href)),
-      exportMenu(this.page, shown, () => this.withdrawn.signal),
+      exportMenu(this.api, this.page.limits, shown, () => this.withdrawn.signal),
     );
   }
 
+  /** @param {string[]} ids */
   #mapLink(ids) {
     const parameters = { path: ids.join(",") };
-    const open = (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      this.page.go("map", parameters);
-    };
-    return h("a", { class: "button", href: this.page.address("map", parameters), onclick: open }, icon("map"), h("span", {}, "On the map"));
+    return h("a", { class: "button", href: this.page.address("map", parameters), onclick: leadTo(() => this.page.go("map", parameters)) }, icon("map"), h("span", {}, "On the map"));
   }
 
   #pathSwitch() {
@@ -376,21 +420,29 @@ class Morph {
     return h("fieldset", { class: "segments" }, h("legend", { class: "visually-hidden" }, "Path between the codes"), choices);
   }
 
+  /** @param {string} path */
   #choosePath(path) {
     this.path = path;
-    this.#changed({ t: this.player.t });
-    this.actions.querySelector(`input[value="${path}"]`)?.focus();
+    this.#changed({ t: this.player?.t });
+    this.#focus(`input[value="${path}"]`);
   }
 
+  /** @param {number} frames */
   #chooseFrames(frames) {
     this.frames = frames;
-    this.#changed({ t: this.player.t });
-    this.actions.querySelector("#morph-frames")?.focus();
+    this.#changed({ t: this.player?.t });
+    this.#focus("#morph-frames");
   }
 
+  /** What was used is drawn anew, and keeps the focus. @param {string} selector */
+  #focus(selector) {
+    /** @type {HTMLElement | null} */ (this.actions.querySelector(selector))?.focus();
+  }
+
+  /** @param {number} speed */
   #chooseSpeed(speed) {
-    remember("morph-speed", speed);
-    this.player.speed = speed;
+    remember("morph-speed", String(speed));
+    if (this.player) this.player.speed = speed;
   }
 
   #speed() {
@@ -402,16 +454,17 @@ class Morph {
     return remembered("morph-loop", "on") === "on";
   }
 
-  #toggleLoop() {
-    const loops = !this.player.backAndForth;
-    this.player.backAndForth = loops;
+  /** @param {MorphPlayer} player */
+  #toggleLoop(player) {
+    const loops = !player.backAndForth;
+    player.backAndForth = loops;
     remember("morph-loop", loops ? "on" : "off");
     this.loopButton.setAttribute("aria-pressed", String(loops));
   }
 
-  /** The slider, the words and the frame below follow what the stage shows. */
+  /** The slider, the words and the frame below follow what the stage shows. @param {number} t */
   #moved(t) {
-    const words = this.#placeWords(t);
+    const words = `${Math.round(t * 100)} % towards B`;
     this.slider.value = String(Math.round(t * SLIDER_STEPS));
     this.slider.setAttribute("aria-valuetext", words);
     if (!this.film) return;
@@ -423,33 +476,21 @@ class Morph {
     this.#tell(frame, words);
   }
 
-  /** "37 % towards B" */
-  #placeWords(t) {
-    return `${Math.round(t * 100)} % towards B`;
-  }
-
-  /** How like both ends a frame is, and the real picture that is nearest to it. */
-  #tell(frame, words) {
-    const { scores, nearest } = frame;
-    const likeness = scores.length ? [h("span", { class: "like-a" }, "like A ", h("strong", {}, scoreWords(scores[0]))), h("span", { class: "like-b" }, "like B ", h("strong", {}, scoreWords(scores.at(-1))))] : [];
+  /** How like both ends a frame is, and the real picture that is nearest to it. @param {Rest.FrameOut} frame @param {string} words */
+  #tell({ scores, nearest }, words) {
+    const like = (/** @type {"a" | "b"} */ end, /** @type {number} */ score) => h("span", { class: `like-${end}` }, `like ${end.toUpperCase()} `, h("strong", {}, scoreWords(score)));
+    const likeness = scores.length ? [like("a", scores[0]), like("b", scores[scores.length - 1])] : [];
     this.readout.replaceChildren(h("span", {}, words), ...likeness);
     const [hit] = nearest;
     this.real.hidden = !hit;
     if (!hit || this.real.dataset.id === hit.id) return;
-    this.hit = hit;
     this.real.dataset.id = hit.id;
     this.real.href = this.page.address("search", { id: hit.id });
     this.real.title = `${hit.name}, similarity ${scoreWords(hit.score)}`;
-    this.real.querySelector("img").src = hit.thumb;
-    this.real.querySelector("span").textContent = "Nearest real picture";
+    this.real.replaceChildren(h("img", { src: hit.thumb, alt: "" }), h("span", {}, "Nearest real picture"));
   }
 
-  #searchReal(event) {
-    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-    event.preventDefault();
-    this.page.search(this.hit);
-  }
-
+  /** @param {boolean} playing */
   #playing(playing) {
     const words = playing ? "Pause" : "Play";
     this.playButton.replaceChildren(icon(playing ? "pause" : "play"));
@@ -459,34 +500,40 @@ class Morph {
   }
 
   #keepPlace() {
-    if (this.closed.signal.aborted || !this.film) return; // the address is another view's, or another morph's
+    if (this.closed.signal.aborted || !this.film || !this.player) return; // the address is another view's, or another morph's
     const { t } = this.player;
     this.page.amend({ t: t > 0 ? t.toFixed(2) : null });
   }
 
   // The frames -------------------------------------------------------------------------------------------------------
 
-  #buildStrip() {
+  /** @param {MorphPlayer} player */
+  #buildStrip(player) {
     const { page, morph } = this;
     const legs = this.stops.length - 1;
     const stops = this.stops.map((_, number) => Math.round((number * (morph.frames.length - 1)) / legs));
     this.told = null;
-    this.film = new FilmStrip(morph.frames, stops, {
-      jump: (t) => {
-        this.player.pause();
-        this.player.show(t);
-        this.#keepPlace();
-      },
-      search: (hit) => page.search(hit),
-      address: (id) => page.address("search", { id }),
+    this.film = new FilmStrip(page, morph.frames, stops, (t) => {
+      player.pause();
+      player.show(t);
+      this.#keepPlace();
     });
     const far = h("p", { class: "morph-far quiet-words" }, "From A to B: similarity ", h("strong", {}, scoreWords(morph.score)), `, ${labelWords(morph.label).toLowerCase()}`);
     this.strip.replaceChildren(this.film.element, far);
   }
 }
 
-/** A list to choose from, with its name before it. */
+/**
+ * A list to choose from, with its name before it.
+ *
+ * @param {string} words
+ * @param {string} id
+ * @param {[number, string][]} options Values and their words.
+ * @param {number} chosen
+ * @param {(value: number) => void} act
+ */
 function choice(words, id, options, chosen, act) {
+  /** @type {HTMLSelectElement} */
   const field = h(
     "select",
     { id, onchange: () => act(Number(field.value)) },

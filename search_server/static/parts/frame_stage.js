@@ -8,8 +8,7 @@ export class FrameStage {
     this.canvas = canvas;
     canvas.width = SIDE;
     canvas.height = SIDE;
-    /** @type {CanvasRenderingContext2D} */
-    this.context = canvas.getContext("2d", { alpha: false });
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.context.imageSmoothingQuality = "high";
   }
 

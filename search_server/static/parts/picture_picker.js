@@ -15,6 +15,7 @@ const OFFERED = 48;
  */
 export function pickPicture(page, title, take) {
   const withdrawn = new AbortController();
+  /** @param {import("./drop_target.js").Taken} taken */
   const choose = (taken) => {
     dialog.close();
     take(taken);
@@ -42,6 +43,7 @@ export function pickPicture(page, title, take) {
     }
   };
 
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
     { class: "sheet picker", "aria-labelledby": "picker-title" },

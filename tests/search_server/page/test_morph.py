@@ -3,7 +3,8 @@
 import io
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,20 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.search_server.conftest import Server, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
 from tests.search_server.page.test_page import PICTURE, drop
 
 pytestmark = pytest.mark.browser
 
 SLIDER = "From picture A to picture B"
+
+
+@pytest.fixture(scope="session")
+def page_server(galleries: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the two galleries, one of which has a model that paints."""
+    with serving(*galleries, log=tmp_path_factory.mktemp("page-server") / "log") as running:
+        yield running
 
 
 def paint(page: Page) -> str:
