@@ -33,6 +33,7 @@ AXES, PROTOTYPES = 16, 64  # of one answer
 PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
 THUMB_SIDE = THUMBNAIL_SIDE
 WEBP_SIDE = 16_383  # longest side that a WebP file can have, so of size=full
+MAP_AT_ONCE = 20_000  # items of a map by PCA that is not worth a job
 QUERY_SECONDS = 3600  # a stored query is forgotten after an hour ...
 QUERY_BYTES = 128 * MIB  # ... or when newer ones need the room
 QUERY_COUNT = 1000
@@ -67,5 +68,6 @@ def as_json() -> dict[str, int | float]:
         "explain_grid_max": EXPLAIN_GRID,
         "cleaned_side": CLEANED_SIDE,
         "nearest_k_max": NEAREST_K,
+        "map_at_once": MAP_AT_ONCE,
         "query_seconds": QUERY_SECONDS,
     }

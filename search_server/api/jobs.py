@@ -26,6 +26,9 @@ STREAM_SECONDS = 300  # of one stream; a client then connects again and misses n
 LONGEST_KEY = 200  # characters of an idempotency key
 _HEARTBEATS = 10  # looks without news between two signs of life, which also find out who has left
 
+# What a job of a gallery makes, below the gallery's address, where it is not the gallery itself.
+_RESULTS: dict[Kind, str] = {"duplicates": "/duplicates", "outliers": "/anomalies", "map": "/map"}
+
 ACCEPTED = {202: JobOut, **responses("locked", "key_reused", "disk_full")}
 
 
@@ -69,12 +72,23 @@ def show_job(path: JobPath) -> Response:
     return json_answer(describe_job(job, log_tail=table.log_tail(job.id)))
 
 
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "for `Last-Event-ID`"},
+        "event": {"type": "string", "enum": ["progress", "end"]},
+        "data": {"type": "string", "description": "the job as JSON, as GET gives it"},
+        "retry": {"type": "integer", "description": "milliseconds"},
+    },
+}
+
+
 @jobs.get(
     "/jobs/<int:id>/events",
     responses={
         200: {
             "description": "server-sent events: `progress` and `end`, each with the job; `Last-Event-ID` goes on",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         **responses("no_such_job"),
     },
@@ -158,7 +172,7 @@ def describe_job(job: Job, *, log_tail: list[str] | None = None) -> JobOut:
         message=job.message if admin else None,
         warnings=list(job.warnings) if admin else [],
         result=result,
-        result_url=gallery_address(job.gallery) if job.gallery is not None else None,
+        result_url=gallery_address(job.gallery) + _RESULTS.get(job.kind, "") if job.gallery is not None else None,
         exit_code=job.exit_code,
         log_tail=log_tail if admin and log_tail is not None else [],
         created_at=job.created_at,

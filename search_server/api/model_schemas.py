@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from search_server import limits
 from search_server.api.job_schemas import NAME
 from search_server.api.schemas import (
+    Code,
     End,
     FilterObject,
     GalleryChoice,
@@ -19,7 +20,6 @@ from search_server.api.schemas import (
     words_of,
 )
 
-Code = Annotated[list[float], Field(min_length=1, max_length=limits.CODE_NUMBERS)]
 _SIDE = Field(default=None, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="of a picture, pixels")
 
 

@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from numpy.typing import NDArray
 
+from index_data.gallery import Vectors
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import (
@@ -30,8 +31,10 @@ from search_server.api.schemas import (
     MorphLink,
     MorphOptions,
     MorphOut,
+    MorphSource,
     PictureSource,
 )
+from search_server.combinations import subject_of_code
 from search_server.galleries import ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import (
@@ -50,7 +53,7 @@ from search_server.painting import decode, decoder_of, morph_place
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, responses
 from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
-from search_server.subjects import Source, Subject, find_item, look_at, named_source, pixels_of
+from search_server.subjects import Source, Subject, Vector, find_item, look_at, named_source, pixels_of
 from train.images import Pixels
 from train.interpolation import Path as WayKind
 from train.interpolation import interpolate_along
@@ -74,23 +77,19 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "f
 @morph.post(
     "/morph",
     request_body=body_of(MorphBody, files=("a", "b"), bare=False),
-    responses={200: _FILES, **responses(*_MISSING, *FETCHING, *UPLOADING, *DECODING)},
+    responses={200: _FILES, **responses("dimension_mismatch", *_MISSING, *FETCHING, *UPLOADING, *DECODING)},
 )
 @needs("read")
 def make_morph(query: MorphAddress) -> Response:
-    """Morph one picture into another, past others if you like: each a file, base64, an item or a stored query."""
+    """Morph one picture into another, past others too: each a file, base64, an item, a stored query or a code."""
     found = service()
     incoming = read_request(MorphBody, query, image_fields=("a", "b"))
     asked = incoming.options
-    ends = [
-        end_of_pair(found, incoming.file("a"), asked.a, "a"),
-        end_of_pair(found, incoming.file("b"), asked.b, "b"),
-    ]
     served = found.gallery(asked.gallery)
     decoder_of(served)
-    between = [end_of_pair(found, None, named, "via") for named in asked.via]
-    stops = [look_at(found, served, source) for source in (ends[0], *between, ends[1])]
-    return _answer(found, served, stops, asked)
+    a, b = (_end(found, served, incoming.file(name), named, name) for name, named in (("a", asked.a), ("b", asked.b)))
+    between = [_end(found, served, None, named, "via") for named in asked.via]
+    return _answer(found, served, [a, *between, b], asked)
 
 
 @morph.get(
@@ -148,6 +147,14 @@ def _references(query: MorphLink | MorphFrame) -> list[str]:
     return [query.a, *query.via, query.b]
 
 
+def _end(found: Service, served: ServedGallery, file: File | None, named: MorphSource | None, name: str) -> Subject:
+    if named is None or named.code is None:
+        return look_at(found, served, end_of_pair(found, file, named, name))
+    if file is not None or (named.id or named.url or named.image_base64) is not None:
+        raise InvalidRequest(f"{name}: a code and a picture are given, but it must be one of them.")
+    return subject_of_code(served, named.code)
+
+
 def _content(found: Service, served: ServedGallery, reference: str) -> str:
     """What a reference stands for at the moment: an edited file is another picture under the same id."""
     if reference.startswith("q_"):
@@ -182,7 +189,7 @@ def _answer(found: Service, served: ServedGallery, stops: Sequence[Subject], ask
     with morph_place():
         frames = decode(served, latents)
         if asked.keep_ends:
-            frames = _with_pictures(frames, times, [pixels_of(found, served, stop) for stop in stops])
+            frames = _with_pictures(found, served, frames, times, stops)
         if _format(asked) == "json":
             return _as_json(served, stops, asked, times, frames)
         with stage("encode"):
@@ -193,11 +200,14 @@ def _answer(found: Service, served: ServedGallery, stops: Sequence[Subject], ask
     return answer
 
 
-def _with_pictures(frames: Pixels, times: Times, pictures: Sequence[Pixels]) -> Pixels:
-    """Frames that stand where a picture does, replaced by it."""
+def _with_pictures(
+    found: Service, served: ServedGallery, frames: Pixels, times: Times, stops: Sequence[Subject]
+) -> Pixels:
+    """Frames of which those that stand where a picture does are that picture; a code is none."""
     frames = frames.copy()
-    for time, pixels in zip(np.linspace(0, 1, len(pictures)), pictures, strict=True):
-        frames[np.isclose(times, time, rtol=0, atol=1e-9)] = pixels
+    for time, stop in zip(np.linspace(0, 1, len(stops)), stops, strict=True):
+        if stop.kind != "code":
+            frames[np.isclose(times, time, rtol=0, atol=1e-9)] = pixels_of(found, served, stop)
     return frames
 
 
@@ -221,9 +231,10 @@ def _as_json(
     times: Times,
     frames: Pixels,
 ) -> Response:
-    nearest, scores = nearest_to_painted(served, frames, asked.nearest_k, stops)
+    known = np.stack([_embedding_of(served, stop) for stop in stops])
+    nearest, scores = nearest_to_painted(served, frames, asked.nearest_k, known)
     a, *via, b = (describe_subject(served, stop) for stop in stops)
-    score = float(stops[0].embedding @ stops[-1].embedding)
+    score = float(known[0] @ known[-1])
     with stage("encode"):
         images = [data_uri(encode(scale(frame, asked.size), "webp")) for frame in frames]
     return json_answer(
@@ -245,10 +256,18 @@ def _as_json(
     )
 
 
+def _embedding_of(served: ServedGallery, stop: Subject) -> Vector:
+    """Of a picture of the way; of a code, that of what is painted from it, all 0 where the model sees nothing in it."""
+    if len(stop.embedding):
+        return stop.embedding
+    (seen,) = served.engine.embed(decode(served, stop.latent[None])).embeddings
+    return np.asarray(np.nan_to_num(seen), np.float32)
+
+
 def nearest_to_painted(
-    served: ServedGallery, painted: Pixels, k: int, stops: Sequence[Subject] = ()
+    served: ServedGallery, painted: Pixels, k: int, known: Vectors | None = None
 ) -> tuple[list[list[HitOut]], list[list[float]]]:
-    """The real pictures that are nearest to what painted ones show, and their cosines with some that are known.
+    """The real pictures that are nearest to what painted ones show, and their cosines with some embeddings.
 
     Both are empty where k is 0, and where the model gives no usable embedding of what was painted.
     """
@@ -260,7 +279,7 @@ def nearest_to_painted(
         codes = served.engine.embed(painted)
     usable = np.flatnonzero(codes.usable)
     embeddings = codes.embeddings[usable]
-    known = np.array([stop.embedding for stop in stops]).reshape(len(stops), served.gallery.dims)
+    known = np.empty((0, served.gallery.dims), np.float32) if known is None else known
     cosines = np.round(np.clip(embeddings @ known.T, -1, 1).astype(np.float64), 6)
     for number, neighbours, row in zip(usable.tolist(), served.neighbours(embeddings, k), cosines, strict=True):
         hits[number], scores[number] = describe_hits(served, neighbours), row.tolist()

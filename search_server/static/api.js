@@ -1,10 +1,25 @@
 /** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
 
+// What the API answers has the types `Rest.…`: openapi.json as the tests hand it to TypeScript, see docs/page.md.
+
+/** @typedef {{code: string, title: string, detail?: string, status?: number}} Told What is said of a problem. */
+/** @typedef {AbortSignal | null | undefined} Signal Withdraws a question. */
+
+/**
+ * A picture as a tile shows it: of a list, or a neighbour with its score.
+ *
+ * @typedef {Pick<Rest.HitOut, "id" | "name" | "path" | "width" | "height" | "thumb" | "image"> & Partial<Rest.HitOut>} Picture
+ */
+
 /** An answer that is no success, or no answer at all (code `server_gone`). */
 export class Problem extends Error {
-  constructor({ code, title, detail, status = 0 }) {
+  /** @param {Told} told */
+  constructor({ code, title, detail = "", status = 0 }) {
     super(detail || title);
-    Object.assign(this, { code, title, detail, status });
+    this.code = code;
+    this.title = title;
+    this.detail = detail;
+    this.status = status;
   }
 }
 
@@ -14,12 +29,17 @@ export const SERVER_GONE = {
   detail: "It may have been stopped, or the connection is gone. Start it again with lookalike serve, then try again.",
 };
 
-/** A stored query's id is told from an item's by this: items are numbered. */
+/** A stored query's id is told from an item's by this: items are numbered. @param {string} id */
 export function isItem(id) {
   return /^\d+$/.test(id);
 }
 
-/** An item's or a stored query's id as the search's address has it. */
+/**
+ * An item's or a stored query's id as the search's address has it.
+ *
+ * @param {string} id
+ * @returns {Record<string, string>}
+ */
 export function queryParameters(id) {
   return isItem(id) ? { id } : { q: id };
 }
@@ -30,33 +50,79 @@ export class Api {
     this.base = base;
   }
 
-  /** A random set of items; the same seed gives the same set. */
+  /**
+   * A random set of items; the same seed gives the same set.
+   *
+   * @param {number} limit
+   * @param {number} seed
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.ItemOut[]>}
+   */
   async sample(limit, seed, signal) {
     const page = await ask(withParameters(`${this.base}/items`, { limit, seed }), { signal });
     return page.items;
   }
 
-  /** A page of all items. */
+  /**
+   * A page of all items.
+   *
+   * @param {number} limit
+   * @param {string | null} cursor
+   * @param {string | null} filter JSON text.
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.ItemsOut>}
+   */
   items(limit, cursor, filter, signal) {
     return ask(withParameters(`${this.base}/items`, { limit, cursor, filter }), { signal });
   }
 
-  /** How many items have which value of some fields; a field's own condition does not count for itself. */
+  /**
+   * How many items have which value of some fields; a field's own condition does not count for itself.
+   *
+   * @param {string[]} fields
+   * @param {number} values Of each field.
+   * @param {string | null} filter JSON text.
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.FacetsOut>}
+   */
   facets(fields, values, filter, signal) {
     return ask(withParameters(`${this.base}/facets`, { fields, values, filter, own: false }), { signal });
   }
 
-  /** An item or a stored query. */
+  /**
+   * An item or a stored query.
+   *
+   * @param {string} id
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.ItemOut | Rest.StoredQueryOut>}
+   */
   picture(id, signal) {
     return ask(`${this.base}/${isItem(id) ? "items" : "queries"}/${encodeURIComponent(id)}`, { signal });
   }
 
-  /** Neighbours of a picture that is sent; the answer's `query.id` stands for it for an hour. */
+  /**
+   * Neighbours of a picture that is sent; the answer's `query.id` stands for it for an hour.
+   *
+   * @param {File} file
+   * @param {number} k
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.SearchOut>}
+   */
   search(file, k, signal) {
     return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
   }
 
-  /** Neighbours of an item or of a stored query; beta weighs what it looks like, 1 as indexed; a filter is JSON text. */
+  /**
+   * Neighbours of an item or of a stored query.
+   *
+   * @param {string} id
+   * @param {number} k
+   * @param {number} offset
+   * @param {number} beta Weighs what it looks like, 1 as indexed.
+   * @param {string | null} filter JSON text.
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.SearchOut>}
+   */
   neighbours(id, k, offset, beta, filter, signal) {
     if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
     const headers = { "Content-Type": "application/json" };
@@ -64,12 +130,19 @@ export class Api {
     return ask(`${this.base}/search`, { method: "POST", body, headers, signal });
   }
 
-  /** Store a picture without a search: one end of a morph. */
+  /**
+   * Store a picture without a search: one end of a morph.
+   *
+   * @param {File} file
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.StoredQueryOut>}
+   */
   store(file, signal) {
     return ask(`${this.base}/queries`, { method: "POST", body: form(file, {}), signal });
   }
 }
 
+/** @param {File} file @param {Record<string, unknown>} fields */
 function form(file, fields) {
   const data = new FormData();
   data.set("image", file, file.name || "Pasted picture");
@@ -77,6 +150,7 @@ function form(file, fields) {
   return data;
 }
 
+/** @param {string} path @param {Record<string, unknown>} parameters Null and undefined are left out. */
 export function withParameters(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
   return given.length ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path;
@@ -107,6 +181,7 @@ export async function answerTo(address, options) {
   return response;
 }
 
+/** @param {Response} response @returns {Promise<Told>} */
 async function problemOf(response) {
   const { status } = response;
   try {
@@ -118,7 +193,7 @@ async function problemOf(response) {
   }
 }
 
-/** Whether a promise was rejected because its question was withdrawn: nothing to tell the reader. */
+/** Whether a promise was rejected because its question was withdrawn: nothing to tell the reader. @param {any} error */
 export function isWithdrawn(error) {
   return error?.name === "AbortError";
 }

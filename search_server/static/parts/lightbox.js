@@ -5,14 +5,26 @@ import { announce } from "./messages.js";
 import { remember, remembered } from "./storage.js";
 import { count, labelWords, scoreWords } from "./words.js";
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {{name: string, image: string | null, width: number, height: number, thumb?: string}} Shown What a picture's place needs to know. */
+/** @typedef {(item: Picture) => void} Act */
+
 /**
  * @typedef {object} LightboxWays
- * @property {any} [query] The picture that the items are like, to be shown beside them.
- * @property {(item: any) => void} similar
- * @property {((item: any) => void) | null} morph
- * @property {(item: any) => void} share
+ * @property {Shown} [query] The picture that the items are like, to be shown beside them.
+ * @property {Act} similar
+ * @property {Act | null} morph
+ * @property {Act} share
  */
 export class Lightbox {
+  /** @type {Picture[]} */
+  items = [];
+  index = 0;
+  /** @type {LightboxWays} */
+  ways = { similar: () => {}, morph: null, share: () => {} };
+  /** @type {Element | null} Where the focus was. */
+  opener = null;
+
   constructor() {
     this.stage = h("div", { class: "lightbox-stage" });
     this.words = h("div", { class: "lightbox-words" });
@@ -25,6 +37,7 @@ export class Lightbox {
     );
     this.back = iconButton("back", "Previous picture", () => this.step(-1), { class: "icon-button step step-back" });
     this.forward = iconButton("forward", "Next picture", () => this.step(1), { class: "icon-button step step-forward" });
+    /** @type {HTMLDialogElement} */
     this.dialog = h(
       "dialog",
       { class: "lightbox", "aria-label": "Picture" },
@@ -46,12 +59,14 @@ export class Lightbox {
   }
 
   /**
-   * @param {any[]} items
-   * @param {any} item The one to begin with.
+   * @param {Picture[]} items
+   * @param {Picture} item The one to begin with.
    * @param {LightboxWays} ways
    */
   open(items, item, ways) {
-    Object.assign(this, { items, ways, index: items.indexOf(item) });
+    this.items = items;
+    this.ways = ways;
+    this.index = items.indexOf(item);
     this.beside.hidden = !ways.query;
     this.opener = document.activeElement;
     // An entry of the history of its own, so that a phone's Back closes the picture and not the page.
@@ -60,6 +75,7 @@ export class Lightbox {
     this.dialog.showModal();
   }
 
+  /** @param {number} by */
   step(by) {
     const index = this.index + by;
     if (index < 0 || index >= this.items.length) return;
@@ -71,10 +87,10 @@ export class Lightbox {
     if (history.state?.lightbox) history.back();
     this.stage.replaceChildren();
     const tile = document.querySelector(`.tile[data-id="${CSS.escape(this.items[this.index].id)}"] .tile-picture`);
-    (tile ?? this.opener)?.focus?.();
+    /** @type {HTMLElement | null} */ (tile ?? this.opener)?.focus();
   }
 
-  /** Close first, and when the history is where it was before, go on. */
+  /** Close first, and when the history is where it was before, go on. @param {Act} act */
   #leaveFor(act) {
     const item = this.items[this.index];
     addEventListener("popstate", () => setTimeout(() => act(item)), { once: true });
@@ -83,18 +99,16 @@ export class Lightbox {
 
   #show() {
     const item = this.items[this.index];
-    const { query } = this.ways;
-    const beside = query && remembered("beside", "no") === "yes";
-    this.beside.setAttribute("aria-pressed", String(Boolean(beside)));
-    this.stage.classList.toggle("pair", Boolean(beside));
-    this.stage.replaceChildren(
-      ...[beside && shown(query, "Your picture"), shown(item, beside ? item.name : null)].filter(Boolean),
-    );
+    const { query: given, morph } = this.ways;
+    const query = given && remembered("beside", "no") === "yes" ? given : null;
+    this.beside.setAttribute("aria-pressed", String(Boolean(query)));
+    this.stage.classList.toggle("pair", Boolean(query));
+    this.stage.replaceChildren(...(query ? [shown(query, "Your picture")] : []), shown(item, query ? item.name : null));
     this.words.replaceChildren(h("h2", {}, item.name), facts(item));
     this.actions.replaceChildren(
       this.beside,
       button("similar", "More like this", () => this.#leaveFor(this.ways.similar), { class: "button primary", data: { action: "similar" } }),
-      ...(this.ways.morph ? [button("morph", "Morph with the query", () => this.#leaveFor(this.ways.morph))] : []),
+      ...(morph ? [button("morph", "Morph with the query", () => this.#leaveFor(morph))] : []),
       button("link", "Copy link", () => this.ways.share(item)),
     );
     this.back.disabled = this.index === 0;
@@ -117,8 +131,10 @@ export class Lightbox {
     this.beside.focus();
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
+    /** @type {Record<string, () => void>} */
     const acts = {
       ArrowLeft: () => this.step(-1),
       ArrowRight: () => this.step(1),
@@ -135,6 +151,7 @@ export class Lightbox {
 
   #swipe() {
     const FAR = 50; // CSS pixels
+    /** @type {number | null} */
     let start = null;
     this.stage.addEventListener("touchstart", (event) => (start = event.touches.length === 1 ? event.touches[0].clientX : null), { passive: true });
     this.stage.addEventListener("touchend", (event) => {
@@ -145,16 +162,17 @@ export class Lightbox {
   }
 }
 
+/** @param {Shown} item @param {string | null} words */
 function shown(item, words) {
-  const style = item.width ? { "--width": item.width, "--height": item.height } : {};
-  const picture = h("img", { src: item.image, alt: item.name, style });
+  const picture = h("img", { src: item.image, alt: item.name, style: { "--width": item.width, "--height": item.height } });
   if (item.thumb) picture.style.backgroundImage = `url("${item.thumb}")`; // there at once, until the sharp one is
   picture.addEventListener("load", () => (picture.style.backgroundImage = ""));
   return h("figure", {}, picture, words && h("figcaption", {}, words));
 }
 
+/** @param {Picture} item */
 function facts(item) {
   const size = `${count(item.width)} × ${count(item.height)}`;
-  const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label)} · ${scoreWords(item.score)}`);
+  const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label ?? "")} · ${scoreWords(item.score)}`);
   return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.path));
 }

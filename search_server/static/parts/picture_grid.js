@@ -1,6 +1,6 @@
 /** Pictures in rows, each at its true aspect: the room is taken before the picture is there, so nothing jumps. */
 
-import { h, iconButton } from "./dom.js";
+import { h, iconButton, opensElsewhere, targetOf } from "./dom.js";
 import { labelWords, scoreWords } from "./words.js";
 
 // Thinner pictures than these are shown whole, in a tile of this aspect.
@@ -10,25 +10,30 @@ const SHARP_ROW = 230; // CSS pixels: above, a thumbnail would be blurred and th
 const SKELETON_ASPECTS = [1.5, 0.75, 1.33, 1.5, 1, 1.5, 0.67, 1.33, 1.78, 1.5, 1.5, 0.8];
 export const DRAGGED = "application/x-lookalike-picture"; // type of a tile that is dragged: its JSON
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {{icon: string, words: string, name: string, act: (item: Picture, tile: HTMLElement) => void}} Action */
+
 /**
  * @typedef {object} GridChoices
  * @property {string} label What the list is, for screen readers.
  * @property {(id: string) => string} address Where a tile's link leads.
- * @property {(item: any, tile: HTMLElement) => void} choose A tile was clicked.
- * @property {{icon: string, words: string, name: string, act: (item: any, tile: HTMLElement) => void}[]} [actions]
+ * @property {(item: Picture, tile: HTMLElement) => void} choose A tile was clicked.
+ * @property {Action[]} [actions]
  */
 export class PictureGrid {
   /** @param {GridChoices} choices */
   constructor(choices) {
     this.choices = choices;
+    /** @type {Picture[]} */
     this.items = [];
+    this.sharp = false;
     this.list = h("ol", { class: "grid", role: "list", "aria-label": choices.label });
     this.list.addEventListener("keydown", (event) => this.#moveFocus(event));
     this.element = this.list;
     this.least = -1;
   }
 
-  /** Add tiles below those that are there. */
+  /** Add tiles below those that are there. @param {Picture[]} items */
   add(items) {
     this.list.querySelectorAll(".skeleton").forEach((tile) => tile.remove());
     this.list.removeAttribute("aria-busy");
@@ -37,7 +42,7 @@ export class PictureGrid {
     this.filter(this.least);
   }
 
-  /** Show as many grey tiles where pictures will be. */
+  /** Show as many grey tiles where pictures will be. @param {number} number */
   expect(number) {
     this.list.setAttribute("aria-busy", "true");
     for (let index = 0; index < number; index++) {
@@ -52,27 +57,31 @@ export class PictureGrid {
     this.list.replaceChildren();
   }
 
-  /** Hide tiles whose score is less, and return how many are shown. */
+  /** Hide tiles whose score is less, and return how many are shown. @param {number} least */
   filter(least) {
     this.least = least;
-    const tiles = [...this.list.querySelectorAll(".tile:not(.skeleton)")];
+    const tiles = [.../** @type {NodeListOf<HTMLElement>} */ (this.list.querySelectorAll(".tile:not(.skeleton)"))];
     tiles.forEach((tile, index) => (tile.hidden = (this.items[index].score ?? 1) < least));
     return tiles.filter((tile) => !tile.hidden).length;
   }
 
-  /** Set the height of a row in CSS pixels. */
+  /** Set the height of a row in CSS pixels. @param {number} row */
   resize(row) {
     this.list.style.setProperty("--row", `${row}px`);
     this.sharp = row > SHARP_ROW;
-    if (this.sharp) this.list.querySelectorAll("img[data-preview]").forEach(showPreview);
+    /** @type {NodeListOf<HTMLImageElement>} */
+    const pictures = this.list.querySelectorAll("img[data-preview]");
+    if (this.sharp) pictures.forEach(showPreview);
   }
 
   /** The item of the tile that has the focus, or null. */
   focused() {
-    const tile = document.activeElement?.closest?.(".tile");
+    /** @type {HTMLElement | null | undefined} */
+    const tile = document.activeElement?.closest(".tile");
     return tile && this.list.contains(tile) ? this.items[Number(tile.dataset.number)] : null;
   }
 
+  /** @param {Picture} item @param {number} number */
   #tile(item, number) {
     const { address, choose, actions = [] } = this.choices;
     const aspect = Math.min(WIDEST, Math.max(NARROWEST, item.width / item.height));
@@ -85,31 +94,34 @@ export class PictureGrid {
       decoding: "async",
       draggable: "false",
       data: this.sharp ? {} : { preview: item.image },
-      onerror: (event) => event.target.closest(".tile").classList.add("broken"),
+      onerror: (event) => targetOf(event, ".tile")?.classList.add("broken"),
     });
     const link = h("a", { class: "tile-picture", href: address(item.id), draggable: "true" }, picture);
     const tile = h("li", { class: "tile", data: { number, id: item.id }, style: { "--aspect": aspect.toFixed(4) } }, link);
     link.addEventListener("click", (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+      if (opensElsewhere(event)) return;
       event.preventDefault();
       choose(item, tile);
     });
     link.addEventListener("dragstart", (event) => {
-      event.dataTransfer.setData(DRAGGED, JSON.stringify(item));
-      event.dataTransfer.setData("text/uri-list", link.href);
+      event.dataTransfer?.setData(DRAGGED, JSON.stringify(item));
+      event.dataTransfer?.setData("text/uri-list", link.href);
     });
-    if (item.score !== undefined) tile.append(caption(item));
+    if (item.score !== undefined) tile.append(caption(item, item.score));
     if (actions.length) tile.append(h("div", { class: "tile-actions" }, actions.map((action) => actionButton(action, item, tile))));
     return tile;
   }
 
+  /** @param {KeyboardEvent} event */
   #moveFocus(event) {
+    /** @type {Record<string, Step>} */
     const steps = { ArrowLeft: previous, ArrowRight: next, ArrowUp: above, ArrowDown: below };
     const step = steps[event.key];
-    const tile = event.target.closest(".tile");
-    if (!step || !tile || event.altKey || event.ctrlKey || event.metaKey) return;
-    const links = [...this.list.querySelectorAll(".tile:not([hidden]):not(.skeleton) .tile-picture")];
-    const target = step(links, tile.querySelector(".tile-picture"));
+    const link = targetOf(event, ".tile")?.querySelector(".tile-picture");
+    if (!step || !link || event.altKey || event.ctrlKey || event.metaKey) return;
+    /** @type {NodeListOf<HTMLElement>} */
+    const links = this.list.querySelectorAll(".tile:not([hidden]):not(.skeleton) .tile-picture");
+    const target = step([...links], /** @type {HTMLElement} */ (link));
     if (!target) return;
     event.preventDefault();
     target.focus();
@@ -117,26 +129,28 @@ export class PictureGrid {
   }
 }
 
-/** "photo-12.jpg, near-duplicate, similarity 0.93" */
+/** "photo-12.jpg, near-duplicate, similarity 0.93" @param {Picture} item */
 function altText(item) {
   if (item.score === undefined) return item.name;
-  return `${item.name}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
+  return `${item.name}, ${labelWords(item.label ?? "").toLowerCase()}, similarity ${scoreWords(item.score)}`;
 }
 
-function caption(item) {
-  const share = Math.max(0, item.score).toFixed(3);
+/** @param {Picture} item @param {number} score */
+function caption(item, score) {
+  const share = Math.max(0, score).toFixed(3);
   const hint = item.percentile === undefined || item.percentile === null
-    ? `Score ${item.score.toFixed(4)}`
-    : `Score ${item.score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
+    ? `Score ${score.toFixed(4)}`
+    : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",
     { class: "tile-caption", "aria-hidden": "true", title: hint, data: { label: item.label }, style: { "--score": share } },
-    h("span", { class: "score-label" }, labelWords(item.label)),
-    h("span", { class: "score" }, scoreWords(item.score)),
+    h("span", { class: "score-label" }, labelWords(item.label ?? "")),
+    h("span", { class: "score" }, scoreWords(score)),
   );
 }
 
+/** @param {Action} action @param {Picture} item @param {HTMLElement} tile */
 function actionButton(action, item, tile) {
   return iconButton(action.icon, action.words, () => action.act(item, tile), {
     "aria-label": `${action.words}: ${item.name}`,
@@ -144,19 +158,32 @@ function actionButton(action, item, tile) {
   });
 }
 
+/** @param {HTMLImageElement} picture */
 function showPreview(picture) {
-  picture.src = picture.dataset.preview;
+  picture.src = picture.dataset.preview ?? picture.src;
   delete picture.dataset.preview;
 }
 
+/** @typedef {(links: HTMLElement[], link: HTMLElement) => HTMLElement | null | undefined} Step From one tile to another. */
+/** @type {Step} */
 const previous = (links, link) => links[links.indexOf(link) - 1];
+/** @type {Step} */
 const next = (links, link) => links[links.indexOf(link) + 1];
+/** @type {Step} */
 const above = (links, link) => nearestInRow(links, link, -1);
+/** @type {Step} */
 const below = (links, link) => nearestInRow(links, link, 1);
 
-/** The tile of the next row up or down whose middle is nearest. */
+/**
+ * The tile of the next row up or down whose middle is nearest.
+ *
+ * @param {HTMLElement[]} links
+ * @param {HTMLElement} link
+ * @param {-1 | 1} direction
+ */
 function nearestInRow(links, link, direction) {
   const here = link.getBoundingClientRect();
+  /** @param {DOMRect} box */
   const middle = (box) => box.left + box.width / 2;
   const beyond = links
     .map((other) => ({ other, box: other.getBoundingClientRect() }))

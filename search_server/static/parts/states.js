@@ -4,6 +4,7 @@ import { button, h, icon } from "./dom.js";
 import { megabytes } from "./words.js";
 
 const UNREADABLE = "This file cannot be read as a picture";
+/** @type {Record<string, string>} */
 const TITLES = {
   unsupported_format: UNREADABLE,
   corrupt: UNREADABLE,
@@ -22,21 +23,23 @@ const TITLES = {
   busy: "Busy at the moment",
   loading: "Still starting",
 };
+/** @type {Record<string, string>} */
 const REMEDIES = {
   unsupported_format: "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF can be read.",
   corrupt: "It may have been cut short on its way. Export or download it again.",
   no_such_query: "An uploaded picture is kept for an hour only. Drop it here again.",
   busy: "Many pictures are being looked at. Try again in a moment.",
 };
+/** @type {Record<string, string>} */
 const ICONS = { server_gone: "unplugged", busy: "unplugged", loading: "unplugged", no_decoder: "morph" };
 const WORTH_ASKING_AGAIN = new Set(["server_gone", "busy", "loading", "unknown"]);
 
 /**
  * A problem, in the place where the answer would have been.
  *
- * @param {import("../api.js").Problem} problem
- * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: string}} ways What it is about, what
- *   can be done, and "h1" where it is the whole view.
+ * @param {import("../api.js").Told} problem
+ * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: "h1" | "h2"}} ways What it is about,
+ *   what can be done, and "h1" where it is the whole view.
  */
 export function problemState(problem, { subject, retry, others = [], heading }) {
   const again = retry && WORTH_ASKING_AGAIN.has(problem.code);
@@ -53,7 +56,11 @@ export function problemState(problem, { subject, retry, others = [], heading }) 
   });
 }
 
-/** A quiet word with a drawing: an empty list, a first step. */
+/**
+ * A quiet word with a drawing: an empty list, a first step.
+ *
+ * @param {{iconName: string, title: string, text?: string, detail?: string | null, kind?: string, heading?: "h1" | "h2", actions?: Node[]}} said
+ */
 export function state({ iconName, title, text, detail = null, kind = "quiet", heading = "h2", actions = [] }) {
   return h(
     "section",
@@ -66,12 +73,13 @@ export function state({ iconName, title, text, detail = null, kind = "quiet", he
   );
 }
 
-/** The problem of a file that need not be sent to be refused. */
+/** The problem of a file that need not be sent to be refused. @param {File} file @param {number} limit Bytes. */
 export function tooLarge(file, limit) {
   const detail = `It has ${megabytes(file.size)}; at most ${megabytes(limit)} are accepted. Scale it down, then try again.`;
   return { code: "body_too_large", title: "", detail };
 }
 
+/** @param {string} text */
 function sentence(text) {
   return text && text[0].toUpperCase() + text.slice(1);
 }

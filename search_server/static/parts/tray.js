@@ -2,12 +2,15 @@
 
 const MOST = 100; // pictures: a combined query takes fewer, a contact sheet no more
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {{item: Picture, sign: 1 | -1}} Entry */
+
 export class Tray extends EventTarget {
   /** @param {string} gallery Name of the gallery whose pictures these are. */
   constructor(gallery) {
     super();
     this.key = `lookalike.tray.${gallery}`;
-    /** @type {Map<string, {item: any, sign: 1 | -1}>} */
+    /** @type {Map<string, Entry>} */
     this.kept = new Map(read(this.key).map((entry) => [entry.item.id, entry]));
   }
 
@@ -19,11 +22,12 @@ export class Tray extends EventTarget {
     return this.kept.size;
   }
 
+  /** @param {string} id */
   has(id) {
     return this.kept.has(id);
   }
 
-  /** Put pictures in, or give those that are in another sign; how many found no room. */
+  /** Put pictures in, or give those that are in another sign; how many found no room. @param {Picture[]} items @param {1 | -1} sign */
   add(items, sign = 1) {
     let refused = 0;
     for (const item of items) {
@@ -34,6 +38,7 @@ export class Tray extends EventTarget {
     return refused;
   }
 
+  /** @param {string} id */
   remove(id) {
     this.kept.delete(id);
     this.#changed();
@@ -54,8 +59,10 @@ export class Tray extends EventTarget {
   }
 }
 
+/** @param {string} key @returns {Entry[]} */
 function read(key) {
   try {
+    /** @type {any[]} */
     const entries = JSON.parse(sessionStorage.getItem(key) ?? "[]");
     return entries.filter(({ item, sign }) => typeof item?.id === "string" && (sign === 1 || sign === -1));
   } catch {

@@ -4,14 +4,17 @@ import { button, h, icon, iconButton } from "../parts/dom.js";
 import { copyLink } from "../parts/messages.js";
 import { count, milliseconds } from "../parts/words.js";
 
+/** @type {Record<string, string>} */
 const WARNINGS = {
   "plain-query": "This picture is almost one colour: there is little to compare.",
   "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 };
 
+/** @typedef {{name: string, image: string | null, width?: number, height?: number}} Asked */
+
 /**
- * @param {object} query As the API describes it, or {name, image} of a picture that is still on its way.
- * @param {object} gallery As the API describes it.
+ * @param {Asked} query As the API describes it, or {name, image} of a picture that is still on its way.
+ * @param {Rest.GalleryOut} gallery
  * @param {{morph: (() => void) | null, restart: () => void}} ways
  */
 export function queryPanel(query, gallery, ways) {
@@ -37,14 +40,22 @@ export function queryPanel(query, gallery, ways) {
     ),
     notice,
   );
-  return { element, answered: (answer) => showAnswer(answer, gallery, { facts, seen, notice }) };
+  /** @param {Rest.SearchOut} answer */
+  const answered = (answer) => showAnswer(answer, gallery, { facts, seen, notice });
+  return { element, answered };
 }
 
+/** @param {string | null} source @param {{width?: number, height?: number}} side @param {string} alt */
 function framed(source, { width, height }, alt) {
   const size = width && height ? { width, height } : {};
   return h("div", { class: "frame" }, h("img", { src: source, alt, ...size, decoding: "async" }));
 }
 
+/**
+ * @param {Rest.SearchOut} answer
+ * @param {Rest.GalleryOut} gallery
+ * @param {Record<"facts" | "seen" | "notice", HTMLElement>} places
+ */
 function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts, seen, notice }) {
   facts.removeAttribute("aria-busy");
   const embedded = took.embed === undefined ? null : `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`;
@@ -57,6 +68,6 @@ function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts,
       h("figcaption", {}, h("strong", {}, "What the model sees"), h("span", {}, `Painted from the ${gallery.model.dims} numbers that it keeps of it`)),
     );
   }
-  const words = WARNINGS[query.warning] ?? query.warning;
+  const words = query.warning && (WARNINGS[query.warning] ?? query.warning);
   notice.replaceChildren(...(words ? [h("p", { class: "notice" }, icon("warning"), h("span", {}, words))] : []));
 }

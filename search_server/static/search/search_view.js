@@ -16,6 +16,12 @@ const SMALLEST_ROW = 72; // CSS pixels
 const LARGEST_ROW = 400;
 const PATIENCE = 200; // milliseconds before grey tiles are shown: an answer is usually quicker
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {{id?: string, item?: Picture, file?: File}} Asked What is searched with. */
+/** @typedef {Rest.SearchOut & {done: boolean}} Answer Done: there are no more neighbours to be asked for. */
+
+const PICTURE_FILE = /** @type {"input"} */ ("#picture-file");
+
 /**
  * What the address asks for: the neighbours of an item (`id`) or of a stored query (`q`), of a file that was just put
  * in, or a place for a picture.
@@ -47,6 +53,7 @@ function startView(page) {
     announce("Other pictures are shown");
   };
 
+  /** @param {number} seed */
   const fill = async (seed) => {
     try {
       const items = await api.sample(page.limits.sample, seed, withdrawn.signal);
@@ -93,9 +100,10 @@ function startView(page) {
     wall.expect(18);
     fill(page.seed());
   }
-  return { element, title: gallery.name, close: () => withdrawn.abort(), grid: wall, field: () => element.querySelector("#picture-file") };
+  return { element, title: gallery.name, close: () => withdrawn.abort(), grid: wall, field: () => element.querySelector(PICTURE_FILE) };
 }
 
+/** @param {Rest.GalleryOut} gallery */
 function emptyGallery(gallery) {
   return state({
     iconName: "pick",
@@ -108,13 +116,23 @@ function emptyGallery(gallery) {
  * The neighbours of an item or a stored query, or of a file that is still to be sent.
  *
  * @param {import("../app.js").Page} page
- * @param {{id?: string, item?: any, file?: File}} asked
+ * @param {Asked} asked
  */
 function resultsView(page, asked) {
   return new Results(page, asked).view();
 }
 
 class Results {
+  /** @type {Answer} */
+  answer;
+  /** @type {ReturnType<typeof queryPanel>} */
+  panel;
+  /** @type {HTMLElement} */
+  leastField;
+  /** @type {string | null} Address of the file that is searched with, on this device. */
+  preview = null;
+
+  /** @param {import("../app.js").Page} page @param {Asked} asked */
   constructor(page, asked) {
     this.page = page;
     this.asked = asked;
@@ -129,7 +147,7 @@ class Results {
       actions: [
         { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile, this.#choices()) },
         ...(page.gallery.model.has_decoder
-          ? [{ icon: "morph", words: "Morph with the query", name: "morph", act: (item) => this.#morphWith(item) }]
+          ? [{ icon: "morph", words: "Morph with the query", name: "morph", act: (/** @type {Picture} */ item) => this.#morphWith(item) }]
           : []),
       ],
     });
@@ -153,9 +171,9 @@ class Results {
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
       close: () => this.#close(),
       grid: this.grid,
-      field: () => this.element.querySelector("#picture-file"),
+      field: () => this.element.querySelector(PICTURE_FILE),
       morph: () => this.#morphWith(this.grid.focused()),
-      resize: (step) => this.#stepSize(step),
+      resize: (/** @type {number} */ step) => this.#stepSize(step),
     };
   }
 
@@ -175,9 +193,9 @@ class Results {
     try {
       const response = file
         ? await api.search(file, limits.neighbours, this.withdrawn.signal)
-        : await api.neighbours(id, limits.neighbours, 0, this.beta, this.filter, this.withdrawn.signal);
+        : await api.neighbours(id ?? "", limits.neighbours, 0, this.beta, this.filter, this.withdrawn.signal);
       const answer = asAnswer(response, limits);
-      if (file) this.page.became("search", queryParameters(answer.query.id), answer);
+      if (file) this.page.became("search", queryParameters(answer.query.id ?? ""), answer);
       else this.page.remember(answer);
       this.#show(answer);
     } catch (error) {
@@ -193,6 +211,7 @@ class Results {
     this.grid.expect(24);
   }
 
+  /** @param {import("../api.js").Told} problem */
   #refuse(problem) {
     const other = filePicker(this.page.take, { class: "button primary", id: "picture-file" }, icon("upload"), h("span", {}, "Choose another picture"));
     this.element.classList.add("refused");
@@ -213,6 +232,7 @@ class Results {
     this.#ask();
   }
 
+  /** @param {import("./query_panel.js").Asked} query */
   #showPanel(query) {
     this.panel = queryPanel(query, this.page.gallery, {
       morph: this.page.gallery.model.has_decoder ? () => this.#morphWith(this.answer?.hits[0]) : null,
@@ -230,6 +250,7 @@ class Results {
     );
   }
 
+  /** @param {Answer} answer */
   #show(answer) {
     this.answer = answer;
     // The picture that is on this device already stays: it would only flash.
@@ -237,7 +258,7 @@ class Results {
     this.panel.answered(answer);
     this.grid.clear();
     this.grid.resize(this.#row());
-    this.main.replaceChildren(...this.#head(), this.#chips(answer.query.id), this.grid.element, this.foot);
+    this.main.replaceChildren(...this.#head(), this.#chips(answer.query.id ?? ""), this.grid.element, this.foot);
     this.#fill();
     this.page.titled(answer.query.name);
   }
@@ -250,7 +271,7 @@ class Results {
     announce(`${plural(hits.length, "result", "results")}. ${this.#nearest()}`);
   }
 
-  /** Rank anew with another weight, below the slider that the reader holds. */
+  /** Rank anew with another weight, below the slider that the reader holds. @param {number} beta */
   async #rank(beta) {
     this.beta = beta;
     this.page.amend({ beta: null, ...this.#choices() });
@@ -259,14 +280,14 @@ class Results {
     const { api, limits } = this.page;
     const signal = AbortSignal.any([this.withdrawn.signal, this.ranking.signal]);
     try {
-      this.answer = asAnswer(await api.neighbours(this.answer.query.id, limits.neighbours, 0, beta, this.filter, signal), limits);
+      this.answer = asAnswer(await api.neighbours(this.answer.query.id ?? "", limits.neighbours, 0, beta, this.filter, signal), limits);
       this.page.remember(this.answer);
       this.panel.answered(this.answer);
       this.grid.clear();
       this.#fill();
     } catch (error) {
       if (isWithdrawn(error)) return;
-      this.watcher.disconnect();
+      this.watcher?.disconnect();
       this.foot.replaceChildren(problemState(error, { retry: () => this.#rank(beta) }));
     }
   }
@@ -287,7 +308,9 @@ class Results {
     return [this.#toolbar(), ...slider];
   }
 
+  /** @param {string} id */
   #chips(id) {
+    /** @param {string | null} filter */
     const parameters = (filter) => ({ ...queryParameters(id), ...this.#choices(filter) });
     return facetChips(this.page, "search", parameters, this.withdrawn.signal);
   }
@@ -306,11 +329,13 @@ class Results {
     return Math.min(LARGEST_ROW, Math.max(SMALLEST_ROW, Number(remembered("row", usual)) || usual));
   }
 
+  /** @param {number} row */
   #resize(row) {
     this.grid.resize(row);
     remember("row", row);
   }
 
+  /** @param {number} step */
   #stepSize(step) {
     const field = this.sizeField?.querySelector("input");
     if (!field) return;
@@ -318,6 +343,7 @@ class Results {
     field.dispatchEvent(new Event("input"));
   }
 
+  /** @param {number} least */
   #filter(least) {
     this.least = least;
     const shown = this.grid.filter(least);
@@ -341,11 +367,13 @@ class Results {
   }
 
   #showAll() {
-    this.leastField.querySelector("input").value = "0";
-    this.leastField.querySelector("input").dispatchEvent(new Event("input"));
+    const field = this.leastField.querySelector("input");
+    if (field) field.value = "0";
+    field?.dispatchEvent(new Event("input"));
     this.page.amend({ min: null });
   }
 
+  /** @param {number} shown */
   #end(shown) {
     return shown < this.answer.hits.length || !this.answer.done
       ? button("search", "Show weaker matches", () => this.#showAll(), { class: "button quiet" })
@@ -370,7 +398,7 @@ class Results {
     try {
       const { api, limits } = this.page;
       const wanted = Math.min(limits.neighbours, limits.reach - answer.hits.length);
-      const more = await api.neighbours(answer.query.id, wanted, answer.hits.length, answer.beta, this.filter, this.withdrawn.signal);
+      const more = await api.neighbours(answer.query.id ?? "", wanted, answer.hits.length, answer.beta, this.filter, this.withdrawn.signal);
       if (answer !== this.answer) {
         this.fetching = false; // ranked anew meanwhile: these belong to the ranking before
         this.#watchFoot();
@@ -385,11 +413,12 @@ class Results {
     } catch (error) {
       this.fetching = false;
       if (isWithdrawn(error)) return;
-      this.watcher.disconnect();
+      this.watcher?.disconnect();
       this.foot.replaceChildren(problemState(error, { retry: () => this.#fetchMore() }));
     }
   }
 
+  /** @param {Picture} item */
   #open(item) {
     this.page.lightbox.open(this.grid.items.filter((other) => (other.score ?? 1) >= this.least), item, {
       query: { ...this.answer.query, image: this.preview ?? this.answer.query.image },
@@ -399,15 +428,25 @@ class Results {
     });
   }
 
+  /** @param {Picture | null | undefined} item */
   #morphWith(item) {
     if (item && this.answer) this.page.go("morph", { a: this.answer.query.id, b: item.id });
   }
 }
 
+/** @param {Rest.SearchOut} response @param {Record<"neighbours", number>} limits @returns {Answer} */
 function asAnswer(response, limits) {
   return { ...response, done: response.hits.length < limits.neighbours };
 }
 
+/**
+ * @param {string} words
+ * @param {string} id
+ * @param {Record<"min" | "max" | "step" | "value", number>} attributes
+ * @param {(value: number) => void} act
+ * @param {(value: number) => string} speak
+ * @param {boolean} shown Whether the value stands beside it.
+ */
 function range(words, id, attributes, act, speak, shown = false) {
   const value = shown ? h("output", { for: id }, speak(attributes.value)) : null;
   const field = h("input", {

@@ -100,7 +100,7 @@ def visit(browser: Browser, page_server: Server) -> Iterator[Callable[..., Visit
         context = browser.new_context(viewport=size, has_touch=phone, is_mobile=phone, **options)
         context.set_default_timeout(WAIT)
         reader = Visit(context, context.new_page(), f"http://localhost:{page_server.port}")
-        _watch(reader)
+        watch(reader)
         visits.append(reader)
         return reader
 
@@ -110,7 +110,7 @@ def visit(browser: Browser, page_server: Server) -> Iterator[Callable[..., Visit
         reader.context.close()
 
 
-def _watch(reader: Visit) -> None:
+def watch(reader: Visit) -> None:
     def requested(request: Any) -> None:
         if not request.url.startswith((reader.origin, "blob:", "data:")):
             reader.troubles.append(f"asked {request.url}")
