@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -22,6 +22,8 @@ from search_server.access import caller, needs
 from search_server.api.answers import PREFIX, describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
+from search_server.api.model_schemas import AxesOptions, PrototypesOptions
+from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
@@ -48,12 +50,15 @@ VIEWS = {
     "browse": ("Browse", "grid"),
     "map": ("Map", "map"),
     "morph": ("Morph", "morph"),
+    "explore": ("Explore", "explore"),
     "duplicates": ("Duplicates", "duplicates"),
     "outliers": ("Outliers", "outliers"),
 }
 SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
 WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
+_AXES, _PROTOTYPES = 8, 12  # of Explore
+_FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
@@ -136,13 +141,27 @@ def browse(gallery: str) -> str:
 
 @page.get("/g/<gallery>/morph")
 def morph(gallery: str) -> str:
-    """One picture that turns into another; without JavaScript its film strip."""
+    """One picture that turns into another, past others (`via`) if need be; without JavaScript its film strip."""
     served = service().gallery(gallery)
-    a, b = request.args.get("a"), request.args.get("b")
+    a, b, via = (request.args.get(name) for name in ("a", "b", "via"))
     strip = None
     if a and b and served.engine.decoder is not None:
-        strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
+        given: dict[str, Any] = {"a": a, "b": b, "via": via, "frames": _STRIP_FRAMES}
+        strip = url_for("morph.linked_morph", gallery=gallery, format="strip", **given)
     return draw_view("morph", served, None, title="Morph", strip=strip)
+
+
+@page.get("/g/<gallery>/explore")
+def explore(gallery: str) -> str:
+    """What the model has learnt: the main axes of its codes, and what groups of pictures have in common, painted."""
+    served = service().gallery(gallery)
+    if served.engine.decoder is None or served.gallery.count < _FEWEST_TO_EXPLORE:
+        return draw_view("explore", served, None, title="Explore")
+    by: Literal["folder", "cluster"] = "folder" if request.args.get("by") == "folder" else "cluster"
+    axes = kept_json(served, axes_of, AxesOptions(count=_AXES, steps=3, include=["vectors"]))
+    prototypes = kept_json(served, prototypes_of, PrototypesOptions(by=by, count=_PROTOTYPES))
+    shown = {"axes": json.loads(axes), "prototypes": json.loads(prototypes)}
+    return draw_view("explore", served, shown, title="Explore", by=by, **shown)
 
 
 @page.errorhandler(UserError)
@@ -275,6 +294,8 @@ def _limits() -> dict[str, int | float]:
         "listed": LISTED,
         "choices": CHOICES,
         "beta": MAX_BETA,
+        "frames": limits.FRAMES_MAX,
+        "morph_pixels": limits.MORPH_PIXELS,
     }
 
 

@@ -143,33 +143,6 @@ export class Api {
   store(file, signal) {
     return ask(`${this.base}/queries`, { method: "POST", body: form(file, {}), signal });
   }
-
-  /**
-   * The frames of a morph, each with its nearest picture of the gallery.
-   *
-   * @param {string} a
-   * @param {string} b
-   * @param {string} path
-   * @param {number} frames
-   * @param {Signal} [signal]
-   * @returns {Promise<Rest.MorphOut>}
-   */
-  morph(a, b, path, frames, signal) {
-    return ask(withParameters(`${this.base}/morph`, { a, b, path, frames, nearest_k: 1, format: "json" }), { signal });
-  }
-
-  /**
-   * Address of a morph as a file.
-   *
-   * @param {string} a
-   * @param {string} b
-   * @param {string} path
-   * @param {string} format webp (animated, there and back) or strip.
-   * @param {number} frames
-   */
-  morphAddress(a, b, path, format, frames) {
-    return withParameters(`${this.base}/morph`, { a, b, path, format, frames, pingpong: format === "webp" });
-  }
 }
 
 /** @param {File} file @param {Record<string, unknown>} fields */

@@ -31,7 +31,7 @@ export class Page {
      * @type {Rest.GalleryOut}
      */
     this.gallery = given.gallery;
-    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta", number>} */
+    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta" | "frames" | "morph_pixels", number>} */
     this.limits = given.limits;
     /** @type {string[]} Names of all galleries that are served. */
     this.galleries = given.galleries;

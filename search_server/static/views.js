@@ -33,6 +33,7 @@ export const VIEWS = {
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
   map: { load: async () => (await import("./map/map_view.js")).mapView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
   item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
