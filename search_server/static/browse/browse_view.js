@@ -2,6 +2,7 @@
 
 import { isWithdrawn } from "../api.js";
 import { h } from "../parts/dom.js";
+import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips, filterOf, readFilter } from "../parts/facet_chips.js";
 import { choiceField, chosenRow, modelToggle, sizeSlider, toolbar } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
@@ -73,7 +74,7 @@ class Browse {
       field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-files")),
       resize: this.size.step,
       drops: page.may.write ? DROPS : undefined,
-      take: (/** @type {import("../parts/drop_target.js").Taken} */ taken, /** @type {HTMLElement | null} */ slot) => this.#take(taken, slot),
+      takeMany: (/** @type {File[]} */ files) => this.#add(files),
       get keys() {
         return keys();
       },
@@ -103,10 +104,7 @@ class Browse {
 
   #body() {
     const { page } = this;
-    if (!page.gallery.items) {
-      const text = page.may.write ? "Drop pictures here, or add a folder on the command line:" : "Add a folder on the command line:";
-      return [state({ iconName: "pick", title: "This gallery has no pictures yet", text, detail: `lookalike index add ${page.gallery.name} FOLDER` })];
-    }
+    if (!page.gallery.items) return [emptyGallery(page, this.withdrawn.signal)];
     /** @param {string} sort */
     const sorted = (sort) => page.go("browse", { ...this.#parameters(), sort: sort === "id" ? null : sort });
     const bar = toolbar(this.words, [this.#nameField(), choiceField("Order", SORTS, this.sort, sorted), this.model.element, this.size.element]);
@@ -233,14 +231,6 @@ class Browse {
       ...pictureKeys(this.grid, this.acts),
       ...(focused ? { X: () => this.grid.select(focused.place, true) } : {}),
     };
-  }
-
-  /** @param {import("../parts/drop_target.js").Taken} taken @param {HTMLElement | null} slot */
-  #take(taken, slot) {
-    if (taken.files) return this.#add(taken.files);
-    if (taken.item) return this.page.search(taken.item);
-    this.page.go("search", {}, taken);
-    return null;
   }
 
   /** @param {File[]} files */

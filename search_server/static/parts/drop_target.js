@@ -4,15 +4,16 @@ import { h, need, targetOf } from "./dom.js";
 import { note } from "./messages.js";
 import { DRAGGED } from "./picture_grid.js";
 
-/** @typedef {{file?: File, files?: File[], item?: import("../api.js").Picture, url?: string}} Taken A file, several where
- *   they are to be added, a picture of the gallery, or the address of one elsewhere. */
+/** @typedef {{file: File, item?: undefined} | {item: import("../api.js").Picture, file?: undefined}} Taken A file, or a picture of the gallery. */
 /** @typedef {(taken: Taken) => unknown} Take */
+/** @typedef {{file?: File, item?: import("../api.js").Picture, files?: File[], url?: string}} Dropped One of: what is taken, several
+ *   files where they are to be added, the address of a picture elsewhere. */
 /** @typedef {{slot: string, words: string, many?: boolean}} Drop A part of the window that takes what is dropped. */
 
 /**
  * Let the whole window take pictures.
  *
- * @param {(taken: Taken, place: HTMLElement | null) => unknown} take Place is the [data-slot] that was hit, or null.
+ * @param {(dropped: Dropped, place: HTMLElement | null) => unknown} take Place is the [data-slot] that was hit, or null.
  * @param {() => Drop[] | undefined} drops What the view that is shown divides its window into.
  */
 export function takeEverywhere(take, drops) {

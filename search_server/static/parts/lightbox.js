@@ -3,7 +3,7 @@
 import { button, h, icon, iconButton } from "./dom.js";
 import { announce } from "./messages.js";
 import { remember, remembered } from "./storage.js";
-import { bytes, count, labelWords, scoreWords } from "./words.js";
+import { bytesWords, count, labelWords, scoreWords } from "./words.js";
 
 /** How an item is shown; all but the first need something to compare it with, or a decoder. */
 /** @type {Record<string, {words: string, icon: string, key: string}>} */
@@ -297,7 +297,7 @@ function shown(item, words) {
 
 /** @param {Picture} item */
 function facts(item) {
-  const size = `${count(item.width)} × ${count(item.height)}${item.bytes === undefined ? "" : `, ${bytes(item.bytes)}`}`;
+  const size = `${count(item.width)} × ${count(item.height)}${item.bytes === undefined ? "" : `, ${bytesWords(item.bytes)}`}`;
   const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label ?? "")} · ${scoreWords(item.score)}`);
   return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.path));
 }

@@ -1,7 +1,7 @@
 /** All that can be done with one picture: beside it, or on a phone as a sheet at the foot of the window. */
 
 import { h, icon } from "./dom.js";
-import { bytes, count } from "./words.js";
+import { bytesWords, count } from "./words.js";
 
 const MARGIN = 8; // CSS pixels to the window's edges
 
@@ -49,7 +49,7 @@ function entry(act, item, tile, close) {
 
 /** @param {import("../api.js").Picture & {bytes?: number}} item */
 function factsOf(item) {
-  return [`${count(item.width)} × ${count(item.height)}`, item.bytes === undefined ? null : bytes(item.bytes)].filter(Boolean).join(" · ");
+  return [`${count(item.width)} × ${count(item.height)}`, item.bytes === undefined ? null : bytesWords(item.bytes)].filter(Boolean).join(" · ");
 }
 
 /** Below the button, or above it where there is more room; within the window. @param {HTMLElement} menu @param {HTMLElement} opener */

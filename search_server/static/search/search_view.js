@@ -3,6 +3,7 @@
 import { isWithdrawn, queryParameters } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
+import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips } from "../parts/facet_chips.js";
 import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
@@ -112,7 +113,7 @@ function startView(page) {
       h("p", { class: "hero-note" }, `Searches ${plural(gallery.items, "picture", "pictures")}. Nothing leaves this machine.`),
     ),
     gallery.items === 0
-      ? emptyGallery(gallery)
+      ? emptyGallery(page, withdrawn.signal)
       : h(
           "section",
           { class: "wall", "aria-labelledby": "wall-title" },
@@ -158,15 +159,6 @@ function addressForm(page) {
     page.take({ url: field.value.trim() });
   };
   return h("form", { class: "address-form", onsubmit: submit }, icon("globe"), field, h("button", { class: "button" }, "Search"));
-}
-
-/** @param {Rest.GalleryOut} gallery */
-function emptyGallery(gallery) {
-  return state({
-    iconName: "pick",
-    title: "This gallery has no pictures yet",
-    text: `Add a folder on the command line: lookalike index add ${gallery.name} FOLDER`,
-  });
 }
 
 /** The neighbours of what a question asks about, or of a file or an address that is still to be sent. */

@@ -2,6 +2,8 @@
 
 import { h } from "../parts/dom.js";
 
+export { AS_INDEXED } from "../parts/question.js";
+
 const STEPS = 10; // to each side of it
 const PATIENCE = 120; // milliseconds that the thumb rests before the server is asked
 

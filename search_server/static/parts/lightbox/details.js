@@ -2,7 +2,7 @@
 
 import { isItem, isWithdrawn } from "../../api.js";
 import { h } from "../dom.js";
-import { bytes, count, scoreWords } from "../words.js";
+import { bytesWords, count, scoreWords } from "../words.js";
 
 /**
  * @param {HTMLElement} place
@@ -26,7 +26,7 @@ function draw(place, item) {
     ["Name", item.name],
     ["Path", item.path],
     ["Size", `${count(item.width)} × ${count(item.height)} pixels`],
-    ["File", [item.format, item.bytes === undefined ? null : bytes(item.bytes)].filter(Boolean).join(", ")],
+    ["File", [item.format, item.bytes === undefined ? null : bytesWords(item.bytes)].filter(Boolean).join(", ")],
     ["Similarity", item.score === undefined ? null : `${scoreWords(item.score)}${item.percentile ? `, closer than ${item.percentile.toFixed(1)} % of nearest neighbours` : ""}`],
     ["Added", item.added_at ? new Date(item.added_at).toLocaleString() : null],
     ["Tags", item.tags?.length ? item.tags.join(", ") : null],
