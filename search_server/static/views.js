@@ -13,6 +13,8 @@
  * @property {() => void} [morph]
  * @property {() => void} [play]
  * @property {(step: number) => void} [resize]
+ * @property {(files: File[]) => void} [takeMany] Several were dropped where `drops` has room for many.
+ * @property {import("./parts/drop_target.js").Drop[]} [drops] What the window is divided into while files are dragged over it.
  * @property {Record<string, () => void>} [keys] What single keys do here, beside those of every view.
  */
 
