@@ -8,28 +8,32 @@ import json
 import secrets
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
-from search_server.access import needs
-from search_server.api.answers import describe_gallery, gallery_address
+from search_server.access import caller, needs
+from search_server.api.answers import PREFIX, describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
+from search_server.api.model_schemas import AxesOptions, PrototypesOptions
+from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
-from search_server.galleries import NoSuchGalleryError, ServedGallery
+from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import answer_user_error, from_validation, public_detail
+from search_server.problems import from_validation, public_detail
 from search_server.service import service
 from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
+from search_server.tokens import SCOPES
 from train.errors import UserError
 
 page = Blueprint("page", __name__, template_folder="templates")
@@ -40,16 +44,21 @@ NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {  # words and icon, in the order of the bar
+# Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
+VIEWS = {
     "search": ("Search", "search"),
     "browse": ("Browse", "grid"),
     "map": ("Map", "map"),
     "morph": ("Morph", "morph"),
+    "explore": ("Explore", "explore"),
     "duplicates": ("Duplicates", "duplicates"),
     "outliers": ("Outliers", "outliers"),
 }
+SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
 WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
-_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
+_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
+_AXES, _PROTOTYPES = 8, 12  # of Explore
+_FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
@@ -62,10 +71,10 @@ _WARNINGS = {
 
 @page.get("/")
 def first_gallery() -> Redirection:
-    """Lead to the first gallery."""
+    """Lead to the first gallery; where there is none, to the place where one is made."""
     served = next(iter(service().galleries), None)
     if served is None:
-        raise NoSuchGalleryError("no gallery is served here: make one with POST /api/v1/galleries.")
+        return redirect(url_for("server_page.new"))
     return redirect(url_for("page.start", gallery=served.name))
 
 
@@ -132,22 +141,41 @@ def browse(gallery: str) -> str:
 
 @page.get("/g/<gallery>/morph")
 def morph(gallery: str) -> str:
-    """One picture that turns into another; without JavaScript its film strip."""
+    """One picture that turns into another, past others (`via`) if need be; without JavaScript its film strip."""
     served = service().gallery(gallery)
-    a, b = request.args.get("a"), request.args.get("b")
+    a, b, via = (request.args.get(name) for name in ("a", "b", "via"))
     strip = None
     if a and b and served.engine.decoder is not None:
-        strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
+        given: dict[str, Any] = {"a": a, "b": b, "via": via, "frames": _STRIP_FRAMES}
+        strip = url_for("morph.linked_morph", gallery=gallery, format="strip", **given)
     return draw_view("morph", served, None, title="Morph", strip=strip)
 
 
+@page.get("/g/<gallery>/explore")
+def explore(gallery: str) -> str:
+    """What the model has learnt: the main axes of its codes, and what groups of pictures have in common, painted."""
+    served = service().gallery(gallery)
+    if served.engine.decoder is None or served.gallery.count < _FEWEST_TO_EXPLORE:
+        return draw_view("explore", served, None, title="Explore")
+    by: Literal["folder", "cluster"] = "folder" if request.args.get("by") == "folder" else "cluster"
+    axes = kept_json(served, axes_of, AxesOptions(count=_AXES, steps=3, include=["vectors"]))
+    prototypes = kept_json(served, prototypes_of, PrototypesOptions(by=by, count=_PROTOTYPES))
+    shown = {"axes": json.loads(axes), "prototypes": json.loads(prototypes)}
+    return draw_view("explore", served, shown, title="Explore", by=by, **shown)
+
+
 @page.errorhandler(UserError)
-def explain(error: UserError) -> Response | tuple[str, int]:
-    """Show what is wrong in the page's own clothes; where there is no gallery to go on with, as every other route."""
+def explain(error: UserError) -> tuple[str, int]:
+    """Show what is wrong in the page's own clothes."""
     try:
         served = service().gallery((request.view_args or {}).get("gallery"))
     except UserError:
-        return answer_user_error(error)
+        served = None
+    return draw_problem(error, served)
+
+
+def draw_problem(error: UserError, served: ServedGallery | None) -> tuple[str, int]:
+    """Draw what is wrong, and say its status."""
     title, detail = error.problem.title, public_detail(error)
     return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
@@ -187,33 +215,43 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
         name: Of its template.
-        served: The gallery.
+        served: The gallery that it shows, or that the reader came from; None where none is served.
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS or name in WITHIN else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS or name in WITHIN else "search"
+    gallery = describe_gallery(served).model_dump(mode="json") if served else None
+    root = url_for("page.start", gallery=served.name) if served else None
+    galleries = [_link(other, view) for other in service().galleries]
+    may = {scope: caller().may(scope) for scope in SCOPES}
     return render_template(
         f"{name}.html",
         view=WITHIN.get(view, view),
-        views=VIEWS,
+        views=VIEWS if served else {},
+        server_views=SERVER_VIEWS,
         gallery=gallery,
-        galleries=[_link(other) for other in service().galleries],
-        root=url_for("page.start", gallery=served.name),
-        attribution=served.engine.bundle.facts.licence,
+        galleries=galleries,
+        root=root,
+        from_gallery=_from_gallery(served),
+        may=may,
+        signed_in=caller().by_cookie,
+        attribution=served.engine.bundle.facts.licence if served else None,
         version=version("lookalike"),
         modules=_modules(view),
         styles=_styles(view),
         data={
             "gallery": gallery,
-            "root": url_for("page.start", gallery=served.name),
+            "galleries": [other["name"] for other in galleries],
+            "root": root,
             "top": url_for("page.first_gallery"),
-            "api": gallery_address(served.name),
+            "api": gallery_address(served.name) if served else None,
+            "server": f"{request.script_root}{PREFIX}",
+            "may": may,
             "limits": _limits(),
             "initial": initial,
             "facets": shown.get("counted"),
@@ -222,9 +260,28 @@ def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, 
     )
 
 
-def _link(served: ServedGallery) -> dict[str, Any]:
+def gallery_of_reader() -> ServedGallery | None:
+    """The gallery that a reader of a view of the server came from: the one that the address names, or the first."""
+    galleries = service().galleries
+    name = request.args.get("gallery")
+    if name is not None and galleries.has(name):
+        return galleries.get(name)
+    return next(iter(galleries), None)
+
+
+def _from_gallery(served: ServedGallery | None) -> dict[str, str]:
+    """What an address of a view of the server says of where the reader came from: nothing where it is the first."""
+    first = next(iter(service().galleries), None)
+    return {} if served is None or first is None or served.name == first.name else {"gallery": served.name}
+
+
+def _link(served: ServedGallery, view: str) -> dict[str, Any]:
+    """A gallery in the switch, which keeps the view."""
     root = url_for("page.start", gallery=served.name)
-    return {"name": served.name, "items": served.gallery.count, "root": root}
+    address = root + (view if view in VIEWS and view != "search" else "")
+    if view in SERVER_VIEWS and view != "new":
+        address = f"{url_for('page.first_gallery')}{view}?{urlencode({'gallery': served.name})}"
+    return {"name": served.name, "items": served.gallery.count, "root": root, "address": address}
 
 
 def _limits() -> dict[str, int | float]:
@@ -237,6 +294,8 @@ def _limits() -> dict[str, int | float]:
         "listed": LISTED,
         "choices": CHOICES,
         "beta": MAX_BETA,
+        "frames": limits.FRAMES_MAX,
+        "morph_pixels": limits.MORPH_PIXELS,
     }
 
 

@@ -63,7 +63,7 @@ class GalleryChoice(Parameters):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
 
 
-def _words(value: Any) -> Any:
+def words_of(value: Any) -> Any:
     """A list of words, also from text with commas between them."""
     if isinstance(value, str):
         value = [value]
@@ -72,9 +72,9 @@ def _words(value: Any) -> Any:
     return value
 
 
-IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(words_of)]
 Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
-IncludedInMaps = Annotated[list[Coloured], BeforeValidator(_words)]
+IncludedInMaps = Annotated[list[Coloured], BeforeValidator(words_of)]
 
 
 def _filter_from_text(value: Any) -> Any:
@@ -118,7 +118,7 @@ class ListItems(Filtered):
 class FacetOptions(Filtered):
     """Which values are counted."""
 
-    fields: Annotated[list[str], BeforeValidator(_words), Field(max_length=20)] = Field(
+    fields: Annotated[list[str], BeforeValidator(words_of), Field(max_length=20)] = Field(
         default_factory=list,
         description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
     )
@@ -244,7 +244,7 @@ class SearchOptions(NeighbourOptions):
     store: bool = Field(
         default=True, description="keep an uploaded picture for an hour, so that its id can be used again"
     )
-    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(_words)] = Field(
+    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(words_of)] = Field(
         default_factory=list,
         description="metadata: tags and fields of each hit. As text: words with commas between them",
     )
@@ -389,6 +389,14 @@ MorphEnd = Annotated[
 ]
 
 
+_VIA = "pictures between a and b that the way leads past, in their order; frames are divided evenly among the legs"
+Via = Annotated[
+    list[Reference],
+    BeforeValidator(words_of),
+    Field(max_length=limits.MORPH_STOPS - 2, description=f"{_VIA}. As text: ids with commas between them"),
+]
+
+
 class MorphOptions(Parameters):
     """How one picture turns into another."""
 
@@ -419,6 +427,9 @@ class MorphBody(MorphOptions):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
     a: MorphEnd | None = None
     b: MorphEnd | None = None
+    via: list[MorphEnd] = Field(
+        default_factory=list, max_length=limits.MORPH_STOPS - 2, description=f"{_VIA}; only in JSON"
+    )
 
 
 class MorphAddress(GalleryChoice, MorphOptions):
@@ -430,6 +441,7 @@ class MorphLink(MorphOptions):
 
     a: Reference
     b: Reference
+    via: Via = Field(default_factory=list)
     v: str | None = Field(default=None, max_length=64, description="anything: tells caches that the model changed")
 
 
@@ -438,6 +450,7 @@ class MorphFrame(Parameters):
 
     a: Reference
     b: Reference
+    via: Via = Field(default_factory=list)
     t: float = Field(ge=0, le=1, description="0 is a, 1 is b")
     path: Literal["lerp", "slerp"] = "slerp"
     size: int = Field(default=256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side, pixels")
@@ -582,6 +595,9 @@ class FacetsOut(BaseModel):
     passing: int | None = Field(description="items that pass the filter; null without one")
 
 
+ScoreLabel = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
+
+
 class HitOut(BaseModel):
     """One neighbour."""
 
@@ -591,7 +607,7 @@ class HitOut(BaseModel):
     percentile: float | None = Field(
         description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
     )
-    label: Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
+    label: ScoreLabel
     name: str
     path: str
     sha256: str
@@ -712,6 +728,10 @@ class FrameOut(BaseModel):
     t: float
     image: str = Field(description="a data: URI (WebP)")
     nearest: list[HitOut]
+    scores: list[float] = Field(
+        description="cosines of what the frame shows with each picture of the way, in their order; none where "
+        "nearest_k is 0"
+    )
 
 
 class MorphOut(BaseModel):
@@ -719,6 +739,9 @@ class MorphOut(BaseModel):
 
     a: QueryOut
     b: QueryOut
+    via: list[QueryOut] = Field(description="between them, in their order")
+    score: float = Field(description="cosine of a and b: how far it is from one to the other")
+    label: ScoreLabel = Field(description="what that score means in this gallery")
     path: str
     fps: float
     size: int

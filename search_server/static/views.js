@@ -33,9 +33,13 @@ export const VIEWS = {
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
   map: { load: async () => (await import("./map/map_view.js")).mapView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
   item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
+  jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
+  about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };
 
 /** @type {Map<string, Drawer>} */
@@ -75,6 +79,6 @@ function stylesOf(name) {
  * @param {string} top
  */
 export function viewAt(pathname, root, top) {
-  const [name] = pathname.slice((pathname.startsWith(root) ? root : top).length).split("/");
+  const [name] = pathname.slice((root && pathname.startsWith(root) ? root : top).length).split("/");
   return Object.hasOwn(VIEWS, name) ? name : "search";
 }
