@@ -130,6 +130,7 @@ class MapView {
         title: "The map is not drawn yet",
         text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment${withUmap ? "; UMAP takes longer and keeps neighbours together" : ""}.`,
         starts: [start("pca", "map", "Draw it now"), ...(withUmap ? [start("umap", "palette", "Draw it with UMAP")] : [])],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -195,12 +196,12 @@ class MapView {
   #foot() {
     const { map } = this;
     const other = map.method === "pca" ? "umap" : "pca";
-    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" });
-    if (other === "umap") this.#offerUmap(again);
+    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" || !this.page.may.write });
+    if (other === "umap" && this.page.may.write) this.#offerUmap(again);
     return h(
       "div",
       { class: "map-foot" },
-      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
+      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), this.page.may.write && button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
       again,
     );
   }
