@@ -9,16 +9,17 @@ import secrets
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Literal
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
-from search_server.access import needs
-from search_server.api.answers import describe_gallery, gallery_address
+from search_server.access import caller, needs
+from search_server.api.answers import PREFIX, describe_gallery, gallery_address
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
 from search_server.api.model_schemas import AxesOptions, PrototypesOptions
@@ -26,12 +27,13 @@ from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
 from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
 from search_server.api.search import find_neighbours
-from search_server.galleries import NoSuchGalleryError, ServedGallery
+from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import answer_user_error, from_validation, public_detail
+from search_server.problems import from_validation, public_detail
 from search_server.service import service
 from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
+from search_server.tokens import SCOPES
 from train.errors import UserError
 
 page = Blueprint("page", __name__, template_folder="templates")
@@ -42,7 +44,8 @@ NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {  # words and icon, in the order of the bar
+# Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
+VIEWS = {
     "search": ("Search", "search"),
     "browse": ("Browse", "grid"),
     "map": ("Map", "map"),
@@ -51,8 +54,9 @@ VIEWS = {  # words and icon, in the order of the bar
     "duplicates": ("Duplicates", "duplicates"),
     "outliers": ("Outliers", "outliers"),
 }
+SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
 UNLISTED = ("item",)  # views that other views lead to
-_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
+_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
 _AXES, _PROTOTYPES = 8, 12  # of Explore
 _FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
@@ -67,10 +71,10 @@ _WARNINGS = {
 
 @page.get("/")
 def first_gallery() -> Redirection:
-    """Lead to the first gallery."""
+    """Lead to the first gallery; where there is none, to the place where one is made."""
     served = next(iter(service().galleries), None)
     if served is None:
-        raise NoSuchGalleryError("no gallery is served here: make one with POST /api/v1/galleries.")
+        return redirect(url_for("server_page.new"))
     return redirect(url_for("page.start", gallery=served.name))
 
 
@@ -161,12 +165,17 @@ def explore(gallery: str) -> str:
 
 
 @page.errorhandler(UserError)
-def explain(error: UserError) -> Response | tuple[str, int]:
-    """Show what is wrong in the page's own clothes; where there is no gallery to go on with, as every other route."""
+def explain(error: UserError) -> tuple[str, int]:
+    """Show what is wrong in the page's own clothes."""
     try:
         served = service().gallery((request.view_args or {}).get("gallery"))
     except UserError:
-        return answer_user_error(error)
+        served = None
+    return draw_problem(error, served)
+
+
+def draw_problem(error: UserError, served: ServedGallery | None) -> tuple[str, int]:
+    """Draw what is wrong, and say its status."""
     title, detail = error.problem.title, public_detail(error)
     return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
@@ -206,33 +215,43 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
         name: Of its template.
-        served: The gallery.
+        served: The gallery that it shows, or that the reader came from; None where none is served.
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS or name in UNLISTED else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS or name in UNLISTED else "search"
+    gallery = describe_gallery(served).model_dump(mode="json") if served else None
+    root = url_for("page.start", gallery=served.name) if served else None
+    galleries = [_link(other, view) for other in service().galleries]
+    may = {scope: caller().may(scope) for scope in SCOPES}
     return render_template(
         f"{name}.html",
         view=view,
-        views=VIEWS,
+        views=VIEWS if served else {},
+        server_views=SERVER_VIEWS,
         gallery=gallery,
-        galleries=[_link(other) for other in service().galleries],
-        root=url_for("page.start", gallery=served.name),
-        attribution=served.engine.bundle.facts.licence,
+        galleries=galleries,
+        root=root,
+        from_gallery=_from_gallery(served),
+        may=may,
+        signed_in=caller().by_cookie,
+        attribution=served.engine.bundle.facts.licence if served else None,
         version=version("lookalike"),
         modules=_modules(view),
         styles=_styles(view),
         data={
             "gallery": gallery,
-            "root": url_for("page.start", gallery=served.name),
+            "galleries": [other["name"] for other in galleries],
+            "root": root,
             "top": url_for("page.first_gallery"),
-            "api": gallery_address(served.name),
+            "api": gallery_address(served.name) if served else None,
+            "server": f"{request.script_root}{PREFIX}",
+            "may": may,
             "limits": _limits(),
             "initial": initial,
             "facets": shown.get("counted"),
@@ -241,9 +260,28 @@ def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, 
     )
 
 
-def _link(served: ServedGallery) -> dict[str, Any]:
+def gallery_of_reader() -> ServedGallery | None:
+    """The gallery that a reader of a view of the server came from: the one that the address names, or the first."""
+    galleries = service().galleries
+    name = request.args.get("gallery")
+    if name is not None and galleries.has(name):
+        return galleries.get(name)
+    return next(iter(galleries), None)
+
+
+def _from_gallery(served: ServedGallery | None) -> dict[str, str]:
+    """What an address of a view of the server says of where the reader came from: nothing where it is the first."""
+    first = next(iter(service().galleries), None)
+    return {} if served is None or first is None or served.name == first.name else {"gallery": served.name}
+
+
+def _link(served: ServedGallery, view: str) -> dict[str, Any]:
+    """A gallery in the switch, which keeps the view."""
     root = url_for("page.start", gallery=served.name)
-    return {"name": served.name, "items": served.gallery.count, "root": root}
+    address = root + (view if view in VIEWS and view != "search" else "")
+    if view in SERVER_VIEWS and view != "new":
+        address = f"{url_for('page.first_gallery')}{view}?{urlencode({'gallery': served.name})}"
+    return {"name": served.name, "items": served.gallery.count, "root": root, "address": address}
 
 
 def _limits() -> dict[str, int | float]:

@@ -1,8 +1,10 @@
 /** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
 
+import { begin } from "./parts/in_flight.js";
+
 // What the API answers has the types `Rest.…`: openapi.json as the tests hand it to TypeScript, see docs/page.md.
 
-/** @typedef {{code: string, title: string, detail?: string, status?: number}} Told What is said of a problem. */
+/** @typedef {{code: string, title: string, detail?: string, status?: number, retryAfter?: number | null}} Told What is said of a problem. */
 /** @typedef {AbortSignal | null | undefined} Signal Withdraws a question. */
 
 /**
@@ -14,12 +16,13 @@
 /** An answer that is no success, or no answer at all (code `server_gone`). */
 export class Problem extends Error {
   /** @param {Told} told */
-  constructor({ code, title, detail = "", status = 0 }) {
+  constructor({ code, title, detail = "", status = 0, retryAfter = null }) {
     super(detail || title);
     this.code = code;
     this.title = title;
     this.detail = detail;
     this.status = status;
+    this.retryAfter = retryAfter; // seconds after which it is worth asking again; null where the server did not say
   }
 }
 
@@ -156,16 +159,48 @@ export function withParameters(path, parameters) {
   return given.length ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path;
 }
 
-/** Ask the server for JSON. @param {string} address @param {RequestInit} [options] @returns {Promise<any>} */
-export async function ask(address, options = {}) {
-  const response = await answerTo(address, options);
-  return response.status === 204 ? null : response.json();
+/**
+ * Ask the server.
+ *
+ * @param {string} address
+ * @param {RequestInit & {quiet?: boolean}} [options] quiet: nobody waits for it, so no line at the top says so.
+ * @returns {Promise<any>} The answer's JSON; null where it has none.
+ */
+export async function ask(address, { quiet = false, ...options } = {}) {
+  const end = quiet ? () => {} : begin();
+  try {
+    const response = await answerTo(address, options);
+    return response.status === 204 ? null : await response.json();
+  } finally {
+    end();
+  }
 }
 
 /** Send JSON. @param {string} address @param {any} body @param {RequestInit} [options] */
 export function send(address, body, options = {}) {
   const headers = { "Content-Type": "application/json", ...options.headers };
   return ask(address, { method: "POST", ...options, headers, body: JSON.stringify(body ?? {}) });
+}
+
+/**
+ * Fetch a view as the server draws it for readers without JavaScript.
+ *
+ * @param {string} address
+ * @param {string} selector Of the part that is wanted.
+ * @param {Signal} [signal]
+ * @returns {Promise<HTMLElement>}
+ */
+export async function fetchDrawn(address, selector, signal) {
+  const end = begin();
+  try {
+    const response = await answerTo(address, { headers: { Accept: "text/html" }, signal });
+    const drawn = new DOMParser().parseFromString(await response.text(), "text/html");
+    const part = drawn.querySelector(selector);
+    if (!part) throw new Problem(SERVER_GONE);
+    return /** @type {HTMLElement} */ (document.adoptNode(part));
+  } finally {
+    end();
+  }
 }
 
 /** What the server answers. @param {string} address @param {RequestInit} options @returns {Promise<Response>} */
@@ -184,12 +219,14 @@ export async function answerTo(address, options) {
 /** @param {Response} response @returns {Promise<Told>} */
 async function problemOf(response) {
   const { status } = response;
+  const seconds = Number(response.headers.get("Retry-After"));
+  const retryAfter = seconds > 0 ? seconds : null;
   try {
     const problem = await response.json();
     const code = problem.code ?? problem.type?.split("/").pop();
-    return { code, title: problem.title, detail: problem.detail, status };
+    return { code, title: problem.title, detail: problem.detail, status, retryAfter };
   } catch {
-    return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status };
+    return { code: "unknown", title: `The server answered ${status}`, detail: response.statusText, status, retryAfter };
   }
 }
 

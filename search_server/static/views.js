@@ -36,6 +36,9 @@ export const VIEWS = {
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
   item: { load: async () => (await import("./item/item_view.js")).itemView }, // at item/ID
+  jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
+  about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };
 
 /** @type {Map<string, Drawer>} */
@@ -75,6 +78,6 @@ function stylesOf(name) {
  * @param {string} top
  */
 export function viewAt(pathname, root, top) {
-  const [name] = pathname.slice((pathname.startsWith(root) ? root : top).length).split("/");
+  const [name] = pathname.slice((root && pathname.startsWith(root) ? root : top).length).split("/");
   return Object.hasOwn(VIEWS, name) ? name : "search";
 }

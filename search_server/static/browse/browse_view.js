@@ -2,9 +2,10 @@
 
 import { isWithdrawn } from "../api.js";
 import { button, h } from "../parts/dom.js";
+import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips, filterOf } from "../parts/facet_chips.js";
 import { PictureGrid } from "../parts/picture_grid.js";
-import { problemState, state } from "../parts/states.js";
+import { problemState } from "../parts/states.js";
 import { plural } from "../parts/words.js";
 
 /** @param {import("../app.js").Page} page */
@@ -52,7 +53,7 @@ export function browseView(page) {
     { class: "browse" },
     h("div", { class: "section-head" }, h("h1", {}, "All pictures"), h("p", { class: "quiet-words" }, `${plural(gallery.items, "picture", "pictures")} in ${gallery.name}. Click one to find what looks like it.`)),
     facetChips(page, "browse", (chosen) => ({ filter: chosen }), withdrawn.signal),
-    gallery.items ? grid.element : state({ iconName: "pick", title: "This gallery has no pictures yet", text: `Add a folder on the command line: lookalike index add ${gallery.name} FOLDER` }),
+    gallery.items ? grid.element : emptyGallery(page, withdrawn.signal),
     foot,
   );
   const initial = page.initial?.items ? page.initial : null;

@@ -37,12 +37,14 @@ export function tagEditor({ tags, link, save }) {
 
   // One after the other: the last that was wanted is the last that is kept.
   let saving = Promise.resolve();
+  /** @param {string[]} wanted @param {string} done */
   const change = (wanted, done) => {
     shown = wanted;
     show();
     saving = saving.then(() => keep(wanted, done));
   };
 
+  /** @param {string[]} wanted @param {string} done */
   const keep = async (wanted, done) => {
     try {
       kept = await save(wanted);
@@ -56,6 +58,7 @@ export function tagEditor({ tags, link, save }) {
     show();
   };
 
+  /** @param {Event} event */
   const add = (event) => {
     event.preventDefault();
     const tag = field.value.trim();

@@ -4,11 +4,12 @@ import { AnalysesApi } from "../analyses_api.js";
 import { isItem, isWithdrawn, queryParameters } from "../api.js";
 import { onThemeChange } from "../parts/colours.js";
 import { Computation } from "../parts/computation.js";
-import { button, h, icon, iconButton } from "../parts/dom.js";
+import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
 import { problemState, state } from "../parts/states.js";
 import { remember, remembered } from "../parts/storage.js";
-import { count, plural } from "../parts/words.js";
+import { plural } from "../parts/words.js";
+import { AS_INDEXED } from "../search/weight_slider.js";
 import { INCLUDED } from "./colouring.js";
 import { Legend } from "./legend.js";
 import { readMap } from "./map_columns.js";
@@ -27,6 +28,27 @@ export function mapView(page) {
 }
 
 class MapView {
+  /** @type {import("./map_columns.js").MapData} */
+  map;
+  /** @type {MapStage} */
+  stage;
+  /** @type {MapList} */
+  list;
+  /** @type {Legend} */
+  legend;
+  /** @type {PointCard} */
+  card;
+  /** @type {[string, string] | null} Ends of the morph that is shown. */
+  path = null;
+  /** @type {number[]} What is chosen. */
+  rows = [];
+  bar = h("div", { class: "map-bar", hidden: true });
+  about = h("p", { class: "quiet-words" });
+  /** @type {HTMLElement} */
+  toolBar;
+  /** @type {HTMLElement} */
+  pictureButton;
+
   /** @param {import("../app.js").Page} page */
   constructor(page) {
     this.page = page;
@@ -37,13 +59,12 @@ class MapView {
 
   view() {
     this.#begin();
-    const stage = (act) => () => this.stage?.[act]();
+    const stage = (/** @type {"showAll"} */ act) => () => this.stage?.[act]();
     return {
       element: this.element,
       title: "Map",
       grid: undefined,
       close: () => this.#close(),
-      morph: this.path ? () => this.page.go("morph", { a: this.path[0], b: this.path[1] }) : undefined,
       keys: {
         "+": () => this.stage?.zoomBy(1.5),
         "=": () => this.stage?.zoomBy(1.5),
@@ -91,7 +112,8 @@ class MapView {
   }
 
   #computation() {
-    const start = (method, iconName, words) => ({ icon: iconName, words, begin: (signal) => this.analyses.drawMap(method, signal) });
+    /** @param {"pca" | "umap"} method @param {string} iconName @param {string} words */
+    const start = (method, iconName, words) => ({ icon: iconName, words, begin: (/** @type {AbortSignal} */ signal) => this.analyses.drawMap(method, signal) });
     return new Computation(
       this.analyses,
       this.page.gallery.name,
@@ -117,6 +139,7 @@ class MapView {
 
   // What is shown ----------------------------------------------------------------------------------------------------
 
+  /** @param {import("./map_columns.js").MapData} map */
   #show(map) {
     const { page } = this;
     this.map = map;
@@ -131,7 +154,7 @@ class MapView {
       chosen: (rows) => this.#chose(rows),
     });
     this.stage.showPictures(remembered("map.pictures", "on") === "on");
-    this.card = new PointCard(page, this.analyses, this.stage, this.withdrawn.signal);
+    this.card = new PointCard(page, this.stage, this.withdrawn.signal);
     this.list = new MapList(page, this.analyses, map);
     this.legend = new Legend(page, map, {
       changed: (colouring, hidden) => this.stage.colour(colouring, hidden),
@@ -139,7 +162,6 @@ class MapView {
       browse: (group, rows) => this.#listGroup(group, rows),
       by: page.parameter("by"),
     });
-    this.bar = h("div", { class: "map-bar", hidden: true });
     this.element.replaceChildren(
       h(
         "div",
@@ -159,7 +181,7 @@ class MapView {
   #words() {
     const { map } = this;
     const method = map.method === "umap" ? "UMAP: neighbours stay together" : "PCA: along the two main axes";
-    this.about = h("p", { class: "quiet-words" }, `${plural(map.count, "picture", "pictures")}, ${plural(map.clusters.length, "cluster", "clusters")}. ${method}.`);
+    this.about.textContent = `${plural(map.count, "picture", "pictures")}, ${plural(map.clusters.length, "cluster", "clusters")}. ${method}.`;
     return this.about;
   }
 
@@ -176,6 +198,7 @@ class MapView {
   }
 
   #tools() {
+    /** @param {"move" | "box" | "lasso"} name @param {string} iconName @param {string} words @param {string} key */
     const tool = (name, iconName, words, key) =>
       iconButton(iconName, `${words} (${key})`, () => this.#takeTool(name), { data: { tool: name }, "aria-pressed": String(name === "move"), "aria-keyshortcuts": key });
     this.toolBar = h("div", { class: "map-tools", role: "toolbar", "aria-label": "Tools" }, tool("move", "hand", "Move", "V"), tool("box", "box", "Choose in a box", "B"), tool("lasso", "lasso", "Choose with a lasso", "L"));
@@ -196,9 +219,10 @@ class MapView {
     );
   }
 
+  /** @param {"move" | "box" | "lasso"} name */
   #takeTool(name) {
     this.stage.tool = name;
-    for (const one of this.toolBar.querySelectorAll("[data-tool]")) one.setAttribute("aria-pressed", String(one.dataset.tool === name));
+    for (const one of /** @type {NodeListOf<HTMLElement>} */ (this.toolBar.querySelectorAll("[data-tool]"))) one.setAttribute("aria-pressed", String(one.dataset.tool === name));
     announce(name === "move" ? "Dragging moves the map" : "Dragging chooses pictures");
   }
 
@@ -211,6 +235,7 @@ class MapView {
 
   // What is chosen ---------------------------------------------------------------------------------------------------
 
+  /** @param {number[]} rows */
   #chose(rows) {
     this.rows = rows;
     this.bar.hidden = !rows.length;
@@ -226,7 +251,7 @@ class MapView {
   }
 
   async #toTray() {
-    const rows = this.rows ?? [];
+    const { rows } = this;
     if (!rows.length) return note("Choose pictures with the box or the lasso first");
     const some = rows.length > TRAY ? this.stage.nearestTheirMiddle(rows, TRAY) : rows;
     try {
@@ -245,6 +270,7 @@ class MapView {
     this.list.show(rows, `${plural(rows.length, "picture", "pictures")} here, those in the middle first`);
   }
 
+  /** @param {import("./colouring.js").Group} group @param {number[]} rows */
   #listGroup(group, rows) {
     this.list.show(rows, `${group.words}: ${plural(rows.length, "picture", "pictures")}`);
   }
@@ -256,28 +282,28 @@ class MapView {
     const query = page.parameter("id") ?? page.parameter("q");
     const ends = page.parameter("path")?.split(",") ?? [];
     if (query) this.#showQuery(query);
-    if (ends.length === 2 && ends.every(Boolean)) this.#showPath(ends);
+    if (ends.length === 2 && ends[0] && ends[1]) this.#showPath(ends[0], ends[1]);
   }
 
-  /** Where a picture lies, and its neighbours; a picture from outside lies where its nearest neighbour does. */
+  /** Where a picture lies, and its neighbours; a picture from outside lies where its nearest neighbour does. @param {string} id */
   async #showQuery(id) {
     const { api } = this.page;
     const { signal } = this.withdrawn;
     try {
-      const [picture, found] = await Promise.all([api.picture(id, signal), api.neighbours(id, NEIGHBOURS, 0, null, null, signal)]);
+      const [picture, found] = await Promise.all([api.picture(id, signal), api.neighbours(id, NEIGHBOURS, 0, AS_INDEXED, null, signal)]);
       const rows = found.hits.map((hit) => this.stage.rowOf(hit.id)).filter((row) => row >= 0);
       const place = isItem(id) ? this.stage.rowOf(id) : (rows[0] ?? -1);
       if (place < 0) return note("This picture came after the map was drawn");
-      await this.stage.showSearch(place, rows, isItem(id) ? picture.thumb : picture.image);
-      const go = (event) => this.#follow(event, "search", queryParameters(id));
+      await this.stage.showSearch(place, rows, "thumb" in picture ? picture.thumb : picture.image);
+      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "search", queryParameters(id));
       this.about.after(h("p", { class: "map-query" }, isItem(id) ? "" : "Near ", h("a", { href: this.page.address("search", queryParameters(id)), onclick: go }, picture.name), ` and its ${plural(rows.length, "neighbour", "neighbours")}`));
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     }
   }
 
-  /** The nearest real picture of each frame of a morph, one after the other. */
-  async #showPath([a, b]) {
+  /** The nearest real picture of each frame of a morph, one after the other. @param {string} a @param {string} b */
+  async #showPath(a, b) {
     const { page } = this;
     this.path = [a, b];
     try {
@@ -286,21 +312,17 @@ class MapView {
       const rows = ids.map((id) => this.stage.rowOf(id)).filter((row) => row >= 0);
       if (!rows.length) return note("The pictures of this morph came after the map was drawn");
       this.stage.showPath(rows);
-      const go = (event) => this.#follow(event, "morph", { a, b });
+      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "morph", { a, b });
       this.about.after(h("p", { class: "map-query" }, h("a", { href: page.address("morph", { a, b }), onclick: go }, "The morph"), ` passes ${plural(new Set(rows).size, "real picture", "real pictures")}: each is the nearest to some of its frames.`));
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     }
   }
 
+  /** @param {MouseEvent} event @param {string} view @param {import("../app.js").Parameters} parameters */
   #follow(event, view, parameters) {
-    if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+    if (opensElsewhere(event)) return;
     event.preventDefault();
     this.page.go(view, parameters);
   }
-}
-
-/** How many, as the title of a list has it. @param {number} number */
-export function pictureWords(number) {
-  return `${count(number)} ${number === 1 ? "picture" : "pictures"}`;
 }

@@ -42,7 +42,7 @@ function actOf(event, page) {
     "/": () => (view.field?.() ?? /** @type {HTMLElement | null} */ (document.querySelector(FIRST)))?.focus(),
     u: () => view.field?.()?.click(),
     s: item && (() => page.search(item)),
-    m: morph ?? (() => page.go("morph")),
+    m: morph ?? (page.gallery ? () => page.go("morph") : null),
     r: () => page.surprise(),
     "[": resize && (() => resize(-1)),
     "]": resize && (() => resize(1)),

@@ -3,6 +3,7 @@
 import { isWithdrawn, queryParameters } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
+import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips, filterOf } from "../parts/facet_chips.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { PictureGrid } from "../parts/picture_grid.js";
@@ -87,7 +88,7 @@ function startView(page) {
       h("p", { class: "hero-note" }, `Searches ${plural(gallery.items, "picture", "pictures")}. Nothing leaves this machine.`),
     ),
     gallery.items === 0
-      ? emptyGallery(gallery)
+      ? emptyGallery(page, withdrawn.signal)
       : h(
           "section",
           { class: "wall", "aria-labelledby": "wall-title" },
@@ -101,15 +102,6 @@ function startView(page) {
     fill(page.seed());
   }
   return { element, title: gallery.name, close: () => withdrawn.abort(), grid: wall, field: () => element.querySelector(PICTURE_FILE) };
-}
-
-/** @param {Rest.GalleryOut} gallery */
-function emptyGallery(gallery) {
-  return state({
-    iconName: "pick",
-    title: "This gallery has no pictures yet",
-    text: `Add a folder on the command line: lookalike index add ${gallery.name} FOLDER`,
-  });
 }
 
 /**

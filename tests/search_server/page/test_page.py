@@ -374,18 +374,6 @@ def test_a_file_that_is_too_large_is_not_even_sent(visit: Callable[..., Visit]):
     assert "POST" not in sent
 
 
-def test_a_server_that_is_gone_is_said_and_asked_again(visit: Callable[..., Visit]):
-    reader = visit()
-    reader.expected = "ERR_FAILED"
-    page = reader.open()
-    page.route("**/api/**", lambda route: route.abort())
-    tiles(page).first.locator("a").click()
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
-    page.unroute("**/api/**")
-    page.get_by_role("button", name="Try again").click()
-    expect(tiles(page)).to_have_count(48)
-
-
 @pytest.mark.parametrize(
     ("address", "words"),
     [
