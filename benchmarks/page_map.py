@@ -30,9 +30,12 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.server_start import averaging_bundle, random_gallery
+from benchmarks.living_gallery import fill
+from benchmarks.server_start import averaging_bundle
 from index_data.analyses import write_analysis
 from index_data.gallery import Gallery
+from index_data.generations import build_generation
+from index_data.indexes.choosing import Aims
 from tests.conftest import draw_picture
 
 CLUSTERS = 60
@@ -57,8 +60,11 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        gallery = random_gallery(place / "many", averaging_bundle(place / "model"), chosen.items)
-        draw_map(gallery, chosen.items)
+        gallery = place / "many"
+        with Gallery.create(gallery, averaging_bundle(place / "model")) as many:
+            fill(many, chosen.items)
+            build_generation(many, Aims(kind="flat"))
+            draw_map(many, chosen.items)
         with served(gallery, place / "log") as origin, sync_playwright() as playwright:
             answer(origin, chosen.items)
             browser = playwright.chromium.launch(
@@ -75,28 +81,27 @@ def main() -> None:
             browser.close()
 
 
-def draw_map(folder: Path, count: int) -> None:
+def draw_map(gallery: Gallery, count: int) -> None:
     """Keep a map of clusters whose sizes differ as those of pictures do."""
     random = np.random.default_rng(0)
-    with Gallery.open(folder) as gallery:
-        ids = np.array([number for (number,) in gallery.rows("SELECT id FROM items ORDER BY id")], np.int64)
-        shares = random.pareto(1.2, CLUSTERS) + 0.1
-        clusters = random.choice(CLUSTERS, count, p=shares / shares.sum()).astype(np.int32)
-        middles, spreads = random.uniform(-0.85, 0.85, (CLUSTERS, 2)), random.uniform(0.02, 0.12, (CLUSTERS, 1))
-        points = np.clip(middles[clusters] + random.normal(size=(count, 2)) * spreads[clusters], -1, 1)
-        prototypes = random.integers(0, 255, (CLUSTERS, 32, 32, 3), np.uint8)
-        _, medoids = np.unique(clusters, return_index=True)
-        write_analysis(
-            gallery,
-            "map",
-            gallery.seq,
-            {"method": "umap", "clustering": "k-means"},
-            ids=ids,
-            points=points.astype(np.float32),
-            clusters=np.unique(clusters, return_inverse=True)[1].astype(np.int32),
-            medoids=ids[medoids],
-            prototypes=prototypes[: len(medoids)],
-        )
+    ids = np.array([number for (number,) in gallery.rows("SELECT id FROM items ORDER BY id")], np.int64)
+    shares = random.pareto(1.2, CLUSTERS) + 0.1
+    clusters = random.choice(CLUSTERS, count, p=shares / shares.sum()).astype(np.int32)
+    middles, spreads = random.uniform(-0.85, 0.85, (CLUSTERS, 2)), random.uniform(0.02, 0.12, (CLUSTERS, 1))
+    points = np.clip(middles[clusters] + random.normal(size=(count, 2)) * spreads[clusters], -1, 1)
+    prototypes = random.integers(0, 255, (CLUSTERS, 32, 32, 3), np.uint8)
+    _, medoids = np.unique(clusters, return_index=True)
+    write_analysis(
+        gallery,
+        "map",
+        gallery.seq,
+        {"method": "umap", "clustering": "k-means"},
+        ids=ids,
+        points=points.astype(np.float32),
+        clusters=np.unique(clusters, return_inverse=True)[1].astype(np.int32),
+        medoids=ids[medoids],
+        prototypes=prototypes[: len(medoids)],
+    )
 
 
 @contextmanager

@@ -55,7 +55,7 @@ VIEWS = {
     "outliers": ("Outliers", "outliers"),
 }
 SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
-UNLISTED = ("item",)  # views that other views lead to
+WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
 _STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
 _AXES, _PROTOTYPES = 8, 12  # of Explore
 _FEWEST_TO_EXPLORE = 3  # pictures
@@ -224,14 +224,14 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    view = name if name in VIEWS or name in SERVER_VIEWS or name in UNLISTED else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS or name in WITHIN else "search"
     gallery = describe_gallery(served).model_dump(mode="json") if served else None
     root = url_for("page.start", gallery=served.name) if served else None
     galleries = [_link(other, view) for other in service().galleries]
     may = {scope: caller().may(scope) for scope in SCOPES}
     return render_template(
         f"{name}.html",
-        view=view,
+        view=WITHIN.get(view, view),
         views=VIEWS if served else {},
         server_views=SERVER_VIEWS,
         gallery=gallery,

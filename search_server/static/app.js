@@ -283,7 +283,7 @@ export class Page {
     this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    markView(name, VIEWS[name].everywhere ? this.top + name : null);
+    markView(VIEWS[name].within ?? name, VIEWS[name].everywhere ? this.top + name : null);
   }
 
   /** @param {MouseEvent} event */

@@ -21,6 +21,7 @@
  *
  * @typedef {object} Entry
  * @property {() => Promise<Drawer>} load
+ * @property {string} [within] The view of the bar that it belongs to.
  * @property {boolean} [everywhere] It belongs to the server, not to one gallery: it lives at /NAME.
  */
 
@@ -35,7 +36,7 @@ export const VIEWS = {
   explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
-  item: { load: async () => (await import("./item/item_view.js")).itemView }, // at item/ID
+  item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
   jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
   new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
   about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },

@@ -22,6 +22,9 @@ const NEIGHBOURS = 24; // of a search that is shown
 const FRAMES = 24; // of a morph's path
 const TRAY = 100; // pictures: what the tray holds
 
+/** @type {{base: string, map: import("./map_columns.js").MapData} | null} The map that was shown last, for Back: one is enough, they are large. */
+let latest = null;
+
 /** @param {import("../app.js").Page} page */
 export function mapView(page) {
   return new MapView(page).view();
@@ -89,9 +92,11 @@ class MapView {
   async #begin() {
     const patience = setTimeout(() => this.element.replaceChildren(h("div", { class: "map-stage skeleton tile", "aria-busy": "true" }, h("div", { class: "tile-picture" }))), 200);
     try {
-      const kept = this.page.remembered();
-      const map = kept?.map ?? shuffled(readMap(await this.analyses.map(INCLUDED, null, this.withdrawn.signal)));
-      this.page.remember({ map });
+      const { base } = this.analyses;
+      const isBack = this.page.remembered() !== null && latest?.base === base;
+      const map = isBack && latest ? latest.map : shuffled(readMap(await this.analyses.map(INCLUDED, null, this.withdrawn.signal)));
+      latest = { base, map };
+      this.page.remember({ seen: true });
       if (map.count) this.#show(map);
       else this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), state({ iconName: "map", title: "This gallery has no pictures yet", text: "Add some, then draw the map." }));
     } catch (error) {
@@ -105,13 +110,16 @@ class MapView {
 
   // Drawing it -------------------------------------------------------------------------------------------------------
 
-  #offer() {
-    const computation = this.#computation();
+  async #offer() {
+    const withUmap = await this.analyses.canDrawByUmap(this.withdrawn.signal).catch(() => false);
+    if (this.withdrawn.signal.aborted) return;
+    const computation = this.#computation(withUmap);
     this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), computation.element);
     computation.offer();
   }
 
-  #computation() {
+  /** @param {boolean} withUmap */
+  #computation(withUmap) {
     /** @param {"pca" | "umap"} method @param {string} iconName @param {string} words */
     const start = (method, iconName, words) => ({ icon: iconName, words, begin: (/** @type {AbortSignal} */ signal) => this.analyses.drawMap(method, signal) });
     return new Computation(
@@ -121,8 +129,8 @@ class MapView {
         kind: "map",
         iconName: "map",
         title: "The map is not drawn yet",
-        text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment; UMAP takes longer and keeps neighbours together.`,
-        starts: [start("pca", "map", "Draw it now"), start("umap", "palette", "Draw it with UMAP")],
+        text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment${withUmap ? "; UMAP takes longer and keeps neighbours together" : ""}.`,
+        starts: [start("pca", "map", "Draw it now"), ...(withUmap ? [start("umap", "palette", "Draw it with UMAP")] : [])],
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -131,7 +139,7 @@ class MapView {
 
   /** @param {"pca" | "umap"} method */
   #again(method) {
-    const computation = this.#computation();
+    const computation = this.#computation(false);
     this.stage.close();
     this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), computation.element);
     computation.begin({ icon: "", words: "", begin: (signal) => this.analyses.drawMap(method, signal) });
@@ -188,13 +196,19 @@ class MapView {
   #foot() {
     const { map } = this;
     const other = map.method === "pca" ? "umap" : "pca";
-    const words = other === "umap" ? "Lay out with UMAP" : "Lay out with PCA";
+    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" });
+    if (other === "umap") this.#offerUmap(again);
     return h(
       "div",
       { class: "map-foot" },
       map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
-      button("palette", words, () => this.#again(other), { class: "button quiet" }),
+      again,
     );
+  }
+
+  /** @param {HTMLElement} offer Shown where UMAP is installed. */
+  async #offerUmap(offer) {
+    offer.hidden = !(await this.analyses.canDrawByUmap(this.withdrawn.signal).catch(() => false));
   }
 
   #tools() {
