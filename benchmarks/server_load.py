@@ -1,20 +1,23 @@
 """What HTTP costs: uploads searched by a server, beside the same pipeline called in process, and other WSGI servers.
 
     python benchmarks/server_load.py --model BUNDLE [--items 100000] [--seconds 10] [--servers ours,gunicorn,...]
-    python benchmarks/server_load.py --model BUNDLE --overload 600      (more clients than our server has places for)
+    python benchmarks/server_load.py --model BUNDLE --overload 600      (twice what our server can do)
 
 The query is a JPEG of 50 KB: decode, embed, search, fetch 20 items. All servers run the same application with as many
 threads; clients and servers share the machine's cores. `cpu_ms` is what a request takes of all processes of the server,
-decoders included. Beside it stands what the attacks W1 to W3 (a body without end, silent clients, smuggling) meet.
-Prints one JSON line for each.
+decoders included; the times of one client are taken in turns, one request over HTTP and one query in process, so that
+whatever else the machine does meets both alike. Beside it stands what the attacks W1 to W3 (a body without end, silent
+clients, smuggling) meet. Prints one JSON line for each.
 """
 
 import argparse
 import contextlib
 import http.client
 import io
+import itertools
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -23,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +35,13 @@ import psutil
 from PIL import Image
 
 PLACE = "LOAD_GALLERY"  # environment variable: folder of the gallery
-THREADS, DECODERS = 8, 2
+THREADS, DECODERS = 4, 2
 CLIENTS = 8
 K = 20
 SILENT = 120
-OVERLOADING = 64
+OVERLOADING = 128  # clients that bring twice the sustainable load: enough to wait for all that is being answered
+WARM_UP = 1 / 5  # of the time under load, before memory is looked at
+LOOKS_EVERY, SIZES_EVERY = 0.2, 2.0  # seconds between two looks at /healthz, at the memory
 SERVERS = ("ours", "waitress", "gunicorn", "granian", "cheroot")
 BODY_BYTES = 50_000
 
@@ -137,19 +143,18 @@ def figures(ask: Callable[[], Callable[[], None]], process: psutil.Process, seco
     before = cpu_seconds(process)
     many, took = load(ask, CLIENTS, seconds)
     cpu = (cpu_seconds(process) - before) / len(many)
-    one, _ = load(ask, 1, seconds / 3)
     return {
         "requests_per_s": round(len(many) / took, 1),
         "cpu_ms": round(cpu * 1000, 2),
         "p50_8_ms": round(statistics.median(many) * 1000, 2),
         "p99_8_ms": round(sorted(many)[int(0.99 * len(many))] * 1000, 2),
-        "p50_1_ms": round(statistics.median(one) * 1000, 2),
         "resident_MB": round(resident(process) / 1e6, 1),
     }
 
 
-def in_process(data: bytes, seconds: float) -> dict[str, float]:
-    """The same pipeline without HTTP, in threads of this process."""
+@contextlib.contextmanager
+def pipeline(data: bytes) -> Iterator[Callable[[], None]]:
+    """What answers the query without HTTP, in threads of this process."""
     from index_data.engine import Engine
     from train.decoding import DecodePool
     from train.images import HTTP_LIMITS
@@ -164,34 +169,62 @@ def in_process(data: bytes, seconds: float) -> dict[str, float]:
             hits = engine.search(engine.embed(decoded.pixels[None]).embeddings, K)[0]
             engine.gallery.items_by_id([hit.id for hit in hits])
 
-        return figures(lambda: once, psutil.Process(), seconds)
+        yield once
+
+
+def in_turns(ways: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
+    """Median milliseconds of each way of asking, taken in turns by one client."""
+    latencies: dict[str, list[float]] = {name: [] for name in ways}
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        for name, once in ways.items():
+            started = time.monotonic()
+            once()
+            latencies[name].append(time.monotonic() - started)
+    return {name: round(statistics.median(taken) * 1000, 2) for name, taken in latencies.items()}
 
 
 def by_http(port: int, data: bytes) -> Callable[[], Callable[[], None]]:
     """Clients that keep their connection."""
+    head = f"POST {search_address()} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: image/jpeg\r\n"
+    request = f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
     def client() -> Callable[[], None]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         def once() -> None:
-            while True:
-                address = f"/api/v1/galleries/{gallery_name()}/search?k={K}&store=false"
-                connection.request("POST", address, data, {"Content-Type": "image/jpeg"})
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status == 200:
-                    return
-                if answer.status != 503:
-                    raise RuntimeError(f"status {answer.status}")
+            connection.sendall(request)
+            status = read_answer(connection)
+            if status != 200:
+                raise RuntimeError(f"status {status}")
 
         return once
 
     return client
 
 
-def gallery_name() -> str:
-    """What the gallery is served as: our command takes the folder's name."""
-    return Path(os.environ[PLACE]).name
+def read_answer(connection: socket.socket) -> int:
+    """Read one answer and give its status: a client that costs little, because it shares the server's cores."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = connection.recv(65_536)
+        if not part:
+            raise RuntimeError("the server closed the connection")
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    if length is None:
+        raise RuntimeError(f"an answer without its length: {head[:200]!r}")
+    missing = int(length[1]) - len(body)
+    while missing > 0:
+        missing -= len(connection.recv(65_536))
+    return int(head.split(b" ", 2)[1])
+
+
+def search_address() -> str:
+    """Where uploads are searched; our command serves a gallery by its folder's name."""
+    return f"/api/v1/galleries/{Path(os.environ[PLACE]).name}/search?k={K}&store=false"
 
 
 @contextlib.contextmanager
@@ -229,64 +262,125 @@ def ask_health(port: int, seconds: float) -> tuple[int, float]:
         connection.close()
 
 
-def overload(port: int, process: psutil.Process, data: bytes, seconds: float) -> dict[str, Any]:
-    """More closed-loop clients than there are places: answers, memory after warm-up and at the end, then calm again."""
-    calm, _ = load(by_http(port, data), 1, 5)
-    statuses: dict[int, int] = {}
-    latencies: list[float] = []
-    bare_503 = 0
-    guard = threading.Lock()
-
-    def client() -> Callable[[], None]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-        def once() -> None:
-            nonlocal bare_503
-            address = f"/api/v1/galleries/{gallery_name()}/search?k={K}&store=false"
-            started = time.monotonic()
-            connection.request("POST", address, data, {"Content-Type": "image/jpeg"})
-            answer = connection.getresponse()
-            answer.read()
-            took = time.monotonic() - started
-            with guard:
-                statuses[answer.status] = statuses.get(answer.status, 0) + 1
-                latencies.append(took)
-                bare_503 += answer.status == 503 and "Retry-After" not in answer.headers
-            if answer.status == 503:
-                connection.close()
-                time.sleep(1)  # as Retry-After says
-
-        return once
-
-    load(client, OVERLOADING, seconds / 5)
-    before = resident(process)
-    statuses.clear()
-    latencies.clear()
-    health: list[float] = []
+def look(port: int) -> None:
+    """Look at /healthz until stdin ends, in a process that does nothing else; print the seconds of each look."""
     stop = threading.Event()
 
-    def look() -> None:
-        while not stop.wait(0.2):
-            status, took = ask_health(port, 10)
-            health.append(took if status == 200 else 10.0)
+    def wait() -> None:
+        sys.stdin.read()
+        stop.set()
 
-    looker = threading.Thread(target=look)
-    looker.start()
-    load(client, OVERLOADING, seconds)
+    threading.Thread(target=wait, daemon=True).start()
+    taken = []
+    while not stop.wait(LOOKS_EVERY):
+        try:
+            status, seconds = ask_health(port, 10)
+        except (OSError, http.client.HTTPException):
+            status, seconds = 0, 10.0
+        taken.append(seconds if status == 200 else 10.0)
+    print(json.dumps(taken))
+
+
+@dataclass
+class Flood:
+    """Requests that come at a steady rate, whatever becomes of those before; refused ones are not sent again."""
+
+    port: int
+    data: bytes
+    rate: float  # a second
+    statuses: dict[int, int] = field(default_factory=dict)
+    latencies: dict[int, list[float]] = field(default_factory=dict)  # by status
+    bare_503: int = 0  # without Retry-After
+    lost: int = 0  # no answer
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, seconds: float) -> None:
+        """Send for so long."""
+        begun = time.monotonic()
+        turns = itertools.count()
+
+        def client() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            while True:
+                with self.guard:
+                    due = begun + next(turns) / self.rate
+                if due > begun + seconds:
+                    return
+                time.sleep(max(due - time.monotonic(), 0))
+                self._ask(connection)
+
+        threads = [threading.Thread(target=client) for _ in range(OVERLOADING)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
+        started = time.monotonic()
+        try:
+            connection.request("POST", search_address(), self.data, {"Content-Type": "image/jpeg"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            with self.guard:
+                self.lost += 1
+            return
+        took = time.monotonic() - started
+        with self.guard:
+            self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+            self.latencies.setdefault(answer.status, []).append(took)
+            self.bare_503 += answer.status == 503 and "Retry-After" not in answer.headers
+
+
+def overload(port: int, process: psutil.Process, data: bytes, seconds: float) -> dict[str, Any]:
+    """Twice what can be done: answers, memory after warm-up and at the end, then calm again."""
+    calm, _ = load(by_http(port, data), 1, 5)
+    many, took = load(by_http(port, data), CLIENTS, 15)
+    sustainable = len(many) / took
+    Flood(port, data, 2 * sustainable).run(seconds * WARM_UP)
+    flood = Flood(port, data, 2 * sustainable)
+    sizes: list[tuple[int, int]] = []  # of the server's process, of all its processes
+    stop = threading.Event()
+
+    def weigh() -> None:
+        while not stop.wait(SIZES_EVERY):
+            sizes.append((process.memory_info().rss, resident(process)))
+
+    looker = subprocess.Popen(
+        [sys.executable, __file__, "--look", "--port", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    weigher = threading.Thread(target=weigh)
+    weigher.start()
+    started = time.monotonic()
+    flood.run(seconds)
+    lasted = time.monotonic() - started
     stop.set()
-    looker.join()
-    after = resident(process)
+    weigher.join()
+    health = json.loads(looker.communicate("")[0])
     time.sleep(5)
     again, _ = load(by_http(port, data), 1, 5)
+    some = max(len(sizes) // 10, 1)
+    first, last = ([min(column) for column in zip(*part, strict=True)] for part in (sizes[:some], sizes[-some:]))
     return {
-        "clients": OVERLOADING,
-        "statuses": statuses,
-        "503_without_Retry-After": bare_503,
-        "p50_ms": round(statistics.median(latencies) * 1000, 1),
-        "worst_ms": round(max(latencies) * 1000, 1),
-        "health_p99_ms": round(sorted(health)[int(0.99 * len(health))] * 1000, 1),
-        "resident_MB": [round(size / 1e6, 1) for size in (before, after)],
-        "resident_growth": round(after / before - 1, 4),
+        "sustainable_per_s": round(sustainable, 1),
+        "asked_per_s": round((sum(flood.statuses.values()) + flood.lost) / lasted, 1),
+        "statuses": flood.statuses,
+        "without_answer": flood.lost,
+        "503_without_Retry-After": flood.bare_503,
+        "p50_ms": {status: round(statistics.median(taken) * 1000, 1) for status, taken in flood.latencies.items()},
+        "worst_ms": {status: round(max(taken) * 1000, 1) for status, taken in flood.latencies.items()},
+        "health_looks": len(health),
+        "health_p50_p99_worst_ms": [
+            round(1000 * value, 1)
+            for value in (statistics.median(health), sorted(health)[int(0.99 * len(health))], max(health))
+        ],
+        "server_MB": [round(size[0] / 1e6, 1) for size in (first, last)],
+        "with_decoders_MB": [round(size[1] / 1e6, 1) for size in (first, last)],
+        "growth": [round(after / before - 1, 4) for before, after in zip(first, last, strict=True)],
         "p50_alone_before_ms": round(statistics.median(calm) * 1000, 1),
         "p50_alone_5_s_after_ms": round(statistics.median(again) * 1000, 1),
     }
@@ -365,11 +459,15 @@ def main() -> None:
     parser.add_argument("--servers", default=",".join(SERVERS))
     parser.add_argument("--overload", type=float, metavar="SECONDS", help="ask our server for more than it can do")
     parser.add_argument("--serve", choices=("waitress", "cheroot"), help=argparse.SUPPRESS)
+    parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if asked.serve:
         serve(asked.serve, asked.port)
+        return
+    if asked.look:
+        look(asked.port)
         return
     if asked.model is None:
         parser.error("--model is needed")
@@ -386,19 +484,22 @@ def main() -> None:
             with running("ours") as (port, process):
                 print(json.dumps(overload(port, process, data, asked.overload)))
             return
-        bare = in_process(data, asked.seconds)
-        print(json.dumps({"server": "in process", "bytes": len(data), "items": asked.items, **bare}), flush=True)
-        for name in asked.servers.split(","):
-            with running(name) as (port, process):
-                found = figures(by_http(port, data), process, asked.seconds)
-                beside = {
-                    "cpu_ratio": round(found["cpu_ms"] / bare["cpu_ms"], 2),
-                    "cpu_more_ms": round(found["cpu_ms"] - bare["cpu_ms"], 2),
-                    "throughput_ratio": round(found["requests_per_s"] / bare["requests_per_s"], 2),
-                    "p50_1_more_ms": round(found["p50_1_ms"] - bare["p50_1_ms"], 2),
-                    "p99_over_p50": round(found["p99_8_ms"] / found["p50_8_ms"], 2),
-                }
-                print(json.dumps({"server": name, **found, **beside, **attacks(port)}), flush=True)
+        with pipeline(data) as once:
+            bare = figures(lambda: once, psutil.Process(), asked.seconds)
+            print(json.dumps({"server": "in process", "bytes": len(data), "items": asked.items, **bare}), flush=True)
+            for name in asked.servers.split(","):
+                with running(name) as (port, process):
+                    found = figures(by_http(port, data), process, asked.seconds)
+                    turns = in_turns({"in_process": once, "http": by_http(port, data)()}, asked.seconds)
+                    beside = {
+                        "cpu_ratio": round(found["cpu_ms"] / bare["cpu_ms"], 2),
+                        "cpu_more_ms": round(found["cpu_ms"] - bare["cpu_ms"], 2),
+                        "throughput_ratio": round(found["requests_per_s"] / bare["requests_per_s"], 2),
+                        "p99_over_p50": round(found["p99_8_ms"] / found["p50_8_ms"], 2),
+                        "p50_1_ms": turns,
+                        "p50_1_more_ms": round(turns["http"] - turns["in_process"], 2),
+                    }
+                    print(json.dumps({"server": name, **found, **beside, **attacks(port)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,16 @@ class Bundle:
         return self.facts.quality
 
     @property
+    def error_quantiles(self) -> list[tuple[float, float]]:
+        """Share of the images held out in training, and the squared error that it stays below; rising, may be empty."""
+        stored = self.facts.errors.get("quantiles")
+        try:
+            known = sorted((float(share), float(error)) for share, error in stored.items()) if stored else []
+        except (AttributeError, TypeError, ValueError):
+            return []
+        return known if np.isfinite(known).all() else []
+
+    @property
     def has_decoder(self) -> bool:
         """Whether latents can be painted: morphs and reconstructions."""
         return graph_name("decoder", "fp32") in self.files

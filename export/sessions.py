@@ -13,11 +13,12 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.batching import SIZES, Batches
 from export.bundle import Bundle, Part, probe_pixels
 from train.errors import DamagedError, SettingsError, UserError
 from train.images import Pixels
@@ -25,6 +26,7 @@ from train.images import Pixels
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
+Batching = Literal["auto", "on", "off"]
 
 CPU = "cpu"
 PROVIDERS = {
@@ -246,10 +248,15 @@ class Encoder(_Graph):
 
     part: Part = "encoder"
 
-    def __init__(self, bundle: Bundle, **settings: Any) -> None:
+    def __init__(self, bundle: Bundle, *, batching: Batching = "off", **settings: Any) -> None:
         super().__init__(bundle, **settings)
         self._size = bundle.preprocessing.size
+        self._batching = batching
+        self._batches = Batches(self._encode)
         self._check_probes(bundle)
+        if self.is_batching:
+            for size in SIZES:  # what is planned now keeps no request waiting
+                self._encode(np.zeros((size, self._size, self._size, 3), np.uint8))
 
     @classmethod
     def open(cls, bundle: Bundle, provider: str = "auto", **settings: Any) -> "Encoder":
@@ -258,7 +265,8 @@ class Encoder(_Graph):
         Args:
             bundle: The model.
             provider: A name of `PROVIDERS`, or "auto" for the best that works.
-            **settings: `variant` ("fp32" or another that the bundle has), `threads` for one call, `session_factory`.
+            **settings: `variant` ("fp32" or another that the bundle has), `threads` for one call, `session_factory`,
+                `batching`: whether threads that ask at the same time share a call; auto: not on the CPU.
 
         Raises:
             SettingsError: The provider is unknown, or asked for by name and does not work here.
@@ -269,8 +277,16 @@ class Encoder(_Graph):
     def encode(self, pixels: Pixels) -> Codes:
         """Encode pictures (n, size, size, 3), uint8; `Codes.usable` says which rows came out well."""
         _expect_shape(pixels, (self._size, self._size, 3), np.uint8)
-        latents, embeddings = self._run(("latent", "embedding"), {"pixels": pixels})
+        latents, embeddings = self._batches.run(pixels) if self.is_batching else self._encode(pixels)
         return Codes(np.asarray(latents, np.float32), np.asarray(embeddings, np.float32))
+
+    @property
+    def is_batching(self) -> bool:
+        """Whether threads that ask at the same time share a call."""
+        return self._batching == "on" or (self._batching == "auto" and self.provider != CPU)
+
+    def _encode(self, pixels: Pixels) -> Sequence[Any]:
+        return self._run(("latent", "embedding"), {"pixels": pixels})
 
     def _check_probes(self, bundle: Bundle) -> None:
         pixels = probe_pixels(self._size)

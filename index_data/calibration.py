@@ -11,6 +11,7 @@ embedding brings to the score, so that the distributions follow for every weight
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -133,9 +134,14 @@ class Scale:
 
     def percentile(self, score: float) -> float | None:
         """Share of the sampled pictures, in percent, whose nearest neighbour is farther away than `score`."""
+        return self.percentiles([score])[0]
+
+    def percentiles(self, scores: Sequence[float]) -> list[float] | list[None]:
+        """The same of several scores."""
         if len(self.nearest) == 0:
-            return None
-        return round(100 * float(np.searchsorted(self.nearest, score, side="left")) / len(self.nearest), 1)
+            return [None] * len(scores)
+        farther = np.searchsorted(self.nearest, scores, side="left")
+        return (100 * farther / len(self.nearest)).round(1).tolist()  # type: ignore[no-any-return]
 
     def label(self, score: float) -> Label:
         """The label of a score."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
-from export.sessions import Codes, Decoder, Encoder
+from export.sessions import Batching, Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
 from index_data.filters import Filter, matching_ids
@@ -94,6 +94,7 @@ class Engine:
         provider: str = "auto",
         threads: int | None = None,
         decoder: bool = True,
+        batching: Batching = "off",
     ) -> "Engine":
         """Open a gallery for searching.
 
@@ -103,6 +104,7 @@ class Engine:
             provider: Execution provider that is asked for.
             threads: Of ONNX Runtime for each call; None leaves it to ONNX Runtime.
             decoder: Also open the decoder, where the model has one.
+            batching: Whether threads that embed at the same time share a call; auto: on a GPU.
 
         Raises:
             NothingFoundError: There is no gallery, or no model where it was.
@@ -113,7 +115,7 @@ class Engine:
         try:
             bundle = bundle or Bundle.open(gallery.bundle_folder)
             gallery.expect_model(bundle)
-            encoder = Encoder.open(bundle, provider=provider, threads=threads)
+            encoder = Encoder.open(bundle, provider=provider, threads=threads, batching=batching)
             with_decoder = decoder and bundle.has_decoder
             painter = Decoder.open(bundle, provider=provider, threads=threads) if with_decoder else None
             return cls(gallery, bundle, encoder, painter)

@@ -1,5 +1,7 @@
 """What a search asks about beyond one picture: several with weights, a vector, a picture in all its forms."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +12,11 @@ from search_server.api.schemas import QueryPart, SearchBody
 from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File
 from search_server.morphing import encode, scale
-from search_server.painting import decode
+from search_server.painting import as_latents, decode
 from search_server.problems import InvalidRequest
 from search_server.service import Service
 from search_server.stopwatch import stage
-from search_server.subjects import Source, Subject, look_at, named_source, pixels_of
+from search_server.subjects import Kind, Source, Subject, look_at, named_source, pixels_of
 
 
 def subject_of(
@@ -101,12 +103,17 @@ def _vector(served: ServedGallery, vector: list[float]) -> Subject:
     return _without_picture(served, "vector", "Your vector", embedding, np.empty(0, np.float32))
 
 
+def subject_of_code(served: ServedGallery, code: Sequence[float]) -> Subject:
+    """A latent as an end of a morph; raises like `as_latents`."""
+    return _without_picture(served, "code", "Your code", np.empty(0, np.float32), as_latents(served, [code])[0])
+
+
 def _without_picture(
-    served: ServedGallery, kind: str, name: str, embedding: NDArray[np.float32], latent: NDArray[np.float32]
+    served: ServedGallery, kind: Kind, name: str, embedding: NDArray[np.float32], latent: NDArray[np.float32]
 ) -> Subject:
     size = served.gallery.preprocessing.size
     return Subject(
-        kind="combination" if kind == "combination" else "vector",
+        kind=kind,
         id=None,
         name=name,
         item=None,

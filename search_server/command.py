@@ -4,16 +4,13 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import click
 
-from search_server.settings import ServerSettings, is_loopback
+from search_server.settings import Batching, ServerSettings, is_loopback
 from train.command_line import Command, CommandLine, common_options
 from train.errors import NothingFoundError, SettingsError, UserError
-
-if TYPE_CHECKING:
-    from index_data.engine import Engine
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
@@ -36,7 +33,14 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
     type=click.IntRange(1, 64),
     help="Most processes that decode pictures.",
 )
+@click.option(
+    "--batching",
+    default=ServerSettings.batching,
+    type=click.Choice(get_args(Batching)),
+    help="Let requests that come together share one call of the encoder; auto: on a GPU.",
+)
 @click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of this server.")
+@click.option("--originals", is_flag=True, help="Also give the pictures' files themselves, as they are, for download.")
 @click.option("--insecure", is_flag=True, help="Let others search without a token; adding and all else takes one.")
 @click.option(
     "--trusted-proxies",
@@ -80,16 +84,13 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
 
     listener = bind(settings.host, settings.port)
     signals = watch_signals()
-    from index_data.engine import Engine
     from search_server.api.health import check_readiness
     from search_server.app import create_app
-    from search_server.service import EXTENSION
+    from search_server.service import EXTENSION, open_engine
     from search_server.upkeep import Upkeep
 
-    def open_engine(name: str) -> "Engine":
-        return Engine.open(folders[name], provider=settings.provider, threads=1)
-
-    app = create_app({name: open_engine(name) for name in folders}, settings, line.workspace)
+    engines = {name: open_engine(folder, settings) for name, folder in folders.items()}
+    app = create_app(engines, settings, line.workspace)
     service = app.extensions[EXTENSION]
     upkeep = Upkeep(service.galleries, service.open_again)
 

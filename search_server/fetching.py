@@ -30,7 +30,7 @@ Connector = Callable[[str, int, float], socket.socket]  # address, port, seconds
 
 TOTAL_SECONDS = 10.0
 REDIRECTS = 3
-AT_ONCE = 4
+AT_ONCE = 2  # each holds one of the server's threads
 PORTS = {"https": 443, "http": 80}
 _PIECE = 65_536
 _USER_AGENT = "Lookalike"

@@ -7,9 +7,7 @@ draw it again with everything that moves, and need not ask a second time.
 import json
 import secrets
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -30,22 +28,34 @@ from search_server.galleries import NoSuchGalleryError, ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import answer_user_error, from_validation, public_detail
 from search_server.service import service
+from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from train.errors import UserError
 
-page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+page = Blueprint("page", __name__, template_folder="templates")
+add_static_files(page)
 
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
+VIEWS = {  # words and icon, in the order of the bar
+    "search": ("Search", "search"),
+    "browse": ("Browse", "grid"),
+    "map": ("Map", "map"),
+    "morph": ("Morph", "morph"),
+    "duplicates": ("Duplicates", "duplicates"),
+    "outliers": ("Outliers", "outliers"),
+}
+UNLISTED = ("item",)  # views that other views lead to
+_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
 _STRIP_FRAMES = 12  # of a morph without JavaScript
-_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
+    "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 }
 
@@ -65,7 +75,7 @@ def start(gallery: str) -> str:
     served = service().gallery(gallery)
     seed = secrets.randbelow(2**31)
     sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
-    return _view("start", served, {**sample, "seed": seed}, items=sample["items"])
+    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"])
 
 
 @page.get("/g/<gallery>/search")
@@ -77,7 +87,7 @@ def results(gallery: str) -> str | Redirection:
     found = service()
     served = found.gallery(gallery)
     offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
-    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
+    body = checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
     answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
@@ -87,7 +97,7 @@ def results(gallery: str) -> str | Redirection:
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
     chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, asked, body.beta, other))
-    return _view("results", served, initial, **shown, **chosen_facets, **answer)
+    return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
 
 
 @page.post("/g/<gallery>/search")
@@ -107,7 +117,7 @@ def browse(gallery: str) -> str:
     """All pictures, page by page."""
     served = service().gallery(gallery)
     cursor = request.args.get("cursor")
-    asked = _checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
+    asked = checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
     listed = find_items(served, asked).model_dump(mode="json")
 
     def address(chosen: Filter | None, cursor: str | None = None) -> str:
@@ -115,7 +125,7 @@ def browse(gallery: str) -> str:
 
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
     shown = {"title": "Browse", "more": more, "items": listed["items"]}
-    return _view(
+    return draw_view(
         "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
     )
 
@@ -128,7 +138,7 @@ def morph(gallery: str) -> str:
     strip = None
     if a and b and served.engine.decoder is not None:
         strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
-    return _view("morph", served, None, title="Morph", strip=strip)
+    return draw_view("morph", served, None, title="Morph", strip=strip)
 
 
 @page.errorhandler(UserError)
@@ -139,7 +149,7 @@ def explain(error: UserError) -> Response | tuple[str, int]:
     except UserError:
         return answer_user_error(error)
     title, detail = error.problem.title, public_detail(error)
-    return _view("problem", served, None, title=title, detail=detail), error.problem.status
+    return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
 
 def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
@@ -177,7 +187,7 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
@@ -187,18 +197,22 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
         shown: What the template wants to know beside that.
     """
     gallery = describe_gallery(served).model_dump(mode="json")
+    view = name if name in VIEWS or name in UNLISTED else "search"
     return render_template(
         f"{name}.html",
-        view=name if name in ("browse", "morph") else "search",
+        view=view,
+        views=VIEWS,
         gallery=gallery,
         galleries=[_link(other) for other in service().galleries],
         root=url_for("page.start", gallery=served.name),
         attribution=served.engine.bundle.facts.licence,
         version=version("lookalike"),
-        modules=_modules(),
+        modules=_modules(view),
+        styles=_styles(view),
         data={
             "gallery": gallery,
             "root": url_for("page.start", gallery=served.name),
+            "top": url_for("page.first_gallery"),
             "api": gallery_address(served.name),
             "limits": _limits(),
             "initial": initial,
@@ -226,11 +240,14 @@ def _limits() -> dict[str, int | float]:
     }
 
 
-@cache
-def _modules() -> list[str]:
-    """The page's modules: a browser that knows all of them fetches them at once, not one after the other."""
-    folder = Path(page.static_folder or "")
-    return sorted(file.name for file in folder.glob("*.js") if file.name != _BEFORE_THE_PAINT)
+def _modules(view: str) -> list[str]:
+    """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
+    return static_files().modules_of("app.js", f"{view}/{view}_view.js")
+
+
+def _styles(view: str) -> list[str]:
+    """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
+    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
 def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
@@ -242,7 +259,8 @@ def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, as
     return url_for("page.results", gallery=gallery, **parameters)
 
 
-def _checked(model: type[Any], **given: Any) -> Any:
+def checked(model: type[Any], **given: Any) -> Any:
+    """What an address gives, as a model; raises InvalidRequest where it is not allowed."""
     try:
         return model(**given)
     except ValidationError as error:

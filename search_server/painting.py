@@ -1,7 +1,7 @@
 """What the decoder paints: reconstructions of pictures, and morphs between two."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,18 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.bundle import Bundle
 from export.sessions import Decoder
 from search_server.galleries import ServedGallery
 from search_server.morphing import scale, side_by_side
+from search_server.problems import InvalidRequest
 from search_server.service import Service
 from search_server.stopwatch import stage
 from search_server.subjects import Subject, pixels_of
 from train.decoding import BusyError
-from train.errors import IncompatibleError
+from train.errors import IncompatibleError, UserError
 from train.images import Pixels
 
 # Frames are held in memory while they are laid into a file, so only so many morphs are made at once.
 MORPHS_AT_ONCE = 2
+STRANGE = 99.0  # percentile of a reconstruction's error
+LARGEST_NUMBER = 1e30  # of a code: what is computed between two of them still fits into 32 bits
 WAIT_SECONDS = 5.0
 _morphs = threading.BoundedSemaphore(MORPHS_AT_ONCE)
 
@@ -70,6 +74,38 @@ def decode(served: ServedGallery, latents: NDArray[np.float32]) -> Pixels:
     decoder = decoder_of(served)
     with stage("paint"):
         return decoder.decode(latents)
+
+
+def error_percentile(bundle: Bundle, mse: float) -> float | None:
+    """Share of the pictures held out in training, in percent, that the model paints better; None where none were.
+
+    Above `STRANGE` a picture is hardly of the kind that the model learned.
+    """
+    known = bundle.error_quantiles
+    if not known:
+        return None
+    shares, errors = zip((0.0, 0.0), *known, strict=True)
+    return round(100 * float(np.interp(mse, errors, shares)), 1)
+
+
+def as_latents(served: ServedGallery, codes: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Codes that a client sent as what the gallery's decoder takes, (n, latent_dims).
+
+    Raises:
+        UserError: One has another length (dimension_mismatch).
+        InvalidRequest: A number is larger than any that a model gives.
+    """
+    wanted = served.engine.bundle.latent_dims
+    for code in codes:
+        if len(code) != wanted:
+            raise UserError(
+                f"a code has {len(code)} numbers, but those of the gallery {served.name} have {wanted}.",
+                code="dimension_mismatch",
+            )
+    latents = np.array(codes, np.float64)
+    if np.abs(latents).max() > LARGEST_NUMBER:
+        raise InvalidRequest(f"a code has a number that is too large: at most {LARGEST_NUMBER:g} is painted.")
+    return latents.astype(np.float32)
 
 
 def reconstruct(service: Service, served: ServedGallery, subject: Subject) -> Reconstruction:

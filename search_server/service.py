@@ -128,7 +128,7 @@ class Service:
     def open_again(self, name: str) -> Engine:
         """Open the gallery that is served under a name anew."""
         folder = self.galleries.get(name).gallery.folder
-        return Engine.open(folder, provider=self.settings.provider, threads=1)
+        return open_engine(folder, self.settings)
 
     def serve(self, name: str, folder: Path) -> None:
         """Open a gallery, and let it answer under a name; requests in flight finish on what was open before.
@@ -136,7 +136,7 @@ class Service:
         Raises:
             UserError: It cannot be opened; what answered goes on.
         """
-        self.galleries.replace(name, Engine.open(folder, provider=self.settings.provider, threads=1))
+        self.galleries.replace(name, open_engine(folder, self.settings))
 
     def close(self) -> None:
         """Look after no jobs any more, and end the decode workers."""
@@ -145,6 +145,11 @@ class Service:
         self.fetcher.close()
         self.decoding.close()
         self.originals.close()
+
+
+def open_engine(folder: Path, settings: ServerSettings) -> Engine:
+    """Open a gallery to be served: one thread for each of many requests; raises like `Engine.open`."""
+    return Engine.open(folder, provider=settings.provider, threads=1, batching=settings.batching)
 
 
 def open_service(engines: Mapping[str, Engine], settings: ServerSettings, workspace: Workspace) -> Service:

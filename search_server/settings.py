@@ -1,10 +1,17 @@
 """Settings of the server."""
 
+import functools
 import ipaddress
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_RATE = 20.0  # requests a second, where others can reach the server
+Batching = Literal["auto", "on", "off"]
+_CORES = len(os.sched_getaffinity(0))
+# More threads than cores get nothing done earlier, and what says how the server is waits behind them; a few wait for a
+# decoder or a disk.
+_THREADS = min(max(_CORES + 2, 4), 16)
 
 
 def is_loopback(host: str) -> bool:
@@ -22,9 +29,11 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     provider: str = "auto"  # the execution provider that is asked for
-    threads: int = 8  # requests answered at once
-    decode_workers: int = min(4, os.cpu_count() or 1)  # processes that decode pictures
+    threads: int = _THREADS  # requests answered at once
+    decode_workers: int = min(4, _CORES)  # processes that decode pictures
+    batching: Batching = "auto"  # requests that come together share one call of the encoder; auto: on a GPU
     allowed_hosts: tuple[str, ...] = ()  # names of this server besides localhost and its addresses
+    originals: bool = False  # also give the files themselves, as they are
     insecure: bool = False  # let others search without a token
     trusted_proxies: int = 0  # reverse proxies before this server, whose X-Forwarded-* headers are believed
     url_prefix: str = ""  # path that the server's addresses begin with, such as /lookalike
@@ -34,7 +43,7 @@ class ServerSettings:
     fetch_http: bool = False  # also without TLS
     access_log: bool = False  # one line for each request
 
-    @property
+    @functools.cached_property
     def exposed(self) -> bool:
         """Whether others than the users of this machine can reach the server, by its address or through a proxy."""
         return not is_loopback(self.host) or self.trusted_proxies > 0 or bool(self.allowed_hosts)

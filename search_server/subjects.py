@@ -22,7 +22,7 @@ from train.printable import printable
 Crop = tuple[float, float, float, float]  # x, y, width, height as shares of the upright picture
 Vector = NDArray[np.float32]  # (dims,)
 Source = File | str  # one picture as a request names it: its bytes, or the id of an item or of a stored query
-Kind = Literal["item", "upload", "stored", "combination", "vector"]
+Kind = Literal["item", "upload", "stored", "combination", "vector", "code"]
 
 PLAIN_DEVIATION = 4.0  # grey levels: below it, hardly anything but one colour is there to be compared
 MAX_NAME = 200  # characters of an uploaded file's name
@@ -47,8 +47,8 @@ class Subject:
     height: int
     format: str
     latent: Vector
-    embedding: Vector  # unit length
-    decoded: Decoded | None  # what the encoder saw; None for an item, whose code is stored
+    embedding: Vector  # unit length; empty for a code, which nobody searches with
+    decoded: Decoded | None  # what the encoder saw; None for an item, whose code is stored, and for what is no picture
 
     @property
     def plain(self) -> bool:
@@ -189,7 +189,8 @@ def original(served: ServedGallery, item: Item) -> bytes:
 
 def is_plain(pixels: Pixels) -> bool:
     """Whether a picture is almost one colour."""
-    return bool(pixels.reshape(-1, 3).std(axis=0).max() < PLAIN_DEVIATION)
+    channels = pixels.reshape(-1, 3).T.astype(np.float32, order="C")  # in rows: several times as fast
+    return bool(channels.std(axis=1).max() < PLAIN_DEVIATION)
 
 
 def _look_at_item(service: Service, served: ServedGallery, item: Item, crop: Crop | None) -> Subject:

@@ -174,14 +174,8 @@ def threshold_of(bundle: Bundle, quantile: float) -> float:
     Raises:
         SettingsError: The bundle does not know it.
     """
-    stored = bundle.facts.errors.get("quantiles")
-    known: list[tuple[float, float]] = []
-    if isinstance(stored, dict):
-        try:
-            known = sorted((float(share), float(error)) for share, error in stored.items())
-        except (TypeError, ValueError):
-            known = []
-    if not known or not np.isfinite(known).all():
+    known = bundle.error_quantiles
+    if not known:
         raise SettingsError(
             f"the model {bundle.folder} does not say how well it paints pictures of its own kind, so there is nothing "
             "to compare with: export the run again with this version, or train it again."

@@ -137,23 +137,26 @@ def describe_hits(
     scale = served.engine.calibration.at(beta)
     known = descriptions(served.gallery, [each.item.id for each in neighbours]) if with_metadata else {}
     items = f"{gallery_address(served.name)}/items"
+    percentiles = scale.percentiles([each.score for each in neighbours])
     described = [
-        _describe_hit(items, neighbour, rank, scale, known.get(neighbour.item.id))
-        for rank, neighbour in enumerate(neighbours, first_rank)
+        _describe_hit(items, neighbour, rank, percentile, scale, known.get(neighbour.item.id))
+        for rank, (neighbour, percentile) in enumerate(zip(neighbours, percentiles, strict=True), first_rank)
     ]
     for hit, neighbour in zip(described, neighbours, strict=True) if with_duplicates else ():
         hit.duplicates = [str(number) for number in neighbour.duplicates]
     return described
 
 
-def _describe_hit(items: str, neighbour: Neighbour, rank: int, scale: Scale, known: Description | None) -> HitOut:
+def _describe_hit(
+    items: str, neighbour: Neighbour, rank: int, percentile: float | None, scale: Scale, known: Description | None
+) -> HitOut:
     item, score = neighbour.item, neighbour.score
     address = _image_address(items, item)
     return HitOut(
         id=str(item.id),
         rank=rank,
         score=round(score, 6),
-        percentile=scale.percentile(score),
+        percentile=percentile,
         label=scale.label(score),
         name=item.name,
         path=printable(item.path),

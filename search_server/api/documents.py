@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flask_openapi import OpenAPI
+from flask_openapi import APIBlueprint, OpenAPI
 from pydantic import BaseModel
 
 from search_server.access import scope_of_route
@@ -13,6 +13,18 @@ PICTURE = {"type": "string", "format": "binary"}
 
 # Schemas of bodies that our own reader checks; `create_app` lays them beside those that flask-openapi finds.
 COMPONENTS: dict[str, Any] = {}
+
+
+class DescribedApp(OpenAPI):
+    """An application whose document has all methods of a path, whichever blueprint they stand in."""
+
+    def register_api(self, api: APIBlueprint, **options: Any) -> None:
+        """Register a blueprint; flask-openapi by itself keeps the methods of the last one with a path."""
+        before = dict(self.paths)
+        super().register_api(api, **options)
+        for path in before.keys() & api.paths.keys():
+            added = {method: operation for method, operation in api.paths[path] if operation is not None}
+            self.paths[path] = before[path].model_copy(update=added)
 
 
 def body_of(
@@ -70,6 +82,11 @@ def describe_api(app: OpenAPI) -> dict[str, Any]:
             if method.upper() in (rule.methods or ()):
                 operation["x-scope"] = scope_of_route(app.view_functions[rule.endpoint], method.upper())
     return document
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to a model's schema, which is laid beside the others."""
+    return _refer_to(model)
 
 
 def _refer_to(model: type[BaseModel]) -> dict[str, str]:

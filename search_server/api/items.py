@@ -26,6 +26,8 @@ from search_server.problems import DECODING, InvalidRequest, responses
 from search_server.service import Service, service
 from search_server.stopwatch import stage
 from search_server.subjects import find_item, original
+from train.errors import UserError
+from train.printable import printable
 
 items = APIBlueprint("items", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="galleries")])
 
@@ -74,6 +76,37 @@ def show_image(path: ItemPath, query: ImageOptions) -> Response:
     else:
         answer = Response(_rendered(found, served, item, query.size, image_format), mimetype=f"image/{image_format}")
     return cached(answer, etag, for_ever=query.v == item.sha256)
+
+
+@items.get(
+    "/galleries/<gallery>/items/<id>/original",
+    responses={
+        200: pictures("application/octet-stream", described="the file's bytes, with --originals"),
+        304: {"description": "it has not changed"},
+        **responses("no_such_gallery", "no_such_item", "not_found", "file_missing", "file_changed"),
+    },
+)
+def download_original(path: ItemPath) -> Response:
+    """Give an item's file itself, with its metadata, for download: only where the server is started for that."""
+    found = service()
+    served = found.gallery(path.gallery)
+    item = find_item(served, path.id)
+    if not found.settings.originals:
+        raise OriginalsKeptError(
+            "this server keeps the files themselves: start it with --originals, or take the picture encoded anew."
+        )
+    if item.sha256 in request.if_none_match:
+        return cached(Response(status=304), item.sha256, for_ever=False)
+    answer = Response(original(served, item), mimetype="application/octet-stream")
+    # Whatever the bytes are, no browser shows them as a page of this server.
+    answer.headers.set("Content-Disposition", "attachment", filename=printable(item.name))
+    return cached(answer, item.sha256, for_ever=False)
+
+
+class OriginalsKeptError(UserError):
+    """The files of the pictures are not given out."""
+
+    code = "not_found"
 
 
 def _rendered(found: Service, served: ServedGallery, item: Item, size: str, image_format: str) -> bytes:

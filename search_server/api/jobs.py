@@ -72,12 +72,23 @@ def show_job(path: JobPath) -> Response:
     return json_answer(describe_job(job, log_tail=table.log_tail(job.id)))
 
 
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "for `Last-Event-ID`"},
+        "event": {"type": "string", "enum": ["progress", "end"]},
+        "data": {"type": "string", "description": "the job as JSON, as GET gives it"},
+        "retry": {"type": "integer", "description": "milliseconds"},
+    },
+}
+
+
 @jobs.get(
     "/jobs/<int:id>/events",
     responses={
         200: {
             "description": "server-sent events: `progress` and `end`, each with the job; `Last-Event-ID` goes on",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         **responses("no_such_job"),
     },

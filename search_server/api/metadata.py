@@ -104,14 +104,15 @@ def find_facets(served: ServedGallery, query: FacetOptions) -> FacetsOut:
 
 
 def _shown(served: ServedGallery, item: Item) -> Response:
-    known = _known(served, item)
+    known = known_of(served, item)
     etag = _etag(item, known)
     if request.method == "GET" and etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
     return cached(json_answer(describe_item(served, item, known)), etag, for_ever=False)
 
 
-def _known(served: ServedGallery, item: Item) -> Description:
+def known_of(served: ServedGallery, item: Item) -> Description:
+    """What is known of an item beside its pixels."""
     return descriptions(served.gallery, [item.id]).get(item.id, Description())
 
 
@@ -122,4 +123,4 @@ def _etag(item: Item, known: Description) -> str:
 
 def item_etag(served: ServedGallery, item: Item) -> str:
     """What changes with an item's bytes, place, tags and metadata."""
-    return _etag(item, _known(served, item))
+    return _etag(item, known_of(served, item))

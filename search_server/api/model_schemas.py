@@ -1,12 +1,13 @@
 """What goes in and out of the API when it is asked about models and what they see."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from search_server import limits
 from search_server.api.job_schemas import NAME
 from search_server.api.schemas import (
+    Code,
     End,
     GalleryChoice,
     ImageFormat,
@@ -16,7 +17,6 @@ from search_server.api.schemas import (
     ReconstructBody,
 )
 
-Code = Annotated[list[float], Field(min_length=1, max_length=limits.CODE_NUMBERS)]
 _SIDE = Field(default=None, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="of a picture, pixels")
 
 

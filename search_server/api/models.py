@@ -55,7 +55,7 @@ from search_server.explaining import (
 from search_server.galleries import ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode, scale
-from search_server.painting import Reconstruction, decode, decoder_of, morph_place, reconstruct
+from search_server.painting import Reconstruction, as_latents, decode, decoder_of, morph_place, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, responses
 from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
@@ -103,17 +103,7 @@ def decode_codes(query: NoParameters) -> Response:
     codes = [asked.code] if asked.code is not None else asked.codes
     if codes is None or (asked.code is not None and asked.codes is not None):
         raise InvalidRequest("give one code as `code`, or several as `codes`.")
-    wanted = served.engine.bundle.latent_dims
-    for code in codes:
-        if len(code) != wanted:
-            raise UserError(
-                f"a code has {len(code)} numbers, but those of the gallery {served.name} have {wanted}.",
-                code="dimension_mismatch",
-            )
-    latents = np.array(codes, np.float64)
-    if np.abs(latents).max() > np.finfo(np.float32).max:
-        raise InvalidRequest("a code has a number that is too large.")
-    painted = decode(served, latents.astype(np.float32))
+    painted = decode(served, as_latents(served, codes))
     with stage("encode"):
         kind = asked.format or ("json" if asked.codes is not None else kind_of(None))
         images = [scale(one, asked.size or one.shape[0]) for one in painted]

@@ -29,8 +29,10 @@ from search_server.api.schemas import (
     MorphLink,
     MorphOptions,
     MorphOut,
+    MorphSource,
     PictureSource,
 )
+from search_server.combinations import subject_of_code
 from search_server.galleries import ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import (
@@ -73,21 +75,17 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "f
 @morph.post(
     "/morph",
     request_body=body_of(MorphBody, files=("a", "b"), bare=False),
-    responses={200: _FILES, **responses(*_MISSING, *FETCHING, *UPLOADING, *DECODING)},
+    responses={200: _FILES, **responses("dimension_mismatch", *_MISSING, *FETCHING, *UPLOADING, *DECODING)},
 )
 @needs("read")
 def make_morph(query: MorphAddress) -> Response:
-    """Morph one picture into another: each a file, base64, an item or a stored query."""
+    """Morph one picture into another: each a file, base64, an item, a stored query or a code."""
     found = service()
     incoming = read_request(MorphBody, query, image_fields=("a", "b"))
     asked = incoming.options
-    ends = [
-        end_of_pair(found, incoming.file("a"), asked.a, "a"),
-        end_of_pair(found, incoming.file("b"), asked.b, "b"),
-    ]
     served = found.gallery(asked.gallery)
     decoder_of(served)
-    a, b = (look_at(found, served, source) for source in ends)
+    a, b = (_end(found, served, incoming.file(name), named, name) for name, named in (("a", asked.a), ("b", asked.b)))
     return _answer(found, served, a, b, asked)
 
 
@@ -139,6 +137,14 @@ def end_of_pair(found: Service, file: File | None, named: PictureSource | None, 
     return named_source(found, file, named or PictureSource(), name=name)
 
 
+def _end(found: Service, served: ServedGallery, file: File | None, named: MorphSource | None, name: str) -> Subject:
+    if named is None or named.code is None:
+        return look_at(found, served, end_of_pair(found, file, named, name))
+    if file is not None or (named.id or named.url or named.image_base64) is not None:
+        raise InvalidRequest(f"{name}: a code and a picture are given, but it must be one of them.")
+    return subject_of_code(served, named.code)
+
+
 def _content(found: Service, served: ServedGallery, reference: str) -> str:
     """What a reference stands for at the moment: an edited file is another picture under the same id."""
     if reference.startswith("q_"):
@@ -172,7 +178,10 @@ def _answer(found: Service, served: ServedGallery, a: Subject, b: Subject, asked
     with morph_place():
         frames = decode(served, latents)
         if asked.keep_ends:
-            frames = _with_ends(frames, times, pixels_of(found, served, a), pixels_of(found, served, b))
+            frames = frames.copy()
+            for end, subject in ((0, a), (1, b)):
+                if subject.kind != "code":
+                    frames[times == end] = pixels_of(found, served, subject)
         if _format(asked) == "json":
             return _as_json(served, a, b, asked, times, frames)
         with stage("encode"):
@@ -181,13 +190,6 @@ def _answer(found: Service, served: ServedGallery, a: Subject, b: Subject, asked
     answer.headers["Content-Disposition"] = f'inline; filename="{rendered.name}"'
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _with_ends(frames: Pixels, times: Times, first: Pixels, last: Pixels) -> Pixels:
-    frames = frames.copy()
-    frames[times == 0] = first
-    frames[times == 1] = last
-    return frames
 
 
 def _as_file(frames: Pixels, asked: MorphOptions) -> Rendered:

@@ -73,6 +73,8 @@ def _words(value: Any) -> Any:
 
 
 IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
+IncludedInMaps = Annotated[list[Coloured], BeforeValidator(_words)]
 
 
 def _filter_from_text(value: Any) -> Any:
@@ -346,37 +348,49 @@ class QueryBody(Parameters):
     image_base64: str | None = Field(default=None, description="the file's bytes; a data: URI is accepted")
 
 
+Code = Annotated[list[float], Field(min_length=1, max_length=limits.CODE_NUMBERS)]
+
+
 class PictureSource(Parameters):
-    """One end of a morph."""
+    """One of two pictures."""
 
     id: Reference | None = None
     url: Url | None = None
     image_base64: str | None = None
 
 
+class MorphSource(PictureSource):
+    """One end of a morph: a picture, or a latent as POST /embed gives it with kind=code."""
+
+    code: Code | None = None
+
+
 def _from_reference(value: Any) -> Any:
     return {"id": value} if isinstance(value, str) else value
 
 
-End = Annotated[
-    PictureSource,
-    BeforeValidator(_from_reference),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": REFERENCE},
-                {
-                    "type": "object",
-                    "properties": {
-                        "id": {"type": "string", "pattern": REFERENCE},
-                        "url": {"type": "string", "maxLength": limits.URL},
-                        "image_base64": {"type": "string"},
-                    },
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
+_PICTURE_FIELDS: dict[str, Any] = {
+    "id": {"type": "string", "pattern": REFERENCE},
+    "url": {"type": "string", "maxLength": limits.URL},
+    "image_base64": {"type": "string"},
+}
+_CODE_FIELD: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "number"},
+    "minItems": 1,
+    "maxItems": limits.CODE_NUMBERS,
+    "description": "a latent, as POST /embed gives it with kind=code",
+}
+
+
+def _end_schema(fields: dict[str, Any]) -> dict[str, Any]:
+    described = {"type": "object", "properties": fields, "additionalProperties": False}
+    return {"anyOf": [{"type": "string", "pattern": REFERENCE}, described]}
+
+
+End = Annotated[PictureSource, BeforeValidator(_from_reference), WithJsonSchema(_end_schema(_PICTURE_FIELDS))]
+MorphEnd = Annotated[
+    MorphSource, BeforeValidator(_from_reference), WithJsonSchema(_end_schema(_PICTURE_FIELDS | {"code": _CODE_FIELD}))
 ]
 
 
@@ -398,17 +412,18 @@ class MorphOptions(Parameters):
         description="wins over `Accept`; default webp. strip: a PNG with all frames in a row; zip: a PNG each",
     )
     keep_ends: bool = Field(
-        default=False, description="the first and last frame are the pictures themselves, not decoded"
+        default=False,
+        description="the first and last frame are the pictures themselves, not decoded; a code has no other",
     )
     nearest_k: int = Field(default=1, ge=0, le=limits.NEAREST_K, description="real pictures beside each frame (json)")
 
 
 class MorphBody(MorphOptions):
-    """A morph between two pictures, each an item, a stored query or a picture as base64."""
+    """A morph between two pictures, each an item, a stored query, a picture as base64 or a code."""
 
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
-    a: End | None = None
-    b: End | None = None
+    a: MorphEnd | None = None
+    b: MorphEnd | None = None
 
 
 class MorphAddress(GalleryChoice, MorphOptions):
@@ -596,13 +611,13 @@ class HitOut(BaseModel):
     metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 
 
-QueryWarning = Literal["plain-query", "nothing-close"]
+QueryWarning = Literal["plain-query", "nothing-close", "out-of-domain"]
 
 
 class QueryOut(BaseModel):
     """What was asked about."""
 
-    kind: Literal["item", "upload", "stored", "combination", "vector"]
+    kind: Literal["item", "upload", "stored", "combination", "vector", "code"]
     id: str | None = Field(description="of the item or stored query; null for an upload that was not stored")
     name: str
     width: int
@@ -612,10 +627,15 @@ class QueryOut(BaseModel):
     reconstruction_mse: float | None = Field(
         default=None, description="on values from 0 to 1; with include=reconstruction"
     )
+    reconstruction_percentile: float | None = Field(
+        default=None,
+        description="share of the pictures that training held out, in percent, that the model paints better; likewise",
+    )
     warning: QueryWarning | None = Field(
         default=None,
         description="plain-query: almost one colour; nothing-close: even the best neighbour is farther away than "
-        "nearly all of the gallery's pictures are from theirs",
+        "nearly all of the gallery's pictures are from theirs; out-of-domain, with include=reconstruction: the model "
+        "paints it worse than 99 of 100 pictures of its training's kind",
     )
     vector: list[float] | None = Field(default=None, description="the embedding; with include=vector")
 

@@ -30,7 +30,7 @@ from search_server.combinations import embeddings_of, in_any_form, painted_alone
 from search_server.galleries import Neighbour, ServedGallery
 from search_server.incoming import File, read_request
 from search_server.morphing import encode
-from search_server.painting import reconstruct
+from search_server.painting import STRANGE, error_percentile, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
 from search_server.stopwatch import took_ms
@@ -130,6 +130,9 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         painted = reconstruct(found, served, subject)
         query.reconstruction_url = data_uri(encode(painted.image(), "webp"))
         query.reconstruction_mse = painted.mse
+        query.reconstruction_percentile = error_percentile(served.engine.bundle, painted.mse)
+        if query.warning is None and (query.reconstruction_percentile or 0) > STRANGE:
+            query.warning = "out-of-domain"
     return SearchOut(
         query=query,
         hits=described,

@@ -1,39 +1,54 @@
 /** The page: which view the address asks for, the history, and what all views share. */
 
-import { Api } from "./api.js";
-import { browseView } from "./browse_view.js";
-import { motionIsReduced } from "./dom.js";
-import { takeEverywhere } from "./drop_target.js";
-import { Lightbox } from "./lightbox.js";
-import { announce, note } from "./messages.js";
-import { morphView } from "./morph_view.js";
-import { queryParameters, resultsView, startView } from "./search_view.js";
-import { listenForShortcuts, showShortcuts } from "./shortcuts.js";
-import { remember, remembered } from "./storage.js";
+import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
+import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
+import { takeEverywhere } from "./parts/drop_target.js";
+import { Lightbox } from "./parts/lightbox.js";
+import { announce, note } from "./parts/messages.js";
+import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
+import { problemState } from "./parts/states.js";
+import { remember, remembered } from "./parts/storage.js";
+import { Tray } from "./parts/tray.js";
+import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
+/** @typedef {import("./parts/drop_target.js").Taken} Taken */
+/** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
+
 export class Page {
   constructor() {
-    const given = JSON.parse(document.getElementById("page-data").textContent);
-    /** @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}} */
+    const given = JSON.parse(need("#page-data").textContent ?? "");
+    /** @type {Rest.GalleryOut} */
     this.gallery = given.gallery;
-    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
+    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta", number>} */
     this.limits = given.limits;
-    this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
-    this.facets = given.facets; // the values to filter by, counted for the first view
+    /** @type {any} The API's answer to what the address asks, already here; for the first view only. */
+    this.initial = given.initial;
+    /** @type {Rest.FacetsOut | null} The values to filter by, counted for the first view. */
+    this.facets = given.facets;
+    /** @type {string} Of the gallery. */
     this.root = given.root;
+    /** @type {string} Of the server. */
+    this.top = given.top;
     this.api = new Api(given.api);
-    this.main = document.querySelector("main");
+    this.main = need("main");
     this.lightbox = new Lightbox();
-    this.kept = new Map(); // key of a history entry -> what its view wants to have again
-    this.places = new Map(); // key of a history entry -> how far it was scrolled
-    this.asked = new Map(); // key of a history entry -> the file or item that it was opened with
+    this.tray = new Tray(this.gallery.name);
+    /** @type {Map<string, any>} Key of a history entry -> what its view wants to have again. */
+    this.kept = new Map();
+    /** @type {Map<string, number>} Key of a history entry -> how far it was scrolled. */
+    this.places = new Map();
+    /** @type {Map<string, Partial<Taken>>} Key of a history entry -> the file or item that it was opened with. */
+    this.asked = new Map();
+    /** @type {import("./views.js").View | null} */
+    this.view = null;
+    this.key = "";
   }
 
-  begin() {
+  async begin() {
     history.scrollRestoration = "manual";
     if (!history.state?.key) history.replaceState({ key: newKey(), seed: this.initial?.seed }, "");
     this.key = history.state.key;
@@ -44,7 +59,7 @@ export class Page {
     takeEverywhere((taken, slot) => this.take(taken, slot));
     listenForShortcuts(this);
     this.#header();
-    this.#render();
+    await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
     document.documentElement.dataset.ready = "";
@@ -52,42 +67,62 @@ export class Page {
 
   // Addresses --------------------------------------------------------------------------------------------------------
 
+  /** @param {string} name */
   parameter(name) {
     return new URLSearchParams(location.search).get(name);
   }
 
-  /** Where a view is: `address("search", {id: "7"})` */
+  /**
+   * Where a view is: `address("search", {id: "7"})`
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   */
   address(view, parameters = {}) {
-    const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
-    return this.root + view + (query.size ? `?${query}` : "");
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(parameters)) if (value !== null && value !== undefined) query.set(name, String(value));
+    const root = VIEWS[view]?.everywhere ? this.top : this.root;
+    return root + view + (query.size ? `?${query}` : "");
   }
 
-  /** Open a view as a new entry of the history. */
-  go(view, parameters = {}, asked = null) {
+  /**
+   * Open a view as a new entry of the history.
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   * @param {Partial<Taken> | null} asked What it is opened with.
+   */
+  async go(view, parameters = {}, asked = null) {
     const key = newKey();
     history.pushState({ key }, "", this.address(view, parameters));
     if (asked) this.asked.set(key, asked);
-    this.#enter(key);
+    await this.#enter(key);
     scrollTo(0, 0);
   }
 
-  /** Change parameters of the address that is shown; null takes one away. */
+  /** Change parameters of the address that is shown; null takes one away. @param {Parameters} parameters */
   amend(parameters) {
     const address = new URL(location.href);
     for (const [name, value] of Object.entries(parameters)) {
-      if (value === null) address.searchParams.delete(name);
-      else address.searchParams.set(name, value);
+      if (value === null || value === undefined) address.searchParams.delete(name);
+      else address.searchParams.set(name, String(value));
     }
     history.replaceState(history.state, "", address);
   }
 
-  /** Give the entry that is shown its address, now that the server has named the query. */
+  /**
+   * Give the entry that is shown its address, now that the server has named the query.
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   * @param {unknown} answer
+   */
   became(view, parameters, answer) {
     history.replaceState(history.state, "", this.address(view, parameters));
     this.remember(answer);
   }
 
-  /** The number that chooses the random pictures of this entry: the same after Back. */
+  /** The number that chooses the random pictures of this entry: the same after Back. @returns {number} */
   seed() {
     return history.state.seed ?? this.newSeed();
   }
@@ -100,9 +135,11 @@ export class Page {
 
   // What a view wants to have again after Back -----------------------------------------------------------------------
 
+  /** @param {unknown} value */
   remember(value) {
     this.kept.set(this.key, value);
-    if (this.kept.size > KEPT_ANSWERS) this.kept.delete(this.kept.keys().next().value);
+    const [oldest] = this.kept.keys();
+    if (this.kept.size > KEPT_ANSWERS) this.kept.delete(oldest);
   }
 
   remembered() {
@@ -118,14 +155,20 @@ export class Page {
 
   // Acts -------------------------------------------------------------------------------------------------------------
 
-  /** Search with a picture of the gallery; the tile's picture travels to its new place. */
+  /**
+   * Search with a picture of the gallery; the tile's picture travels to its new place.
+   *
+   * @param {import("./api.js").Picture} item
+   * @param {HTMLElement | null} tile
+   * @param {Parameters} parameters
+   */
   search(item, tile = null, parameters = {}) {
     const go = () => this.go("search", { ...queryParameters(item.id), ...parameters }, { item });
     const picture = tile?.querySelector("img");
     if (!picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");
-    const transition = document.startViewTransition(() => {
-      go();
+    const transition = document.startViewTransition(async () => {
+      await go();
       this.main.querySelector(".query-picture img")?.classList.add("travelling");
     });
     const arrive = () => document.querySelectorAll(".travelling").forEach((one) => one.classList.remove("travelling"));
@@ -133,15 +176,20 @@ export class Page {
     transition.finished.then(arrive, arrive);
   }
 
-  /** Whatever was dropped, pasted or picked. */
+  /**
+   * Whatever was dropped, pasted or picked.
+   *
+   * @param {Taken} taken
+   * @param {HTMLElement | null} slot Where.
+   */
   take = (taken, slot = null) => {
-    if (this.view.take) this.view.take(taken, slot);
+    if (this.view?.take) this.view.take(taken, slot);
     else if (taken.item) this.search(taken.item);
     else this.go("search", {}, { file: taken.file });
   };
 
   async surprise() {
-    if (this.view.surprise) return this.view.surprise();
+    if (this.view?.surprise) return this.view.surprise();
     try {
       const [item] = await this.api.sample(1, this.newSeed());
       if (item) this.search(item);
@@ -156,64 +204,70 @@ export class Page {
     this.#render();
   }
 
+  /** @param {string} words */
   titled(words) {
     document.title = `${words} · ${PRODUCT}`;
   }
 
   // The views --------------------------------------------------------------------------------------------------------
 
-  #popped() {
+  async #popped() {
     if (this.lightbox.isOpen) return this.lightbox.dialog.close();
     if (history.state?.key === this.key) return; // only the lightbox's own entry was left
     if (!history.state?.key) history.replaceState({ key: newKey() }, "");
     const place = this.places.get(history.state.key) ?? 0;
-    this.#enter(history.state.key);
+    await this.#enter(history.state.key);
     scrollTo(0, place);
   }
 
-  #enter(key) {
+  /** @param {string} key */
+  async #enter(key) {
     this.key = key;
-    this.#render();
+    await this.#render();
     this.main.focus({ preventScroll: true });
   }
 
-  #render() {
+  /** Draw what the address shows: at once, where its module is here already. */
+  async #render() {
+    const name = viewAt(location.pathname, this.root, this.top);
+    const drawer = drawerOf(name);
+    if (drawer) return this.#draw(name, drawer);
+    const { key } = this;
+    try {
+      const fetched = await fetchView(name);
+      if (this.key === key) this.#draw(name, fetched); // else the reader has gone on meanwhile
+    } catch {
+      if (this.key === key) this.#draw(name, unreachable);
+    }
+  }
+
+  /** @param {string} name @param {import("./views.js").Drawer} drawer */
+  #draw(name, drawer) {
     this.view?.close();
-    const [, , , name] = location.pathname.split("/"); // /g/GALLERY/NAME
-    this.view = this.#viewNamed(name);
+    this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    const current = name === "morph" || name === "browse" ? name : "search";
-    for (const link of document.querySelectorAll("a[data-view]")) {
-      if (link.dataset.view === current) link.setAttribute("aria-current", "page");
+    for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("a[data-view]"))) {
+      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
   }
 
-  #viewNamed(name) {
-    if (name === "morph") return morphView(this);
-    if (name === "browse") return browseView(this);
-    const asked = this.asked.get(this.key) ?? {};
-    const id = this.parameter("id") ?? this.parameter("q");
-    if (id) return resultsView(this, { ...asked, file: undefined, id });
-    return asked.file ? resultsView(this, asked) : startView(this);
-  }
-
+  /** @param {MouseEvent} event */
   #followLink(event) {
-    if (event.target.closest?.(".skip")) {
+    if (targetOf(event, ".skip")) {
       event.preventDefault(); // a fragment would be an entry of the history that shows nothing new
       this.main.focus();
       return;
     }
-    const link = event.target.closest?.("a[data-view]");
-    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const name = targetOf(event, "a[data-view]")?.dataset.view;
+    if (!name || opensElsewhere(event)) return;
     event.preventDefault();
-    const view = link.dataset.view === "search" ? "" : link.dataset.view;
-    this.go(view);
+    this.go(name === "search" ? "" : name);
   }
 
   #header() {
-    const themeButton = document.getElementById("theme");
+    const themeButton = need("#theme");
     const show = () => {
       const theme = remembered("theme", "auto");
       if (theme === "auto") delete document.documentElement.dataset.theme;
@@ -227,9 +281,15 @@ export class Page {
       show();
       announce(themeButton.title);
     });
-    document.getElementById("shortcuts").addEventListener("click", showShortcuts);
+    need("#shortcuts").addEventListener("click", showShortcuts);
     show();
   }
+}
+
+/** A view whose module did not come. @param {Page} page */
+function unreachable(page) {
+  const problem = new Problem(SERVER_GONE);
+  return { element: problemState(problem, { retry: () => page.reload(), heading: "h1" }), title: problem.title, close: () => {} };
 }
 
 function newKey() {

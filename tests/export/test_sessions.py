@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
+from export.batching import SIZES
 from export.bundle import write_bundle
 from export.sessions import PROVIDERS, Codes, Decoder, Encoder, available_providers, open_session
 from train.errors import DamagedError, SettingsError
@@ -53,6 +54,16 @@ def failing_cuda(fails_at):
         return sessions[-1]
 
     return factory, sessions
+
+
+def test_requests_share_calls_on_a_gpu_and_no_more_when_it_gave_way_to_the_cpu(bundle, with_cuda):
+    tried_out = 1 + len(SIZES)
+    factory, _ = failing_cuda(fails_at={tried_out + 1, tried_out + 2})
+    encoder = Encoder.open(bundle, provider="auto", threads=1, batching="auto", session_factory=factory)
+    assert encoder.is_batching
+    size = bundle.preprocessing.size
+    assert encoder.encode(np.zeros((3, size, size, 3), np.uint8)).latents.shape == (3, bundle.latent_dims)
+    assert (encoder.provider, encoder.is_batching) == ("cpu", False)
 
 
 def refusing(graph, provider, threads):

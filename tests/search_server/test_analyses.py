@@ -1,6 +1,8 @@
 """Duplicates, the map and outliers over HTTP."""
 
+import csv
 import io
+import json
 import shutil
 
 import numpy as np
@@ -19,7 +21,11 @@ def analysed(drawn_gallery, tmp_path_factory):
     """A server of a gallery with two of the same bytes, of which everything is computed."""
     place = tmp_path_factory.mktemp("analysed")
     folder = shutil.copytree(drawn_gallery, place / "drawn")
-    for words in (("duplicates",), ("outliers", "--provider", "cpu"), ("map", "--provider", "cpu", "--clusters", "4")):
+    for words in (
+        ("duplicates", "--min-score", "0.5"),
+        ("outliers", "--provider", "cpu"),
+        ("map", "--provider", "cpu", "--clusters", "4"),
+    ):
         ended = lookalike("index", words[0], folder, *words[1:], "-q")
         assert ended.returncode == 0, ended.stderr
     with serving(folder, log=place / "log") as running:
@@ -37,7 +43,7 @@ def test_what_was_not_computed_names_its_command(server):
 def test_duplicates_are_listed_judged_and_compared(analysed):
     listed = analysed.get(f"{GALLERY}/duplicates").json()
     assert listed["total"] >= 2
-    group = listed["groups"][0]
+    group = next(group for group in listed["groups"] if group["kind"] == "bytes")
     assert [member["keep"] for member in group["members"]] == [True, False]
     assert group["members"][0]["why"]
     assert group["members"][0]["item"]["thumb"]
@@ -168,3 +174,82 @@ def test_hits_that_are_the_same_picture_come_once_where_that_is_asked(analysed):
     assert len(hits) + sum(len(hit["duplicates"]) for hit in hits) == len(plain)
     page = analysed.get(similar, k=5, offset=5, collapse_duplicates="true").json()["hits"]
     assert [hit["id"] for hit in page] == [hit["id"] for hit in hits[5:10]]
+
+
+def test_the_map_comes_as_columns_with_what_points_are_coloured_by(analysed):
+    drawn = analysed.get(f"{GALLERY}/map").json()
+    head, columns = read_columns(analysed.get(f"{GALLERY}/map", format="columns", include="folder,distance,year").body)
+    assert (head["method"], head["items"], head["count"], head["clusters"]) == ("pca", 50, 50, drawn["clusters"])
+    assert [str(number) for number in columns["id"]] == [point["id"] for point in drawn["points"]]
+    assert columns["x"].tolist() == pytest.approx([point["x"] for point in drawn["points"]], abs=1e-4)
+    assert columns["cluster"].tolist() == [point["cluster"] for point in drawn["points"]]
+    assert set(columns) == {"id", "x", "y", "cluster", "folder", "distance"}  # nothing here has a year
+    item = analysed.get(f"{GALLERY}/items/{columns['id'][7]}").json()
+    folders = next(column["values"] for column in head["columns"] if column["name"] == "folder")
+    assert item["path"].rpartition("/")[0] == folders[columns["folder"][7]]
+    most_unusual = analysed.get(f"{GALLERY}/anomalies", by="distance", limit=1).json()["items"][0]["item"]["id"]
+    assert str(columns["id"][columns["distance"].argmax()]) == most_unusual
+    sampled, few = read_columns(analysed.get(f"{GALLERY}/map", format="columns", sample=5).body)
+    assert (sampled["items"], len(few["x"])) == (50, 5)
+    assert analysed.get(f"{GALLERY}/map", format="columns", include="smell").status == 422
+
+
+def read_columns(body):
+    (length,) = np.frombuffer(body[:4], "<u4")
+    head = json.loads(body[4 : 4 + length])
+    columns = {
+        column["name"]: np.frombuffer(body, column["type"], head["count"], 4 + length + column["start"])
+        for column in head["columns"]
+    }
+    return head, columns
+
+
+def test_groups_that_were_judged_are_still_there_when_they_are_asked_for(analysed):
+    def listed(**options):
+        return analysed.get(f"{GALLERY}/duplicates", judged=True, **options).json()
+
+    before = listed()
+    assert sum(before["kinds"].values()) == before["total"] == len(before["groups"])
+    near = listed(only="near")
+    assert near["total"] == before["kinds"]["near"] == len(near["groups"]) > 0
+    ids = [member["item"]["id"] for member in near["groups"][0]["members"]][:2]
+    analysed.send_json(f"{GALLERY}/duplicates", ids=ids, verdict="different")
+    after = listed(only="near")
+    assert (after["total"], after["reviewed"]) == (near["total"], near["reviewed"] + 1)
+    assert after["groups"][0]["verdict"] == "different"
+    assert [member["apart"] for member in after["groups"][0]["members"]][:2] == [False, True]
+    analysed.send_json(f"{GALLERY}/duplicates", ids=[ids[1]], instead_of=[ids[0]], verdict="keep")
+    assert analysed.send_json(f"{GALLERY}/duplicates", ids=ids, verdict="forget").status == 200
+    assert listed(only="near") == near
+
+
+def test_the_surplus_is_listed_for_whoever_deletes_files(analysed):
+    groups = analysed.get(f"{GALLERY}/duplicates").json()
+    answer = analysed.get(f"{GALLERY}/duplicates/surplus").json()
+    assert len(answer["items"]) == groups["surplus"]
+    assert answer["bytes"] == sum(each["bytes"] for each in answer["items"])
+    first = groups["groups"][0]["members"]
+    assert (answer["items"][0]["kept_id"], answer["items"][0]["id"]) == tuple(each["item"]["id"] for each in first)[:2]
+    text = analysed.get(f"{GALLERY}/duplicates/surplus", format="csv", reviewed=True)
+    assert text.headers["content-type"].startswith("text/csv")
+    lines = list(csv.DictReader(io.StringIO(text.body.decode())))
+    assert all(line["verdict"] for line in lines)
+
+
+def test_an_item_says_where_it_stands(analysed):
+    drawn = analysed.get(f"{GALLERY}/map").json()
+    group = analysed.get(f"{GALLERY}/duplicates").json()["groups"][0]
+    number = group["members"][1]["item"]["id"]
+    standing = analysed.get(f"{GALLERY}/items/{number}/standing").json()
+    point = next(point for point in drawn["points"] if point["id"] == number)
+    assert [standing["map"][name] for name in ("x", "y", "cluster")] == [point[name] for name in ("x", "y", "cluster")]
+    assert standing["duplicates"] == group
+    assert [rank["by"] for rank in standing["unusual"]] == ["reconstruction", "distance"]
+    ends = [analysed.get(f"{GALLERY}/items/{number}/standing").json() for number in ("1", drawn["points"][-1]["id"])]
+    assert [(end["previous"], end["next"]) for end in ends] == [(None, "2"), (drawn["points"][-2]["id"], None)]
+    assert analysed.get(f"{GALLERY}/items/99999/standing").code == "no_such_item"
+
+
+def test_an_item_of_a_gallery_of_which_nothing_was_computed_has_neighbours_in_the_list_only(server):
+    standing = server.get(f"{GALLERY}/items/2/standing").json()
+    assert (standing["previous"], standing["map"], standing["unusual"]) == ("1", None, [])

@@ -7,13 +7,19 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from index_data.engine import Engine
 from search_server import limits
+from search_server.app import create_app
+from search_server.service import EXTENSION
+from search_server.settings import ServerSettings
 from tests.conftest import draw_picture, encoded
+from train.workspace import Workspace
 
 GALLERY = "/api/v1/galleries/drawn"
 PICTURE = encoded(draw_picture(7))
@@ -61,15 +67,17 @@ def test_the_server_describes_itself(server):
     assert info["features"]["morph"] is True
 
 
-def test_openapi_describes_every_route_of_the_api(server):
-    document = server.get("/api/v1/openapi.json").json()
+def test_openapi_describes_every_route_of_the_api_with_each_of_its_methods(app_of_everything):
+    document = app_of_everything.test_client().get("/api/v1/openapi.json").get_json()
     assert document["openapi"].startswith("3.")
-    paths = set(document["paths"])
-    assert {"/healthz", "/readyz", "/api/v1/info", "/api/v1/morph", "/api/v1/embed", "/api/v1/reconstruct"} <= paths
-    assert {
-        f"/api/v1/galleries/{{gallery}}{rest}"
-        for rest in ("", "/items", "/search", "/morph", "/morph/frame", "/queries")
-    } <= paths
+    described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    routes = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app_of_everything.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1/") or rule.rule in ("/healthz", "/readyz", "/metrics")
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert described == routes - {("GET", "/api/v1/openapi.json")}
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', json.dumps(document)))
@@ -269,8 +277,37 @@ def test_a_search_can_also_tell_the_vector_and_what_the_model_sees(server, bundl
     assert np.linalg.norm(query["vector"]) == pytest.approx(1, abs=1e-3)
     assert query["reconstruction_url"].startswith("data:image/webp;base64,")
     assert 0 <= query["reconstruction_mse"] < 1
+    assert query["reconstruction_percentile"] is None  # this model was never trained, so nothing was held out
     plain = server.send_form(f"{GALLERY}/search", image=PICTURE).json()["query"]
     assert opened(server.get(plain["reconstruction_url"]), "webp").size == (bundle.preprocessing.size,) * 2
+
+
+def test_a_picture_that_the_model_paints_far_worse_than_those_it_learned_is_out_of_its_domain(app_of_everything):
+    engine = app_of_everything.extensions[EXTENSION].galleries.get("drawn").engine
+    quantiles = {"images": 100, "quantiles": {"0.5": 1e-4, "0.99": 2e-4, "1": 3e-4}}
+    facts = replace(engine.bundle.facts, errors=quantiles)
+    engine.bundle = replace(engine.bundle, facts=facts)
+    query = app_of_everything.test_client().get(f"{GALLERY}/items/1/similar").get_json()["query"]
+    assert (query["warning"], query["reconstruction_percentile"]) == (None, None)  # nothing was painted
+    search = app_of_everything.test_client().post(f"{GALLERY}/search", json={"id": "1", "include": ["reconstruction"]})
+    query = search.get_json()["query"]
+    assert (query["warning"], query["reconstruction_percentile"]) == ("out-of-domain", 100.0)
+
+
+@pytest.mark.parametrize("originals", [False, True])
+def test_the_file_itself_is_given_only_where_the_server_is_started_for_that(drawn_gallery, tmp_path, originals):
+    with Engine.open(drawn_gallery, provider="cpu", threads=1) as engine:
+        app = create_app({"drawn": engine}, ServerSettings(originals=originals), Workspace(tmp_path))
+        item = engine.gallery.items_by_id([1])[0]
+        answer = app.test_client().get(f"{GALLERY}/items/1/original")
+        app.extensions[EXTENSION].close()
+        if not originals:
+            assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
+            return
+        assert answer.data == engine.gallery.read_original(item)
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert answer.mimetype == "application/octet-stream"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_picture_of_one_colour_gets_a_warning_or_a_clear_refusal(server):
@@ -465,6 +502,21 @@ def test_uploads_items_and_stored_queries_morph_into_each_other(server):
     assert opened(server.get(f"{GALLERY}/morph", a=1, b=stored, **ends), "webp")
 
 
+def test_a_code_is_an_end_of_a_morph_as_the_picture_is_that_it_is_the_code_of(server):
+    codes = [server.send_json("/api/v1/embed", id=item, kind="code").json()["vectors"][0] for item in "12"]
+    asked = {"frames": 3, "size": 16, "format": "json"}
+    told = server.send_json("/api/v1/morph", a={"code": codes[0]}, b={"code": codes[1]}, **asked).json()
+    assert told["frames"] == server.send_json("/api/v1/morph", a="1", b="2", **asked).json()["frames"]
+    assert (told["a"]["kind"], told["a"]["id"], told["a"]["image"]) == ("code", None, None)
+    kept = server.send_json("/api/v1/morph", a={"code": codes[0]}, b="2", keep_ends=True, **asked).json()["frames"]
+    assert kept[0] == told["frames"][0]
+    assert kept[2] != told["frames"][2]
+    short = server.send_json("/api/v1/morph", a={"code": codes[0][1:]}, b="2")
+    assert (short.status, short.code) == (422, "dimension_mismatch")
+    large = server.send_json("/api/v1/morph", a={"code": [1e31] * len(codes[0])}, b="2")
+    assert (large.status, large.code) == (422, "invalid")
+
+
 def test_a_link_to_a_morph_is_not_computed_again_while_nothing_changed(server):
     first = server.get(f"{GALLERY}/morph", a=1, b=2, frames=3, size=16)
     assert (
@@ -501,6 +553,7 @@ def test_one_frame_of_a_morph_comes_for_the_slider(server):
         ({"a": "1", "b": "7777"}, 404),
         ({"a": "1", "b": {"id": "1", "image_base64": "AAAA"}}, 422),
         ({"a": "1", "b": {}}, 422),
+        ({"a": "1", "b": {"id": "2", "code": [1.0]}}, 422),
         ({"a": "x", "b": "2"}, 422),
         ({"a": "1", "b": "2", "gallery": "another"}, 404),
     ],

@@ -1,0 +1,107 @@
+/** Filters to choose from: folders, tags, years and cameras with their counts, and what is chosen of them. */
+
+import { isWithdrawn } from "../api.js";
+import { h, icon, opensElsewhere } from "./dom.js";
+import { count } from "./words.js";
+
+/** @typedef {Record<string, any>} Filter As the API has it. */
+
+/** @type {Record<string, string>} */
+const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
+
+/**
+ * The filter of the address; nothing where it cannot be read: the server then says what is wrong with it.
+ *
+ * @param {import("../app.js").Page} page
+ */
+export function filterOf(page) {
+  return page.parameter("filter");
+}
+
+/**
+ * The chips above a grid. They come when the server has counted; the first view has them at once.
+ *
+ * @param {import("../app.js").Page} page
+ * @param {(filter: string | null) => Record<string, any>} parameters Of the address that shows what passes a filter.
+ * @param {string} view Its view.
+ * @param {AbortSignal} signal
+ */
+export function facetChips(page, view, parameters, signal) {
+  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: true });
+  const chosen = readFilter(filterOf(page));
+  /** @param {Rest.FacetsOut} counted */
+  const show = (counted) => {
+    const children = drawn(counted.facets, chosen, (filter) => link(page, view, parameters(filter)));
+    element.replaceChildren(...children);
+    element.hidden = !children.length;
+  };
+  const given = page.takeFacets();
+  if (given) show(given);
+  else {
+    page.api
+      .facets(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
+      .then(show)
+      .catch((error) => {
+        if (!isWithdrawn(error)) element.hidden = true; // the pictures themselves say what is wrong
+      });
+  }
+  return element;
+}
+
+/** @param {string | null} text @returns {Filter} */
+function readFilter(text) {
+  try {
+    const filter = JSON.parse(text ?? "{}");
+    return filter && typeof filter === "object" && !Array.isArray(filter) ? filter : {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * @param {Rest.FacetOut[]} facets
+ * @param {Filter} chosen
+ * @param {(filter: string | null) => import("./dom.js").Properties} open
+ */
+function drawn(facets, chosen, open) {
+  /** @type {HTMLElement[]} */
+  const chips = [];
+  /** @type {HTMLElement[]} */
+  const groups = [];
+  for (const { field, values } of facets) {
+    const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
+    const drawnValues = values.map(({ value, count: number }) => {
+      const isChosen = JSON.stringify(chosen[field]) === JSON.stringify({ eq: value });
+      const then = isChosen ? others : { ...others, [field]: { eq: value } };
+      const words = field === "folder" && value === "" ? "(top folder)" : String(value);
+      const attributes = open(Object.keys(then).length ? JSON.stringify(then) : null);
+      if (isChosen) {
+        const label = `${TITLES[field]} ${words}: take this filter away`;
+        chips.push(h("a", { class: "chip", "aria-label": label, ...attributes }, h("span", {}, words), icon("close")));
+      }
+      const current = isChosen ? { "aria-current": "true" } : {};
+      return h("li", {}, h("a", { class: "chip", ...current, ...attributes }, h("span", {}, words), " ", h("small", {}, count(number))));
+    });
+    if (values.length > 1 || field === "tags") groups.push(h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawnValues)));
+  }
+  if (!groups.length) return chips;
+  const summary = h("summary", { class: "chip quiet-chip" }, icon("down"), h("span", {}, "Filter"));
+  return [...chips, h("details", { class: "facet-groups" }, summary, groups)];
+}
+
+/**
+ * @param {import("../app.js").Page} page
+ * @param {string} view
+ * @param {import("../app.js").Parameters} parameters
+ * @returns {import("./dom.js").Properties}
+ */
+function link(page, view, parameters) {
+  return {
+    href: page.address(view, parameters),
+    onclick: (event) => {
+      if (opensElsewhere(event)) return;
+      event.preventDefault();
+      page.go(view, parameters);
+    },
+  };
+}
