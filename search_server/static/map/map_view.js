@@ -6,6 +6,7 @@ import { onThemeChange } from "../parts/colours.js";
 import { Computation } from "../parts/computation.js";
 import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
+import { PaintingApi } from "../painting_api.js";
 import { problemState, state } from "../parts/states.js";
 import { remember, remembered } from "../parts/storage.js";
 import { plural } from "../parts/words.js";
@@ -19,8 +20,11 @@ import { PointCard } from "./point_card.js";
 import { shuffled } from "./points.js";
 
 const NEIGHBOURS = 24; // of a search that is shown
-const FRAMES = 24; // of a morph's path
+const FRAMES = 24; // of a morph's path, from one picture to the next
 const TRAY = 100; // pictures: what the tray holds
+
+/** @type {{base: string, map: import("./map_columns.js").MapData} | null} The map that was shown last, for Back: one is enough, they are large. */
+let latest = null;
 
 /** @param {import("../app.js").Page} page */
 export function mapView(page) {
@@ -38,8 +42,6 @@ class MapView {
   legend;
   /** @type {PointCard} */
   card;
-  /** @type {[string, string] | null} Ends of the morph that is shown. */
-  path = null;
   /** @type {number[]} What is chosen. */
   rows = [];
   bar = h("div", { class: "map-bar", hidden: true });
@@ -89,9 +91,11 @@ class MapView {
   async #begin() {
     const patience = setTimeout(() => this.element.replaceChildren(h("div", { class: "map-stage skeleton tile", "aria-busy": "true" }, h("div", { class: "tile-picture" }))), 200);
     try {
-      const kept = this.page.remembered();
-      const map = kept?.map ?? shuffled(readMap(await this.analyses.map(INCLUDED, null, this.withdrawn.signal)));
-      this.page.remember({ map });
+      const { base } = this.analyses;
+      const isBack = this.page.remembered() !== null && latest?.base === base;
+      const map = isBack && latest ? latest.map : shuffled(readMap(await this.analyses.map(INCLUDED, null, this.withdrawn.signal)));
+      latest = { base, map };
+      this.page.remember({ seen: true });
       if (map.count) this.#show(map);
       else this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), state({ iconName: "map", title: "This gallery has no pictures yet", text: "Add some, then draw the map." }));
     } catch (error) {
@@ -105,13 +109,16 @@ class MapView {
 
   // Drawing it -------------------------------------------------------------------------------------------------------
 
-  #offer() {
-    const computation = this.#computation();
+  async #offer() {
+    const withUmap = await this.analyses.canDrawByUmap(this.withdrawn.signal).catch(() => false);
+    if (this.withdrawn.signal.aborted) return;
+    const computation = this.#computation(withUmap);
     this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), computation.element);
     computation.offer();
   }
 
-  #computation() {
+  /** @param {boolean} withUmap */
+  #computation(withUmap) {
     /** @param {"pca" | "umap"} method @param {string} iconName @param {string} words */
     const start = (method, iconName, words) => ({ icon: iconName, words, begin: (/** @type {AbortSignal} */ signal) => this.analyses.drawMap(method, signal) });
     return new Computation(
@@ -121,8 +128,9 @@ class MapView {
         kind: "map",
         iconName: "map",
         title: "The map is not drawn yet",
-        text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment; UMAP takes longer and keeps neighbours together.`,
-        starts: [start("pca", "map", "Draw it now"), start("umap", "palette", "Draw it with UMAP")],
+        text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment${withUmap ? "; UMAP takes longer and keeps neighbours together" : ""}.`,
+        starts: [start("pca", "map", "Draw it now"), ...(withUmap ? [start("umap", "palette", "Draw it with UMAP")] : [])],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -131,7 +139,7 @@ class MapView {
 
   /** @param {"pca" | "umap"} method */
   #again(method) {
-    const computation = this.#computation();
+    const computation = this.#computation(false);
     this.stage.close();
     this.element.replaceChildren(h("h1", { class: "visually-hidden" }, "Map"), computation.element);
     computation.begin({ icon: "", words: "", begin: (signal) => this.analyses.drawMap(method, signal) });
@@ -188,13 +196,19 @@ class MapView {
   #foot() {
     const { map } = this;
     const other = map.method === "pca" ? "umap" : "pca";
-    const words = other === "umap" ? "Lay out with UMAP" : "Lay out with PCA";
+    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" || !this.page.may.write });
+    if (other === "umap" && this.page.may.write) this.#offerUmap(again);
     return h(
       "div",
       { class: "map-foot" },
-      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
-      button("palette", words, () => this.#again(other), { class: "button quiet" }),
+      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), this.page.may.write && button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
+      again,
     );
+  }
+
+  /** @param {HTMLElement} offer Shown where UMAP is installed. */
+  async #offerUmap(offer) {
+    offer.hidden = !(await this.analyses.canDrawByUmap(this.withdrawn.signal).catch(() => false));
   }
 
   #tools() {
@@ -280,9 +294,9 @@ class MapView {
   #fromAddress() {
     const { page } = this;
     const query = page.parameter("id") ?? page.parameter("q");
-    const ends = page.parameter("path")?.split(",") ?? [];
+    const ends = (page.parameter("path") ?? "").split(",");
     if (query) this.#showQuery(query);
-    if (ends.length === 2 && ends[0] && ends[1]) this.#showPath(ends[0], ends[1]);
+    if (ends.length > 1 && ends.every(Boolean)) this.#showPath(ends);
   }
 
   /** Where a picture lies, and its neighbours; a picture from outside lies where its nearest neighbour does. @param {string} id */
@@ -302,18 +316,23 @@ class MapView {
     }
   }
 
-  /** The nearest real picture of each frame of a morph, one after the other. @param {string} a @param {string} b */
-  async #showPath(a, b) {
+  /**
+   * The nearest real picture of each frame of a morph, one after the other.
+   *
+   * @param {string[]} ids Both ends, and what it leads past between them.
+   */
+  async #showPath(ids) {
     const { page } = this;
-    this.path = [a, b];
     try {
-      const { frames } = await page.api.morph(a, b, "slerp", FRAMES, this.withdrawn.signal);
-      const ids = frames.map(({ nearest }) => nearest[0]?.id).filter((id, place, all) => id && id !== all[place - 1]);
-      const rows = ids.map((id) => this.stage.rowOf(id)).filter((row) => row >= 0);
+      const frames = FRAMES * (ids.length - 1);
+      const morph = await new PaintingApi(page.api.base).morph(ids, { path: "slerp", frames }, this.withdrawn.signal);
+      const passed = morph.frames.map(({ nearest }) => nearest[0]?.id).filter((id, place, all) => id && id !== all[place - 1]);
+      const rows = passed.map((id) => this.stage.rowOf(id)).filter((row) => row >= 0);
       if (!rows.length) return note("The pictures of this morph came after the map was drawn");
       this.stage.showPath(rows);
-      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "morph", { a, b });
-      this.about.after(h("p", { class: "map-query" }, h("a", { href: page.address("morph", { a, b }), onclick: go }, "The morph"), ` passes ${plural(new Set(rows).size, "real picture", "real pictures")}: each is the nearest to some of its frames.`));
+      const parameters = { a: ids[0], via: ids.slice(1, -1).join(",") || null, b: ids[ids.length - 1] };
+      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "morph", parameters);
+      this.about.after(h("p", { class: "map-query" }, h("a", { href: page.address("morph", parameters), onclick: go }, "The morph"), ` passes ${plural(new Set(rows).size, "real picture", "real pictures")}: each is the nearest to some of its frames.`));
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     }

@@ -1,6 +1,6 @@
 /** What the page shows when there is nothing to show: each says what happened and what to do next. */
 
-import { button, h, icon } from "./dom.js";
+import { button, h, icon, need } from "./dom.js";
 import { megabytes } from "./words.js";
 
 const UNREADABLE = "This file cannot be read as a picture";

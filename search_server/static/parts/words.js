@@ -35,14 +35,6 @@ export function megabytes(bytes) {
   return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** The size of a file: "48 kB", "3.4 MB". @param {number} bytes */
-export function bytesWords(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
-  const [unit, size] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
-  const value = bytes / size;
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
-}
-
 /** A number where there is little room: "940", "12k", "1.2M". @param {number} number */
 export function compact(number) {
   return number.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }).replace("K", "k");
@@ -53,7 +45,7 @@ export function milliseconds(value) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 }
 
-/** Bytes in the unit that reads best. */
+/** Bytes in the unit that reads best. @param {number} bytes */
 export function bytesWords(bytes) {
   if (bytes < 2 ** 20) return `${Math.ceil(bytes / 2 ** 10)} KiB`;
   return bytes < 2 ** 30 ? megabytes(bytes) : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
