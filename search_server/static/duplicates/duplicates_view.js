@@ -180,6 +180,7 @@ class DuplicatesView {
         title: "Nobody has looked for duplicates yet",
         text: `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with each other: the same file, the same pixels, nearly the same picture. Nothing is deleted.`,
         starts: [{ icon: "duplicates", words: "Look for duplicates", begin: (signal) => this.analyses.findDuplicates(signal) }],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -202,7 +203,7 @@ class DuplicatesView {
       ...(answer ? [this.#tabs(answer), this.#tools(answer)] : []),
     );
     if (answer?.stale) {
-      this.head.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since these were looked for."), button("loop", "Look again", () => this.#again(), { class: "button quiet" })));
+      this.head.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since these were looked for."), this.page.may.write && button("loop", "Look again", () => this.#again(), { class: "button quiet" })));
     }
     if (answer) this.#countReviewed();
   }

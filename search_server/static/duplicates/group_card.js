@@ -63,10 +63,15 @@ export class GroupCard {
 
   // What can be said of it -------------------------------------------------------------------------------------------
 
+  /** Whether this reader may say what they are. */
+  get mayJudge() {
+    return this.page.may.write;
+  }
+
   /** Keep one of them, and no other. @param {number} place */
   keep(place) {
     const member = this.group.members[place];
-    if (!member) return;
+    if (!member || !this.mayJudge) return;
     if (!this.isJudgeable && place > 0) return note("These files are the same byte for byte: whichever stays, nothing is lost.");
     const others = this.group.members.filter((other) => other.item.sha256 !== member.item.sha256).map((other) => other.item.id);
     this.ways.judge([member.item.id], "keep", others);
@@ -74,16 +79,16 @@ export class GroupCard {
 
   same() {
     if (!this.isJudgeable) return this.keep(0);
-    this.ways.judge(this.ids, "duplicate");
+    if (this.mayJudge) this.ways.judge(this.ids, "duplicate");
   }
 
   different() {
     if (!this.isJudgeable) return note("These files are the same byte for byte: nothing can tell them apart.");
-    this.ways.judge(this.ids, "different");
+    if (this.mayJudge) this.ways.judge(this.ids, "different");
   }
 
   forget() {
-    if (this.group.verdict) this.ways.judge(this.ids, "forget");
+    if (this.group.verdict && this.mayJudge) this.ways.judge(this.ids, "forget");
   }
 
   toggleDifference() {
@@ -136,7 +141,7 @@ export class GroupCard {
       marks,
       h("p", { class: "member-name path" }, item.path),
       h("p", { class: "member-facts" }, this.#fact(item, kept.item, keep)),
-      this.isJudgeable && this.group.verdict !== "different" && (!keep || this.group.verdict !== "keep")
+      this.mayJudge && this.isJudgeable && this.group.verdict !== "different" && (!keep || this.group.verdict !== "keep")
         ? h(
             "button",
             { type: "button", class: "button", data: { act: `keep-${place}` }, onclick: () => this.keep(place) },
@@ -171,9 +176,9 @@ export class GroupCard {
     return h(
       "div",
       { class: "actions group-actions" },
-      !judged && act("same", "check", this.isJudgeable ? "All the same" : "Keep one of them", "a", () => this.same(), { class: "button primary" }),
-      !judged && this.isJudgeable && act("different", "apart", "Not duplicates", "n", () => this.different()),
-      judged && act("forget", "undo", "Undo", "z", () => this.forget()),
+      !judged && this.mayJudge && act("same", "check", this.isJudgeable ? "All the same" : "Keep one of them", "a", () => this.same(), { class: "button primary" }),
+      !judged && this.mayJudge && this.isJudgeable && act("different", "apart", "Not duplicates", "n", () => this.different()),
+      judged && this.mayJudge && act("forget", "undo", "Undo", "z", () => this.forget()),
       this.isJudgeable && act("difference", "eye", "Difference", "d", () => this.toggleDifference(), { class: "button quiet", "aria-pressed": String(this.differs) }),
     );
   }

@@ -241,7 +241,8 @@ class ItemView {
       Object.assign(item, { tags: changed.tags });
       return changed.tags;
     };
-    return tagEditor({ tags: item.tags ?? [], link, save });
+    const { write } = this.page.may;
+    return write || item.tags?.length ? tagEditor({ tags: item.tags ?? [], link, save: write ? save : null }) : null;
   }
 
   /** @param {Item} item */

@@ -6,6 +6,7 @@ import { onThemeChange } from "../parts/colours.js";
 import { Computation } from "../parts/computation.js";
 import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
+import { PaintingApi } from "../painting_api.js";
 import { problemState, state } from "../parts/states.js";
 import { remember, remembered } from "../parts/storage.js";
 import { plural } from "../parts/words.js";
@@ -19,7 +20,7 @@ import { PointCard } from "./point_card.js";
 import { shuffled } from "./points.js";
 
 const NEIGHBOURS = 24; // of a search that is shown
-const FRAMES = 24; // of a morph's path
+const FRAMES = 24; // of a morph's path, from one picture to the next
 const TRAY = 100; // pictures: what the tray holds
 
 /** @type {{base: string, map: import("./map_columns.js").MapData} | null} The map that was shown last, for Back: one is enough, they are large. */
@@ -41,8 +42,6 @@ class MapView {
   legend;
   /** @type {PointCard} */
   card;
-  /** @type {[string, string] | null} Ends of the morph that is shown. */
-  path = null;
   /** @type {number[]} What is chosen. */
   rows = [];
   bar = h("div", { class: "map-bar", hidden: true });
@@ -131,6 +130,7 @@ class MapView {
         title: "The map is not drawn yet",
         text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment${withUmap ? "; UMAP takes longer and keeps neighbours together" : ""}.`,
         starts: [start("pca", "map", "Draw it now"), ...(withUmap ? [start("umap", "palette", "Draw it with UMAP")] : [])],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -196,12 +196,12 @@ class MapView {
   #foot() {
     const { map } = this;
     const other = map.method === "pca" ? "umap" : "pca";
-    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" });
-    if (other === "umap") this.#offerUmap(again);
+    const again = button("palette", other === "umap" ? "Lay out with UMAP" : "Lay out with PCA", () => this.#again(other), { class: "button quiet", hidden: other === "umap" || !this.page.may.write });
+    if (other === "umap" && this.page.may.write) this.#offerUmap(again);
     return h(
       "div",
       { class: "map-foot" },
-      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
+      map.stale && h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since the map was drawn."), this.page.may.write && button("loop", "Draw again", () => this.#again(map.method), { class: "button quiet" })),
       again,
     );
   }
@@ -294,9 +294,9 @@ class MapView {
   #fromAddress() {
     const { page } = this;
     const query = page.parameter("id") ?? page.parameter("q");
-    const ends = page.parameter("path")?.split(",") ?? [];
+    const ends = (page.parameter("path") ?? "").split(",");
     if (query) this.#showQuery(query);
-    if (ends.length === 2 && ends[0] && ends[1]) this.#showPath(ends[0], ends[1]);
+    if (ends.length > 1 && ends.every(Boolean)) this.#showPath(ends);
   }
 
   /** Where a picture lies, and its neighbours; a picture from outside lies where its nearest neighbour does. @param {string} id */
@@ -316,18 +316,23 @@ class MapView {
     }
   }
 
-  /** The nearest real picture of each frame of a morph, one after the other. @param {string} a @param {string} b */
-  async #showPath(a, b) {
+  /**
+   * The nearest real picture of each frame of a morph, one after the other.
+   *
+   * @param {string[]} ids Both ends, and what it leads past between them.
+   */
+  async #showPath(ids) {
     const { page } = this;
-    this.path = [a, b];
     try {
-      const { frames } = await page.api.morph(a, b, "slerp", FRAMES, this.withdrawn.signal);
-      const ids = frames.map(({ nearest }) => nearest[0]?.id).filter((id, place, all) => id && id !== all[place - 1]);
-      const rows = ids.map((id) => this.stage.rowOf(id)).filter((row) => row >= 0);
+      const frames = FRAMES * (ids.length - 1);
+      const morph = await new PaintingApi(page.api.base).morph(ids, { path: "slerp", frames }, this.withdrawn.signal);
+      const passed = morph.frames.map(({ nearest }) => nearest[0]?.id).filter((id, place, all) => id && id !== all[place - 1]);
+      const rows = passed.map((id) => this.stage.rowOf(id)).filter((row) => row >= 0);
       if (!rows.length) return note("The pictures of this morph came after the map was drawn");
       this.stage.showPath(rows);
-      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "morph", { a, b });
-      this.about.after(h("p", { class: "map-query" }, h("a", { href: page.address("morph", { a, b }), onclick: go }, "The morph"), ` passes ${plural(new Set(rows).size, "real picture", "real pictures")}: each is the nearest to some of its frames.`));
+      const parameters = { a: ids[0], via: ids.slice(1, -1).join(",") || null, b: ids[ids.length - 1] };
+      const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "morph", parameters);
+      this.about.after(h("p", { class: "map-query" }, h("a", { href: page.address("morph", parameters), onclick: go }, "The morph"), ` passes ${plural(new Set(rows).size, "real picture", "real pictures")}: each is the nearest to some of its frames.`));
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     }

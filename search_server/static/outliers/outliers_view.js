@@ -110,7 +110,7 @@ class OutliersView {
     this.page.remember(this.shown);
     this.watcher.disconnect();
     if (!this.shown.total) return this.body.replaceChildren(state({ iconName: "outliers", title: "This gallery has no pictures yet", text: "Add some, then look for outliers." }));
-    if (answer.stale) this.notice.replaceChildren(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since this was measured."), button("loop", "Measure again", () => this.#again(), { class: "button quiet" })));
+    if (answer.stale) this.notice.replaceChildren(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since this was measured."), this.page.may.write && button("loop", "Measure again", () => this.#again(), { class: "button quiet" })));
     if (answer.next_cursor) {
       this.foot.replaceChildren(button("outliers", "Show more", () => this.#more(), { class: "button more" }));
       this.watcher.observe(this.foot);
@@ -209,6 +209,7 @@ class OutliersView {
           ? `All ${plural(this.page.gallery.items, "picture is", "pictures are")} painted from their codes and compared with the originals, and with their neighbours.`
           : `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with their neighbours.`,
         starts: [{ icon: "outliers", words: "Look for outliers", begin: (signal) => this.analyses.findOutliers(signal) }],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,

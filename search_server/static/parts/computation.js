@@ -24,6 +24,7 @@ const ENDED = new Set(["done", "failed", "cancelled", "interrupted"]);
  * @property {string} text
  * @property {Start[]} starts
  * @property {() => void} done It is there.
+ * @property {boolean} may Whether this reader may start it.
  */
 
 export class Computation {
@@ -50,11 +51,14 @@ export class Computation {
 
   /** Say that it is not there yet, and offer to compute it; or show the job that is at it already. */
   async offer() {
-    const { iconName, title, text, starts } = this.wanted;
+    const { iconName, title, text, may } = this.wanted;
+    const starts = may ? this.wanted.starts : [];
     const actions = starts.map((start, number) =>
       button(start.icon, start.words, () => this.begin(start), { class: number ? "button" : "button primary" }),
     );
-    this.element.replaceChildren(state({ iconName, title, text, heading: "h2", actions }));
+    const words = may ? text : `${text} Whoever runs this server can start it.`;
+    this.element.replaceChildren(state({ iconName, title, text: words, heading: "h2", actions }));
+    if (!may) return;
     try {
       const jobs = await this.api.activeJobs(this.signal);
       const ours = jobs.find((/** @type {Rest.JobOut} */ job) => job.kind === this.wanted.kind && job.gallery === this.gallery);
