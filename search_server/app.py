@@ -32,6 +32,7 @@ from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS, DescribedApp, describe_api
 from search_server.api.galleries import galleries
 from search_server.api.health import health
+from search_server.api.index_explanation import index_explanation
 from search_server.api.items import items
 from search_server.api.jobs import jobs
 from search_server.api.metadata import metadata
@@ -41,6 +42,7 @@ from search_server.api.queries import queries
 from search_server.api.search import search
 from search_server.api.searches import searches
 from search_server.api.standings import standings
+from search_server.api.training import training
 from search_server.api_page import api_page
 from search_server.compression import compress_answer
 from search_server.incoming import refuse_repeated_parameters
@@ -53,6 +55,7 @@ from search_server.problems import (
     wants_page,
 )
 from search_server.rates import RateLimitedError
+from search_server.server_page import server_page
 from search_server.service import EXTENSION, Service, open_service
 from search_server.settings import ServerSettings
 from search_server.sign_in import sign_in_routes
@@ -118,6 +121,7 @@ def create_app(
     for routes in (
         health,
         galleries,
+        index_explanation,
         items,
         metadata,
         analyses,
@@ -129,10 +133,12 @@ def create_app(
         codes,
         morph,
         models,
+        training,
         jobs,
     ):
         app.register_api(routes)
     app.register_blueprint(page)
+    app.register_blueprint(server_page)
     app.register_blueprint(analysis_pages)
     app.register_blueprint(api_page)
     app.register_blueprint(sign_in_routes(permissions))

@@ -19,9 +19,11 @@ QUERY_PARTS = 16  # pictures of one query
 GALLERIES = 32  # that one search goes through
 BATCH = 64  # searches of one request
 LIST = 1000  # items of one page
+OUTLINE = 1_000_000  # items of one outline: 12 MB
 EMBED_IMAGES = 16  # of one call
 ADD_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
+MORPH_STOPS = 16  # pictures that one morph leads past, its ends among them
 NEAREST_K = 10  # real pictures beside each frame
 FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
 MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
@@ -53,6 +55,7 @@ def as_json() -> dict[str, int | float]:
         "offset_max": OFFSET,
         "beta_max": BETA,
         "list_max": LIST,
+        "outline_max": OUTLINE,
         "query_parts_max": QUERY_PARTS,
         "galleries_max": GALLERIES,
         "batch_max": BATCH,
@@ -62,6 +65,7 @@ def as_json() -> dict[str, int | float]:
         "frames_max": FRAMES_MAX,
         "frame_side_max": FRAME_SIDE_MAX,
         "morph_pixels": MORPH_PIXELS,
+        "morph_stops_max": MORPH_STOPS,
         "codes_max": CODES,
         "explain_grid_max": EXPLAIN_GRID,
         "cleaned_side": CLEANED_SIDE,

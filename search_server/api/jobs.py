@@ -36,9 +36,14 @@ ACCEPTED = {202: JobOut, **responses("locked", "key_reused", "disk_full")}
 @needs("write")
 def list_jobs(query: ListJobs) -> Response:
     """List jobs, the newest first."""
+    return json_answer(list_newest(query))
+
+
+def list_newest(query: ListJobs) -> JobsOut:
+    """A page of jobs, the newest first."""
     found = service().jobs.table.newest(state=query.state, before=query.cursor, limit=query.limit)
     more = found[-1].id if len(found) == query.limit else None
-    return json_answer(JobsOut(jobs=[describe_job(job) for job in found], next_cursor=more))
+    return JobsOut(jobs=[describe_job(job) for job in found], next_cursor=more)
 
 
 @jobs.post("/jobs", request_body=body_of(JobBody, files=(), bare=False, form=False), responses=ACCEPTED)
@@ -95,7 +100,7 @@ _EVENT = {
 )
 @needs("write")
 def job_events(path: JobPath) -> Response:
-    """Watch a job: an event for each change until it ends; asking for the job now and then works too."""
+    """Watch a job and its log: an event for each change until it ends; asking for the job now and then works too."""
     found = service()
     job = found.jobs.table.get(path.id)
     given = request.headers.get("Last-Event-ID", "")
@@ -190,7 +195,8 @@ def _events(found: Service, job_id: int, seen: int) -> Iterator[str]:
         ended = job.state in ENDED
         if job.version > seen or ended:
             seen, silent = job.version, 0
-            data = json.dumps(describe_job(job).model_dump(mode="json"))
+            described = describe_job(job, log_tail=found.jobs.table.log_tail(job.id))
+            data = json.dumps(described.model_dump(mode="json"))
             yield f"id: {job.version}\nevent: {'end' if ended else 'progress'}\ndata: {data}\n\n"
         if ended:
             return

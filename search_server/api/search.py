@@ -91,7 +91,7 @@ def answer_search(found: Service, served: ServedGallery, asked: SearchBody, file
 
 def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
     """Neighbours of a picture that was looked at, as the API and the page show them."""
-    itself = {subject.item.id} if subject.item is not None and asked.exclude_self else set()
+    itself = ({subject.item.id} if subject.item is not None else subject.parts) if asked.exclude_self else set()
     among = served.passing(asked.filter)
     k = asked.offset + asked.k
     embeddings = embeddings_of(found, served, subject, asked.transforms)

@@ -27,6 +27,11 @@ export class AnalysesApi {
     return send(`${this.base}/map`, { method }, { signal });
   }
 
+  /** Whether the server can lay a map out by UMAP. @param {AbortSignal} signal @returns {Promise<boolean>} */
+  async canDrawByUmap(signal) {
+    return (await ask(`${this.server}/info`, { signal })).features.umap === true;
+  }
+
   /** Look for duplicates, as a job. @param {AbortSignal} signal */
   findDuplicates(signal) {
     return send(`${this.base}/duplicates/compute`, {}, { signal });

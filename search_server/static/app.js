@@ -4,29 +4,44 @@ import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
 import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
 import { Lightbox } from "./parts/lightbox.js";
+import { begin } from "./parts/in_flight.js";
 import { announce, note } from "./parts/messages.js";
+import { JobsBadge, markView, openMenus } from "./parts/navigation.js";
 import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
+import { TrayBar } from "./parts/tray_bar.js";
+import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
-/** @typedef {import("./parts/drop_target.js").Taken} Taken */
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
 
 export class Page {
   constructor() {
     const given = JSON.parse(need("#page-data").textContent ?? "");
-    /** @type {Rest.GalleryOut} */
+    /**
+     * The gallery that is shown, or that the reader of a view of the server came from. Where none is served it is null,
+     * and only views of the server are shown.
+     *
+     * @type {Rest.GalleryOut}
+     */
     this.gallery = given.gallery;
-    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta", number>} */
+    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta" | "frames" | "morph_pixels", number>} */
     this.limits = given.limits;
+    /** @type {string[]} Names of all galleries that are served. */
+    this.galleries = given.galleries;
+    /** @type {{read: boolean, write: boolean, admin: boolean}} What the reader's token allows. */
+    this.may = given.may;
+    this.first = true; // nothing but what the server drew has been shown
     /** @type {any} The API's answer to what the address asks, already here; for the first view only. */
     this.initial = given.initial;
+    /** @type {{urls: boolean}} What the server does. */
+    this.features = given.features;
     /** @type {Rest.FacetsOut | null} The values to filter by, counted for the first view. */
     this.facets = given.facets;
     /** @type {string} Of the gallery. */
@@ -34,18 +49,21 @@ export class Page {
     /** @type {string} Of the server. */
     this.top = given.top;
     this.api = new Api(given.api);
+    this.server = new ServerApi(given.server);
     this.main = need("main");
     this.lightbox = new Lightbox();
-    this.tray = new Tray(this.gallery.name);
+    this.tray = new Tray(this.gallery?.name ?? "");
     /** @type {Map<string, any>} Key of a history entry -> what its view wants to have again. */
     this.kept = new Map();
     /** @type {Map<string, number>} Key of a history entry -> how far it was scrolled. */
     this.places = new Map();
-    /** @type {Map<string, Partial<Taken>>} Key of a history entry -> the file or item that it was opened with. */
+    /** @type {Map<string, import("./parts/drop_target.js").Dropped>} Key of a history entry -> the file or item that it was opened with. */
     this.asked = new Map();
     /** @type {import("./views.js").View | null} */
     this.view = null;
     this.key = "";
+    /** @type {JobsBadge} */
+    this.jobs = new JobsBadge(this.server);
   }
 
   async begin() {
@@ -56,12 +74,16 @@ export class Page {
     addEventListener("scroll", () => this.places.set(this.key, scrollY), { passive: true });
     addEventListener("pagehide", () => history.replaceState({ ...history.state, scroll: scrollY }, ""));
     document.addEventListener("click", (event) => this.#followLink(event));
-    takeEverywhere((taken, slot) => this.take(taken, slot));
+    takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
+    if (this.gallery) new TrayBar(this);
+    openMenus();
+    this.jobs.look();
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
+    this.first = false;
     document.documentElement.dataset.ready = "";
   }
 
@@ -79,10 +101,16 @@ export class Page {
    * @param {Parameters} parameters
    */
   address(view, parameters = {}) {
+    const { everywhere } = VIEWS[view] ?? {};
+    const all = everywhere ? { gallery: this.#cameFrom(), ...parameters } : parameters;
     const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(parameters)) if (value !== null && value !== undefined) query.set(name, String(value));
-    const root = VIEWS[view]?.everywhere ? this.top : this.root;
-    return root + view + (query.size ? `?${query}` : "");
+    for (const [name, value] of Object.entries(all)) if (value !== null && value !== undefined) query.set(name, String(value));
+    return (everywhere ? this.top : this.root) + view + (query.size ? `?${query}` : "");
+  }
+
+  /** What the address of a view of the server says of the gallery the reader came from; nothing where it is the first. */
+  #cameFrom() {
+    return this.gallery && this.gallery.name !== this.galleries[0] ? this.gallery.name : null;
   }
 
   /**
@@ -90,7 +118,7 @@ export class Page {
    *
    * @param {string} view
    * @param {Parameters} parameters
-   * @param {Partial<Taken> | null} asked What it is opened with.
+   * @param {import("./parts/drop_target.js").Dropped | null} asked What it is opened with.
    */
   async go(view, parameters = {}, asked = null) {
     const key = newKey();
@@ -153,6 +181,11 @@ export class Page {
     return facets;
   }
 
+  /** What the server drew of the first view, once. @param {string} selector @returns {HTMLElement | null} */
+  takeDrawn(selector) {
+    return this.first ? this.main.querySelector(selector) : null;
+  }
+
   // Acts -------------------------------------------------------------------------------------------------------------
 
   /**
@@ -179,17 +212,22 @@ export class Page {
   /**
    * Whatever was dropped, pasted or picked.
    *
-   * @param {Taken} taken
+   * @param {import("./parts/drop_target.js").Dropped} dropped
    * @param {HTMLElement | null} slot Where.
    */
-  take = (taken, slot = null) => {
-    if (this.view?.take) this.view.take(taken, slot);
-    else if (taken.item) this.search(taken.item);
-    else this.go("search", {}, { file: taken.file });
+  take = (dropped, slot = null) => {
+    const { file, item, files } = dropped;
+    if (files) this.view?.takeMany?.(files);
+    else if (this.view?.take && file) this.view.take({ file }, slot);
+    else if (this.view?.take && item) this.view.take({ item }, slot);
+    else if (!this.gallery) note("There is no gallery to search in yet");
+    else if (item) this.search(item);
+    else this.go("search", {}, dropped);
   };
 
   async surprise() {
     if (this.view?.surprise) return this.view.surprise();
+    if (!this.gallery) return;
     try {
       const [item] = await this.api.sample(1, this.newSeed());
       if (item) this.search(item);
@@ -230,14 +268,18 @@ export class Page {
   /** Draw what the address shows: at once, where its module is here already. */
   async #render() {
     const name = viewAt(location.pathname, this.root, this.top);
+    if (!this.gallery && !VIEWS[name].everywhere) return; // the server has said what is wrong
     const drawer = drawerOf(name);
     if (drawer) return this.#draw(name, drawer);
     const { key } = this;
+    const end = begin();
     try {
       const fetched = await fetchView(name);
       if (this.key === key) this.#draw(name, fetched); // else the reader has gone on meanwhile
     } catch {
       if (this.key === key) this.#draw(name, unreachable);
+    } finally {
+      end();
     }
   }
 
@@ -247,10 +289,7 @@ export class Page {
     this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("a[data-view]"))) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
+    markView(VIEWS[name].within ?? name, VIEWS[name].everywhere ? this.top + name : null);
   }
 
   /** @param {MouseEvent} event */

@@ -13,6 +13,8 @@
  * @property {() => void} [morph]
  * @property {() => void} [play]
  * @property {(step: number) => void} [resize]
+ * @property {(files: File[]) => void} [takeMany] Several were dropped where `drops` has room for many.
+ * @property {import("./parts/drop_target.js").Drop[]} [drops] What the window is divided into while files are dragged over it.
  * @property {Record<string, () => void>} [keys] What single keys do here, beside those of every view.
  */
 
@@ -21,6 +23,7 @@
  *
  * @typedef {object} Entry
  * @property {() => Promise<Drawer>} load
+ * @property {string} [within] The view of the bar that it belongs to.
  * @property {boolean} [everywhere] It belongs to the server, not to one gallery: it lives at /NAME.
  */
 
@@ -32,9 +35,14 @@ export const VIEWS = {
   browse: { load: async () => (await import("./browse/browse_view.js")).browseView },
   map: { load: async () => (await import("./map/map_view.js")).mapView },
   morph: { load: async () => (await import("./morph/morph_view.js")).morphView },
+  explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
-  item: { load: async () => (await import("./item/item_view.js")).itemView }, // at item/ID
+  item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
+  jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  models: { load: async () => (await import("./models/models_view.js")).modelsView, everywhere: true },
+  new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
+  about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };
 
 /** @type {Map<string, Drawer>} */
@@ -74,6 +82,6 @@ function stylesOf(name) {
  * @param {string} top
  */
 export function viewAt(pathname, root, top) {
-  const [name] = pathname.slice((pathname.startsWith(root) ? root : top).length).split("/");
+  const [name] = pathname.slice((root && pathname.startsWith(root) ? root : top).length).split("/");
   return Object.hasOwn(VIEWS, name) ? name : "search";
 }

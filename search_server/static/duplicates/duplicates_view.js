@@ -3,14 +3,16 @@
 import { AnalysesApi } from "../analyses_api.js";
 import { isWithdrawn } from "../api.js";
 import { Computation } from "../parts/computation.js";
-import { button, h, icon } from "../parts/dom.js";
+import { button, h, icon, opensElsewhere } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
 import { problemState, state } from "../parts/states.js";
-import { bytesWords, count, plural } from "../parts/words.js";
+import { count, plural } from "../parts/words.js";
 import { GroupCard } from "./group_card.js";
 
 const GROUPS = 24; // that are fetched at a time
+/** @type {Record<string, string>} */
 const TIERS = { near: "Nearly the same", pixels: "Same pixels", bytes: "Same file" };
+/** @type {Record<string, string>} */
 const EXPLAINED = {
   near: "Crops, edits, other sizes and formats, shots a moment apart: look at them before you let one go.",
   pixels: "Every pixel is equal; only the files differ, in format or in what they say of themselves.",
@@ -29,12 +31,18 @@ class DuplicatesView {
     this.page = page;
     this.analyses = new AnalysesApi(page.api.base);
     this.withdrawn = new AbortController();
-    this.only = page.parameter("only") in TIERS ? page.parameter("only") : null;
+    this.only = (page.parameter("only") ?? "") in TIERS ? page.parameter("only") : null;
     this.least = page.parameter("min") === null ? null : Number(page.parameter("min"));
     this.from = page.parameter("group"); // the group that somebody came for: the list begins with it
     /** @type {GroupCard[]} */
     this.cards = [];
     this.current = -1;
+    /** @type {Rest.DuplicatesOut | null} */
+    this.answer = null;
+    this.fetching = false;
+    this.settling = 0;
+    this.reviewed = h("progress", { class: "progress", max: 1, value: 0, "aria-labelledby": "reviewed" });
+    this.reviewedWords = h("p", { id: "reviewed", class: "quiet-words" });
     this.head = h("div", { class: "duplicates-head" });
     this.list = h("ol", { class: "groups", role: "list", "aria-label": "Groups of duplicates" });
     this.foot = h("div", { class: "results-foot" });
@@ -48,7 +56,7 @@ class DuplicatesView {
     const kept = this.page.remembered() ?? (this.page.initial?.groups && !this.from ? this.page.initial : null);
     if (kept?.groups) this.#begin(kept);
     else this.#ask();
-    const act = (name) => () => this.cards[this.current]?.[name]();
+    const act = (/** @type {"same" | "different" | "toggleDifference" | "forget"} */ name) => () => this.cards[this.current]?.[name]();
     return {
       element: this.element,
       title: "Duplicates",
@@ -90,10 +98,12 @@ class DuplicatesView {
     }
   }
 
+  /** @param {string | null} cursor @param {number} limit */
   #wanted(cursor, limit) {
     return { only: this.only, minScore: this.least, cursor, limit };
   }
 
+  /** @param {Rest.DuplicatesOut} answer */
   #begin(answer) {
     this.answer = { ...answer, groups: [] };
     this.list.replaceChildren();
@@ -105,6 +115,7 @@ class DuplicatesView {
     this.#choose(this.cards.findIndex((card) => !card.group.verdict), { quietly: true });
   }
 
+  /** @param {Rest.DuplicatesOut} answer */
   #add(answer) {
     for (const group of answer.groups) {
       const card = new GroupCard(this.page, this.analyses, group, {
@@ -114,9 +125,10 @@ class DuplicatesView {
       this.cards.push(card);
       this.list.append(card.element);
     }
-    this.answer.groups.push(...answer.groups);
-    this.answer.next_cursor = answer.next_cursor;
-    this.page.remember(this.answer);
+    const shown = this.answer ?? answer;
+    if (shown !== answer) shown.groups.push(...answer.groups);
+    shown.next_cursor = answer.next_cursor;
+    this.page.remember(shown);
     this.watcher.disconnect();
     const rest = this.from ? [h("a", { class: "button", href: this.page.address("duplicates"), onclick: (event) => this.#follow(event, {}) }, "Show all from the beginning")] : [];
     if (answer.next_cursor) {
@@ -126,7 +138,7 @@ class DuplicatesView {
   }
 
   async #more() {
-    if (this.fetching || !this.answer.next_cursor) return;
+    if (this.fetching || !this.answer?.next_cursor) return;
     this.fetching = true;
     try {
       this.#add(await this.analyses.duplicates(this.#wanted(this.answer.next_cursor, GROUPS), this.withdrawn.signal));
@@ -168,6 +180,7 @@ class DuplicatesView {
         title: "Nobody has looked for duplicates yet",
         text: `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with each other: the same file, the same pixels, nearly the same picture. Nothing is deleted.`,
         starts: [{ icon: "duplicates", words: "Look for duplicates", begin: (signal) => this.analyses.findDuplicates(signal) }],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -182,21 +195,23 @@ class DuplicatesView {
 
   // The head ---------------------------------------------------------------------------------------------------------
 
+  /** @param {Rest.DuplicatesOut | null} answer */
   #headOf(answer) {
-    this.reviewed = h("progress", { class: "progress", max: 1, value: 0, "aria-labelledby": "reviewed" });
-    this.reviewedWords = h("p", { id: "reviewed", class: "quiet-words" }, answer ? "" : "Looking …");
+    this.reviewedWords.textContent = answer ? "" : "Looking …";
     this.head.replaceChildren(
       h("div", { class: "section-head" }, h("h1", {}, "Duplicates"), h("div", { class: "duplicates-progress" }, this.reviewedWords, this.reviewed)),
       ...(answer ? [this.#tabs(answer), this.#tools(answer)] : []),
     );
     if (answer?.stale) {
-      this.head.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since these were looked for."), button("loop", "Look again", () => this.#again(), { class: "button quiet" })));
+      this.head.append(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since these were looked for."), this.page.may.write && button("loop", "Look again", () => this.#again(), { class: "button quiet" })));
     }
     if (answer) this.#countReviewed();
   }
 
+  /** @param {Rest.DuplicatesOut} answer */
   #tabs(answer) {
     const all = Object.values(answer.kinds).reduce((sum, number) => sum + number, 0);
+    /** @param {string | null} tier @param {string} words @param {number} number */
     const tab = (tier, words, number) => {
       const parameters = { only: tier, min: this.least };
       const current = this.only === tier ? { "aria-current": "true" } : {};
@@ -211,22 +226,24 @@ class DuplicatesView {
     );
   }
 
+  /** @param {MouseEvent} event @param {import("../app.js").Parameters} parameters */
   #follow(event, parameters) {
-    if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+    if (opensElsewhere(event)) return;
     event.preventDefault();
     this.page.go("duplicates", parameters);
   }
 
+  /** @param {Rest.DuplicatesOut} answer */
   #tools(answer) {
     return h("div", { class: "duplicates-tools" }, this.#slider(answer), h("div", { class: "actions" }, this.#exports()));
   }
 
-  /** How near is near: from what was looked for up to the same. */
+  /** How near is near: from what was looked for up to the same. @param {Rest.DuplicatesOut} answer */
   #slider(answer) {
     if (answer.min_score === null || this.only === "pixels" || this.only === "bytes") return null;
     const lowest = Math.floor(answer.min_score * 1000) / 1000;
     const output = h("output", { for: "near-from" });
-    const words = (value) => (value > lowest ? Number(value).toFixed(3) : "as found");
+    const words = (/** @type {string} */ value) => (Number(value) > lowest ? Number(value).toFixed(3) : "as found");
     const field = h("input", {
       type: "range",
       id: "near-from",
@@ -248,6 +265,7 @@ class DuplicatesView {
     return h("label", { class: "range" }, h("span", {}, "Similarity at least"), field, output);
   }
 
+  /** @param {number | null} least */
   #nearFrom(least) {
     this.least = least;
     this.from = null;
@@ -256,6 +274,7 @@ class DuplicatesView {
   }
 
   #exports() {
+    /** @param {string} format @param {string} words */
     const link = (format, words) => {
       const address = this.analyses.surplusAddress({ only: this.only, minScore: this.least, format });
       return h("a", { class: "button", href: address, download: `duplicates.${format}`, title: "The files that could go, of the groups that you have reviewed; nothing is deleted" }, icon("download"), h("span", {}, words));
@@ -264,6 +283,7 @@ class DuplicatesView {
   }
 
   #countReviewed() {
+    if (!this.answer) return;
     const { reviewed, total, surplus } = this.answer;
     this.reviewedWords.textContent = total ? `${count(reviewed)} of ${count(total)} reviewed, ${plural(surplus, "file", "files")} could go` : "";
     this.reviewed.value = total ? reviewed / total : 0;
@@ -272,12 +292,14 @@ class DuplicatesView {
 
   // Reviewing --------------------------------------------------------------------------------------------------------
 
+  /** @param {number} by */
   #move(by) {
     const next = this.current < 0 ? 0 : this.current + by;
     if (next >= this.cards.length) this.#more();
     if (next >= 0 && next < this.cards.length) this.#choose(next);
   }
 
+  /** @param {number} index @param {{quietly?: boolean}} [how] */
   #choose(index, { quietly = false } = {}) {
     this.cards[this.current]?.choose(false);
     this.current = index;
@@ -289,6 +311,7 @@ class DuplicatesView {
     card.element.scrollIntoView({ block: "center", behavior: "auto" });
   }
 
+  /** @param {GroupCard} card @param {string[]} ids @param {string} verdict @param {string[]} [insteadOf] */
   async #judge(card, ids, verdict, insteadOf = []) {
     card.busy(true);
     try {
@@ -297,10 +320,10 @@ class DuplicatesView {
       const answer = await this.analyses.duplicates(this.#wanted(String(Number(group.id) - 1), 1), this.withdrawn.signal);
       const [changed] = answer.groups;
       if (changed?.id === group.id) {
-        this.answer.groups[this.answer.groups.indexOf(group)] = changed;
+        this.answer?.groups.splice(this.answer.groups.indexOf(group), 1, changed);
         card.show(changed);
       }
-      Object.assign(this.answer, { reviewed: answer.reviewed, total: answer.total, surplus: answer.surplus, kinds: answer.kinds });
+      Object.assign(this.answer ?? {}, { reviewed: answer.reviewed, total: answer.total, surplus: answer.surplus, kinds: answer.kinds });
       this.page.remember(this.answer);
       this.#countReviewed();
       announce(`${card.verdictWords()}. ${this.reviewedWords.textContent}`);
@@ -312,16 +335,11 @@ class DuplicatesView {
     }
   }
 
-  /** To the next group that nobody has looked at. */
+  /** To the next group that nobody has looked at. @param {GroupCard} card */
   #goOn(card) {
     const index = this.cards.indexOf(card);
     const next = this.cards.findIndex((other, place) => place > index && !other.group.verdict);
     if (next >= 0) this.#choose(next);
     else this.#more();
   }
-}
-
-/** "JPEG, 1,024 × 768, 340 kB" @param {any} item */
-export function fileWords(item) {
-  return `${item.format}, ${count(item.width)} × ${count(item.height)}, ${bytesWords(item.bytes)}`;
 }

@@ -1,37 +1,45 @@
 /** One group of pictures that are the same: side by side, what differs, which is to be kept, what was said of it. */
 
-import { button, h, icon } from "../parts/dom.js";
+import { button, h, icon, opensElsewhere, targetOf } from "../parts/dom.js";
 import { note } from "../parts/messages.js";
 import { bytesWords, count, plural, scoreWords } from "../parts/words.js";
 
 const SHOWN = 12; // members, until more are asked for
 const FEW = 3; // members: they are shown larger
+/** @type {Record<string, string>} */
 const KINDS = { near: "Nearly the same", pixels: "Same pixels", bytes: "Same file" };
+/** @type {Record<string, string>} */
 const VERDICTS = { duplicate: "All the same", different: "Not duplicates", keep: "Keeper chosen" };
 
 export class GroupCard {
   /**
    * @param {import("../app.js").Page} page
    * @param {import("../analyses_api.js").AnalysesApi} analyses
-   * @param {any} group As the API describes it.
+   * @param {Rest.GroupOut} group As the API describes it.
    * @param {{judge: (ids: string[], verdict: string, insteadOf?: string[]) => void, chosen: () => void}} ways
    */
   constructor(page, analyses, group, ways) {
-    Object.assign(this, { page, analyses, ways });
+    this.page = page;
+    this.analyses = analyses;
+    this.ways = ways;
+    this.group = group;
+    this.isJudgeable = true;
     this.differs = false;
     this.isWhole = group.members.length <= SHOWN;
     this.element = h("li", { class: "group", tabindex: "-1", onfocusin: () => ways.chosen(), onclick: () => ways.chosen() });
     this.show(group);
   }
 
+  /** @param {Rest.GroupOut} group */
   show(group) {
     this.group = group;
     this.isJudgeable = group.kind !== "bytes";
     this.element.dataset.verdict = group.verdict ?? "";
     this.element.setAttribute("aria-label", `${KINDS[group.kind]}: ${plural(group.members.length, "picture", "pictures")}. ${this.verdictWords()}`);
-    const focused = this.element.contains(document.activeElement) && document.activeElement !== this.element ? document.activeElement.dataset.act : null;
+    const held = document.activeElement;
+    const focused = held instanceof HTMLElement && held !== this.element && this.element.contains(held) ? held.dataset.act : null;
     this.element.replaceChildren(this.#head(), this.#members(), this.#actions());
-    if (focused) this.element.querySelector(`[data-act="${focused}"]`)?.focus();
+    if (focused) /** @type {HTMLElement | null} */ (this.element.querySelector(`[data-act="${focused}"]`))?.focus();
   }
 
   /** @param {boolean} isChosen */
@@ -40,6 +48,7 @@ export class GroupCard {
     else this.element.removeAttribute("aria-current");
   }
 
+  /** @param {boolean} isBusy */
   busy(isBusy) {
     this.element.toggleAttribute("aria-busy", isBusy);
   }
@@ -54,10 +63,15 @@ export class GroupCard {
 
   // What can be said of it -------------------------------------------------------------------------------------------
 
+  /** Whether this reader may say what they are. */
+  get mayJudge() {
+    return this.page.may.write;
+  }
+
   /** Keep one of them, and no other. @param {number} place */
   keep(place) {
     const member = this.group.members[place];
-    if (!member) return;
+    if (!member || !this.mayJudge) return;
     if (!this.isJudgeable && place > 0) return note("These files are the same byte for byte: whichever stays, nothing is lost.");
     const others = this.group.members.filter((other) => other.item.sha256 !== member.item.sha256).map((other) => other.item.id);
     this.ways.judge([member.item.id], "keep", others);
@@ -65,16 +79,16 @@ export class GroupCard {
 
   same() {
     if (!this.isJudgeable) return this.keep(0);
-    this.ways.judge(this.ids, "duplicate");
+    if (this.mayJudge) this.ways.judge(this.ids, "duplicate");
   }
 
   different() {
     if (!this.isJudgeable) return note("These files are the same byte for byte: nothing can tell them apart.");
-    this.ways.judge(this.ids, "different");
+    if (this.mayJudge) this.ways.judge(this.ids, "different");
   }
 
   forget() {
-    if (this.group.verdict) this.ways.judge(this.ids, "forget");
+    if (this.group.verdict && this.mayJudge) this.ways.judge(this.ids, "forget");
   }
 
   toggleDifference() {
@@ -103,16 +117,17 @@ export class GroupCard {
     return h("div", {}, list, button("down", `Show the other ${count(members.length - SHOWN)}`, more, { class: "button quiet" }));
   }
 
+  /** @param {Rest.MemberOut} member @param {number} place */
   #member(member, place) {
     const { item, keep, why, apart } = member;
     const [kept] = this.group.members;
     const shows = this.differs && !keep;
     const source = shows ? this.analyses.differenceAddress(kept.item.id, item.id) : item.image;
     const alt = shows ? `What differs between ${item.name} and ${kept.item.name}: black where they are the same` : item.name;
-    const picture = h("img", { src: source, alt, width: item.width, height: item.height, loading: "lazy", onerror: (event) => event.target.parentElement.classList.add("broken") });
+    const picture = h("img", { src: source, alt, width: item.width, height: item.height, loading: "lazy", onerror: (event) => targetOf(event)?.parentElement?.classList.add("broken") });
     const address = this.page.address(`item/${item.id}`);
-    const open = (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+    const open = (/** @type {MouseEvent} */ event) => {
+      if (opensElsewhere(event)) return;
       event.preventDefault();
       this.page.go(`item/${item.id}`);
     };
@@ -126,7 +141,7 @@ export class GroupCard {
       marks,
       h("p", { class: "member-name path" }, item.path),
       h("p", { class: "member-facts" }, this.#fact(item, kept.item, keep)),
-      this.isJudgeable && this.group.verdict !== "different" && (!keep || this.group.verdict !== "keep")
+      this.mayJudge && this.isJudgeable && this.group.verdict !== "different" && (!keep || this.group.verdict !== "keep")
         ? h(
             "button",
             { type: "button", class: "button", data: { act: `keep-${place}` }, onclick: () => this.keep(place) },
@@ -138,8 +153,9 @@ export class GroupCard {
     );
   }
 
-  /** Size, file and format, each marked where it differs from the one that is kept. */
+  /** Size, file and format, each marked where it differs from the one that is kept. @param {Rest.ItemOut} item @param {Rest.ItemOut} kept @param {boolean} isKept */
   #fact(item, kept, isKept) {
+    /** @type {[string, number | null][]} */
     const facts = [
       [`${count(item.width)} × ${count(item.height)}`, item.width * item.height - kept.width * kept.height],
       [bytesWords(item.bytes), item.bytes - kept.bytes],
@@ -153,15 +169,16 @@ export class GroupCard {
 
   #actions() {
     const { verdict } = this.group;
+    /** @param {string} name @param {string} iconName @param {string} words @param {string} key @param {() => void} run @param {import("../parts/dom.js").Properties} [properties] */
     const act = (name, iconName, words, key, run, properties = {}) =>
       button(iconName, words, run, { data: { act: name }, "aria-keyshortcuts": key, title: `Key ${key}`, ...properties });
     const judged = verdict !== null;
     return h(
       "div",
       { class: "actions group-actions" },
-      !judged && act("same", "check", this.isJudgeable ? "All the same" : "Keep one of them", "a", () => this.same(), { class: "button primary" }),
-      !judged && this.isJudgeable && act("different", "apart", "Not duplicates", "n", () => this.different()),
-      judged && act("forget", "undo", "Undo", "z", () => this.forget()),
+      !judged && this.mayJudge && act("same", "check", this.isJudgeable ? "All the same" : "Keep one of them", "a", () => this.same(), { class: "button primary" }),
+      !judged && this.mayJudge && this.isJudgeable && act("different", "apart", "Not duplicates", "n", () => this.different()),
+      judged && this.mayJudge && act("forget", "undo", "Undo", "z", () => this.forget()),
       this.isJudgeable && act("difference", "eye", "Difference", "d", () => this.toggleDifference(), { class: "button quiet", "aria-pressed": String(this.differs) }),
     );
   }

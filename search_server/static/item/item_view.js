@@ -2,14 +2,19 @@
 
 import { AnalysesApi } from "../analyses_api.js";
 import { isWithdrawn } from "../api.js";
+import { AS_INDEXED } from "../search/weight_slider.js";
 import { readMap } from "../map/map_columns.js";
 import { smallMap } from "../map/small_map.js";
-import { button, h, icon, iconButton } from "../parts/dom.js";
+import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
 import { announce, copyLink, note } from "../parts/messages.js";
 import { PictureGrid } from "../parts/picture_grid.js";
 import { problemState } from "../parts/states.js";
 import { bytesWords, count, plural } from "../parts/words.js";
 import { tagEditor } from "./tag_editor.js";
+
+/** @typedef {Rest.ItemOut} Item */
+/** @typedef {Rest.StandingOut} Standing */
+/** @typedef {{item: Item, standing: Standing, hits: Rest.HitOut[], points?: import("../map/map_columns.js").MapData}} Shown What was asked. */
 
 const NEIGHBOURS = 12;
 const POINTS = 4000; // of the small map: more would only be darker
@@ -33,6 +38,9 @@ class ItemView {
       address: (id) => page.address("search", { id }),
       choose: (item, tile) => page.search(item, tile),
     });
+    /** @type {Shown | null} */
+    this.shown = null;
+    this.trayButton = button("plus", "", () => this.#toggleTray(), { "aria-pressed": "false" });
     this.initial = page.initial?.standing ? page.initial : null;
   }
 
@@ -47,7 +55,10 @@ class ItemView {
       close: () => this.withdrawn.abort(),
       morph: () => this.page.gallery.model.has_decoder && this.page.go("morph", { a: this.id }),
       keys: {
-        s: () => this.grid.focused() ? this.page.search(this.grid.focused()) : this.shown && this.page.search(this.shown.item),
+        s: () => {
+          const item = this.grid.focused() ?? this.shown?.item;
+          if (item) this.page.search(item);
+        },
         x: () => this.#toggleTray(),
         ArrowLeft: () => this.#step("previous"),
         ArrowRight: () => this.#step("next"),
@@ -62,9 +73,9 @@ class ItemView {
       const [item, standing, found] = await Promise.all([
         this.page.api.picture(this.id, signal),
         this.analyses.standing(this.id, signal),
-        this.page.api.neighbours(this.id, NEIGHBOURS, 0, null, null, signal),
+        this.page.api.neighbours(this.id, NEIGHBOURS, 0, AS_INDEXED, null, signal),
       ]);
-      this.#show({ item, standing, hits: found.hits });
+      this.#show({ item: /** @type {Item} */ (item), standing, hits: found.hits });
     } catch (error) {
       if (!isWithdrawn(error)) this.#refuse(error);
     } finally {
@@ -72,11 +83,13 @@ class ItemView {
     }
   }
 
+  /** @param {import("../api.js").Problem} problem */
   #refuse(problem) {
     const others = [button("grid", "Browse all pictures", () => this.page.go("browse"), { class: "button primary" })];
     this.element.replaceChildren(problemState(problem, { heading: "h1", retry: () => this.#ask(), others }));
   }
 
+  /** @param {Shown} shown */
   #show(shown) {
     this.shown = shown;
     this.page.remember(shown);
@@ -89,17 +102,18 @@ class ItemView {
         this.#stage(item),
         h("div", { class: "item-side" }, this.#actions(item), this.#facts(item), this.#tags(item), this.#said(item)),
       ),
-      ...[this.#painted(item, standing), this.#copies(item, standing), this.#alike(hits)].filter(Boolean),
+      ...[this.#painted(item, standing), this.#copies(item, standing), this.#alike(hits)].filter((one) => one !== null),
     );
     this.page.titled(item.name);
     this.#fetchAhead(standing);
   }
 
-  /** The pages beside this one come at once: their pictures are the slow part. */
+  /** The pages beside this one come at once: their pictures are the slow part. @param {Standing} standing */
   #fetchAhead({ previous, next }) {
     for (const id of [next, previous]) if (id) new Image().src = this.analyses.thumbAddress(id);
   }
 
+  /** @param {"previous" | "next"} way */
   #step(way) {
     const id = this.shown?.standing[way];
     if (id && !document.activeElement?.closest?.(".grid, input, canvas")) this.page.go(`item/${id}`);
@@ -107,6 +121,7 @@ class ItemView {
 
   // The head ---------------------------------------------------------------------------------------------------------
 
+  /** @param {Item} item @param {Standing} standing */
   #head(item, standing) {
     return h(
       "div",
@@ -116,12 +131,13 @@ class ItemView {
     );
   }
 
+  /** @param {string} iconName @param {string} words @param {string | null} id */
   #stepLink(iconName, words, id) {
     if (!id) return iconButton(iconName, words, () => {}, { disabled: true });
     return h("a", { class: "icon-button", "aria-label": words, title: words, ...this.#link(`item/${id}`) }, icon(iconName));
   }
 
-  /** The folders on the way to it, each of which can be browsed. */
+  /** The folders on the way to it, each of which can be browsed. @param {Item} item */
   #crumbs(item) {
     const words = item.path.split("/").slice(0, -1);
     const crumbs = words.map((word, place) => {
@@ -132,13 +148,13 @@ class ItemView {
     return h("nav", { "aria-label": "Folder" }, h("ol", { class: "crumbs", role: "list" }, top, crumbs));
   }
 
-  /** The attributes of a link to a view. */
+  /** The attributes of a link to a view. @param {string} view @param {import("../app.js").Parameters} [parameters] */
   #link(view, parameters = {}) {
     const { page } = this;
     return {
       href: page.address(view, parameters),
-      onclick: (event) => {
-        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+      onclick: (/** @type {MouseEvent} */ event) => {
+        if (opensElsewhere(event)) return;
         event.preventDefault();
         page.go(view, parameters);
       },
@@ -147,6 +163,7 @@ class ItemView {
 
   // The picture ------------------------------------------------------------------------------------------------------
 
+  /** @param {Item} item */
   #stage(item) {
     const style = { "--width": item.width, "--height": item.height };
     const picture = h("img", { src: item.image, alt: item.name, width: item.width, height: item.height, style });
@@ -159,6 +176,7 @@ class ItemView {
   }
 
   #open() {
+    if (!this.shown) return;
     const { item } = this.shown;
     this.page.lightbox.open([item], item, {
       similar: (one) => this.page.search(one),
@@ -167,9 +185,9 @@ class ItemView {
     });
   }
 
+  /** @param {Item} item */
   #actions(item) {
     const { page } = this;
-    this.trayButton = button("plus", "", () => this.#toggleTray(), { "aria-pressed": "false" });
     this.#showTray();
     const download = `${item.name.replace(/\.[^.]*$/, "")}.jpg`;
     return h(
@@ -201,8 +219,10 @@ class ItemView {
 
   // What is known of it ----------------------------------------------------------------------------------------------
 
+  /** @param {Item} item */
   #facts(item) {
     const added = new Date(item.added_at);
+    /** @type {[string, string | HTMLElement][]} */
     const rows = [
       ["Size", `${count(item.width)} × ${count(item.height)} pixels`],
       ["File", `${item.format}, ${bytesWords(item.bytes)}`],
@@ -213,23 +233,26 @@ class ItemView {
     return table("File", rows);
   }
 
+  /** @param {Item} item */
   #tags(item) {
-    const link = (tag) => this.#link("browse", { filter: JSON.stringify({ tags: { eq: tag } }) });
-    const save = async (tags) => {
+    const link = (/** @type {string} */ tag) => this.#link("browse", { filter: JSON.stringify({ tags: { eq: tag } }) });
+    const save = async (/** @type {string[]} */ tags) => {
       const changed = await this.analyses.describe(item.id, { tags }, this.withdrawn.signal);
       Object.assign(item, { tags: changed.tags });
       return changed.tags;
     };
-    return tagEditor({ tags: item.tags ?? [], link, save });
+    const { write } = this.page.may;
+    return write || item.tags?.length ? tagEditor({ tags: item.tags ?? [], link, save: write ? save : null }) : null;
   }
 
+  /** @param {Item} item */
   #said(item) {
     const fields = Object.entries(item.metadata ?? {});
     if (!fields.length) return null;
-    return table("What is said of it", fields.map(([field, value]) => [field, this.#value(field, value)]));
+    return table("What is said of it", fields.map(([field, value]) => /** @type {[string, string | HTMLElement]} */ ([field, this.#value(field, value)])));
   }
 
-  /** A value that others may have too leads to them. */
+  /** A value that others may have too leads to them. @param {string} field @param {any} value */
   #value(field, value) {
     if (Array.isArray(value)) return value.join(", ");
     if (!["string", "number", "boolean"].includes(typeof value)) return JSON.stringify(value);
@@ -239,21 +262,24 @@ class ItemView {
 
   // What the model makes of it ---------------------------------------------------------------------------------------
 
+  /** @param {Item} item @param {Standing} standing */
   #painted(item, { unusual, map }) {
     const { model } = this.page.gallery;
+    /** @param {string} address @param {string} alt @param {string} words */
     const picture = (address, alt, words) => h("figure", {}, framed(address, alt), h("figcaption", {}, words));
     const seen = model.has_decoder && [
       picture(item.thumb, `${item.name}, small`, "The picture"),
       picture(this.analyses.reconstructionAddress(item.id, model.id), "The picture as the model paints it from its code", `Painted from the ${count(model.dims)} numbers that the model keeps of it`),
       picture(this.analyses.errorMapAddress(item.id, model.id), "Error map: bright where the painted picture differs", "What is lost: black is equal, white differs most"),
     ];
-    const figures = [...(seen || []), map && this.#onMap(map)].filter(Boolean);
+    const figures = [...(seen || []), ...(map ? [this.#onMap(map)] : [])];
     if (!figures.length && !unusual.length) return null;
     const link = unusual.length ? h("a", { class: "button quiet", ...this.#link("outliers", { by: unusual[0].by }) }, icon("outliers"), h("span", {}, "All outliers")) : null;
     const ranks = h("ul", { class: "item-ranks", role: "list" }, unusual.map((rank) => h("li", {}, rankWords(rank))));
     return part("As the model sees it", link, h("div", { class: "item-seen" }, figures), ranks);
   }
 
+  /** @param {Rest.MapPlaceOut} map */
   #onMap(map) {
     const words = `On the map: cluster ${map.cluster + 1}, with ${plural(map.count - 1, "other", "others")}`;
     const place = h("a", { class: "item-map frame", "aria-label": "Open the map here", ...this.#link("map", { id: this.id }) });
@@ -262,8 +288,10 @@ class ItemView {
     return figure;
   }
 
+  /** @param {HTMLElement} figure @param {HTMLElement} place @param {Rest.MapPlaceOut} spot @param {string} words */
   async #drawMap(figure, place, spot, words) {
     const { signal } = this.withdrawn;
+    if (!this.shown) return;
     try {
       this.shown.points ??= readMap(await this.analyses.map([], POINTS, signal));
       place.append(smallMap(this.shown.points, spot, words, signal));
@@ -272,6 +300,7 @@ class ItemView {
     }
   }
 
+  /** @param {Item} item @param {Standing} standing */
   #copies(item, { duplicates }) {
     if (!duplicates) return null;
     const others = duplicates.members.filter((member) => member.item.id !== item.id);
@@ -294,6 +323,7 @@ class ItemView {
     return part(others.length === 1 ? "A duplicate of it" : `${count(others.length)} duplicates of it`, link, h("p", { class: "quiet-words" }, words), list);
   }
 
+  /** @param {Rest.HitOut[]} hits */
   #alike(hits) {
     if (!hits.length) return null;
     this.grid.clear();
@@ -303,10 +333,12 @@ class ItemView {
   }
 }
 
+/** @param {string} title @param {HTMLElement | null} link @param {...HTMLElement} children */
 function part(title, link, ...children) {
   return h("section", { class: "item-part" }, h("div", { class: "section-head" }, h("h2", {}, title), link), children);
 }
 
+/** @param {string} title @param {[string, string | HTMLElement][]} rows */
 function table(title, rows) {
   return h(
     "section",
@@ -316,12 +348,15 @@ function table(title, rows) {
   );
 }
 
+/** @param {string} source @param {string} alt */
 function framed(source, alt) {
-  const frame = h("div", { class: "frame" }, h("img", { src: source, alt, loading: "lazy", onerror: () => frame.classList.add("broken") }));
+  const picture = h("img", { src: source, alt, loading: "lazy" });
+  const frame = h("div", { class: "frame" }, picture);
+  picture.addEventListener("error", () => frame.classList.add("broken"));
   return frame;
 }
 
-/** How unusual it is, as a sentence. */
+/** How unusual it is, as a sentence. @param {Rest.RankOut} rank */
 function rankWords({ by, rank, total, percentile, unusual }) {
   const share = `${percentile < 99.95 ? percentile.toFixed(percentile > 99 ? 1 : 0) : "almost 100"} %`;
   const measured = by === "reconstruction" ? `Painted worse than ${share} of this gallery` : `Farther from its neighbours than ${share} of this gallery`;
@@ -329,6 +364,7 @@ function rankWords({ by, rank, total, percentile, unusual }) {
   return `${measured} (${count(rank)} of ${count(total)})${usual || "."}`;
 }
 
+/** @param {Item} item */
 function fullAddress(item) {
   const address = new URL(item.image, location.href);
   address.searchParams.set("size", "full");
@@ -338,6 +374,6 @@ function fullAddress(item) {
 
 /** Grey places where all will be. */
 function skeleton() {
-  const box = (kind) => h("div", { class: `tile skeleton ${kind}`, "aria-hidden": "true" }, h("div", { class: "tile-picture" }));
+  const box = (/** @type {string} */ kind) => h("div", { class: `tile skeleton ${kind}`, "aria-hidden": "true" }, h("div", { class: "tile-picture" }));
   return [h("div", { class: "item-table", "aria-busy": "true" }, box("item-stage"), box("item-side"))];
 }

@@ -10,7 +10,8 @@ const LONGEST = 200; // characters
  * @param {object} choices
  * @param {string[]} choices.tags
  * @param {(tag: string) => Record<string, any>} choices.link Attributes of the link to all that have it.
- * @param {(tags: string[]) => Promise<string[]>} choices.save Keep them, and say what is kept now.
+ * @param {((tags: string[]) => Promise<string[]>) | null} choices.save Keep them, and say what is kept now; null where the
+ *   reader may only look.
  */
 export function tagEditor({ tags, link, save }) {
   const list = h("ul", { class: "tags", role: "list" });
@@ -28,7 +29,7 @@ export function tagEditor({ tags, link, save }) {
   const show = () => {
     list.replaceChildren(
       ...shown.map((tag) => {
-        const take = iconButton("close", `Take the tag ${tag} away`, () => change(shown.filter((other) => other !== tag), `${tag} is taken away`));
+        const take = save && iconButton("close", `Take the tag ${tag} away`, () => change(shown.filter((other) => other !== tag), `${tag} is taken away`));
         return h("li", { class: "tag" }, h("a", link(tag), tag), take);
       }),
     );
@@ -37,13 +38,16 @@ export function tagEditor({ tags, link, save }) {
 
   // One after the other: the last that was wanted is the last that is kept.
   let saving = Promise.resolve();
+  /** @param {string[]} wanted @param {string} done */
   const change = (wanted, done) => {
     shown = wanted;
     show();
     saving = saving.then(() => keep(wanted, done));
   };
 
+  /** @param {string[]} wanted @param {string} done */
   const keep = async (wanted, done) => {
+    if (!save) return;
     try {
       kept = await save(wanted);
       announce(done);
@@ -56,6 +60,7 @@ export function tagEditor({ tags, link, save }) {
     show();
   };
 
+  /** @param {Event} event */
   const add = (event) => {
     event.preventDefault();
     const tag = field.value.trim();
@@ -65,5 +70,5 @@ export function tagEditor({ tags, link, save }) {
   };
 
   show();
-  return h("section", {}, h("h2", { class: "item-subtitle" }, "Tags"), list, form);
+  return h("section", {}, h("h2", { class: "item-subtitle" }, "Tags"), list, save && form);
 }

@@ -3,8 +3,15 @@
 export class CanvasPoints {
   /** @param {HTMLCanvasElement} canvas @param {Float32Array} x @param {Float32Array} y */
   constructor(canvas, x, y) {
-    Object.assign(this, { canvas, x, y, count: x.length });
-    this.context = canvas.getContext("2d");
+    this.canvas = canvas;
+    this.x = x;
+    this.y = y;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    /** @type {Uint8Array} */
+    this.codes = new Uint8Array(x.length);
+    /** @type {ImageData | null} */
+    this.image = null;
+    this.pixels = new Uint32Array();
     this.colours = new Uint32Array(256);
   }
 
@@ -26,7 +33,7 @@ export class CanvasPoints {
    */
   draw(camera, size, count, ratio) {
     const { width, height } = this.canvas;
-    if (this.image?.width !== width || this.image.height !== height) {
+    if (this.image?.width !== width || this.image?.height !== height) {
       this.image = this.context.createImageData(width, height);
       this.pixels = new Uint32Array(this.image.data.buffer);
     }
@@ -48,7 +55,7 @@ export class CanvasPoints {
         for (let at = line + spans[step][0], end = line + spans[step][1]; at < end; at++) pixels[at] = colour;
       }
     }
-    this.context.putImageData(this.image, 0, 0);
+    if (this.image) this.context.putImageData(this.image, 0, 0);
   }
 
   close() {
@@ -56,17 +63,20 @@ export class CanvasPoints {
   }
 }
 
+/** @type {Map<number, [number, number][]>} */
 const discs = new Map();
 
 /** The lines of a disc: where each begins and ends. @param {number} size @returns {[number, number][]} */
 function discOf(size) {
-  if (!discs.has(size)) {
-    const middle = size / 2;
-    const line = (step) => {
-      const half = Math.sqrt(Math.max(0, middle * middle - (step + 0.5 - middle) ** 2));
-      return size < 4 ? [0, size] : [Math.round(middle - half), Math.round(middle + half)];
-    };
-    discs.set(size, Array.from({ length: size }, (_, step) => line(step)));
-  }
-  return discs.get(size);
+  const known = discs.get(size);
+  if (known) return known;
+  const middle = size / 2;
+  /** @param {number} step @returns {[number, number]} */
+  const line = (step) => {
+    const half = Math.sqrt(Math.max(0, middle * middle - (step + 0.5 - middle) ** 2));
+    return size < 4 ? [0, size] : [Math.round(middle - half), Math.round(middle + half)];
+  };
+  const disc = Array.from({ length: size }, (_, step) => line(step));
+  discs.set(size, disc);
+  return disc;
 }

@@ -5,6 +5,11 @@ import { coloursOf } from "../parts/colours.js";
 export const SELECTED = 128; // added to the code of a point that is chosen
 const MOST_GROUPS = 120; // further ones are one group: beside them in the palette stand those that are chosen
 const HUES = 12;
+/** @typedef {import("./map_columns.js").MapData} MapData */
+/** @typedef {[number, number, number]} Colour Red, green, blue. */
+/** @typedef {{words: string, isRest?: boolean, cluster?: Rest.ClusterOut, mostly?: string}} Named A group before its points are counted. */
+
+/** @type {Record<string, string>} */
 const TITLES = {
   cluster: "Cluster",
   folder: "Folder",
@@ -14,6 +19,7 @@ const TITLES = {
   reconstruction: "Painted badly",
   distance: "Far from others",
 };
+/** @type {[number, string][]} From which rank of 255, and in words. */
 const UNUSUAL = [
   [0, "The most usual half"],
   [128, "50 to 80 %"],
@@ -28,10 +34,12 @@ export const INCLUDED = ["folder", "year", "tags", "camera", "reconstruction", "
  * @property {number} code
  * @property {string} words
  * @property {number} count
- * @property {[number, number, number]} colour
- * @property {any} [cluster] As the server describes it.
+ * @property {Colour} colour
+ * @property {Rest.ClusterOut} [cluster]
  * @property {string} [mostly] The folder of most of its pictures.
  */
+
+/** @typedef {{by: string, title: string, groups: Group[], codes: Uint8Array}} Colouring A group's code for each point. */
 
 /** What the points of a map can be coloured by: [name, words]. @param {import("./map_columns.js").MapData} map */
 export function colourings(map) {
@@ -39,9 +47,9 @@ export function colourings(map) {
 }
 
 /**
- * @param {import("./map_columns.js").MapData} map
+ * @param {MapData} map
  * @param {string} by
- * @returns {{by: string, title: string, groups: Group[], codes: Uint8Array}} A group's code for each point.
+ * @returns {Colouring}
  */
 export function colouring(map, by) {
   const make = by === "cluster" ? byCluster : by in map.values ? byValue : byRank;
@@ -54,6 +62,7 @@ export function colouring(map, by) {
   return { by, title: TITLES[by], codes, groups: groups.map((group) => ({ ...group, colour: group.isRest ? grey() : colours[group.code] })) };
 }
 
+/** @param {MapData} map @returns {{named: Named[], codes: Uint8Array}} */
 function byCluster(map) {
   const ranked = [...map.clusters].sort((one, other) => other.count - one.count);
   const codeOf = new Uint8Array(65536).fill(MOST_GROUPS);
@@ -64,7 +73,7 @@ function byCluster(map) {
   return { named: [...named, { words: "Smaller clusters", isRest: true }], codes };
 }
 
-/** The folder that more than half of the pictures of each cluster lie in. */
+/** The folder that more than half of the pictures of each cluster lie in. @param {MapData} map @param {Uint8Array} codes @returns {(string | undefined)[]} */
 function mostFrequentFolders({ count, columns: { folder }, values }, codes) {
   if (!folder) return [];
   const names = values.folder;
@@ -75,11 +84,12 @@ function mostFrequentFolders({ count, columns: { folder }, values }, codes) {
     tally[codes[row] * (names.length + 1) + Math.min(folder[row], names.length)] += 1;
   }
   return [...totals].map((total, code) => {
-    const best = names.findIndex((_, place) => 2 * tally[code * (names.length + 1) + place] > total);
+    const best = names.findIndex((/** @type {string} */ _, /** @type {number} */ place) => 2 * tally[code * (names.length + 1) + place] > total);
     return best < 0 ? undefined : folderWords(names[best]);
   });
 }
 
+/** @param {MapData} map @param {string} by @returns {{named: Named[], codes: Uint8Array}} */
 function byValue(map, by) {
   const values = map.values[by];
   const column = map.columns[by];
@@ -89,18 +99,21 @@ function byValue(map, by) {
   const placeOf = new Uint8Array(65536).fill(values.length);
   order.forEach((code, place) => (placeOf[code] = place));
   const named = order.map((code) => ({ words: by === "folder" ? folderWords(values[code]) : String(values[code]) }));
-  return { named: [...named, { words: "All others", isRest: true }], codes: Uint8Array.from(column, (code) => placeOf[code]) };
+  return { named: [...named, { words: "All others", isRest: true }], codes: Uint8Array.from(column, (/** @type {number} */ code) => placeOf[code]) };
 }
 
+/** @param {MapData} map @param {string} by @returns {{named: Named[], codes: Uint8Array}} */
 function byRank(map, by) {
-  const codes = Uint8Array.from(map.columns[by], (rank) => UNUSUAL.findLastIndex(([from]) => rank >= from));
+  const codes = Uint8Array.from(map.columns[by], (/** @type {number} */ rank) => UNUSUAL.findLastIndex(([from]) => rank >= from));
   return { named: UNUSUAL.map(([, words]) => ({ words })), codes };
 }
 
+/** @param {string} folder */
 function folderWords(folder) {
   return folder === "" ? "(top folder)" : folder;
 }
 
+/** @param {number} count @returns {Colour[]} */
 function hues(count) {
   const base = coloursOf(Array.from({ length: HUES }, (_, place) => `--hue-${place + 1}`)).map(numbers);
   const [ink, ground] = coloursOf(["--ink", "--ground"]).map(numbers);
@@ -111,6 +124,7 @@ function hues(count) {
   });
 }
 
+/** @param {number} count @returns {Colour[]} */
 function ramp(count) {
   const [low, middle, high] = coloursOf(["--ramp-low", "--ramp-middle", "--ramp-high"]).map(numbers);
   return Array.from({ length: count }, (_, place) => {
@@ -119,17 +133,19 @@ function ramp(count) {
   });
 }
 
+/** @returns {Colour} */
 function grey() {
   return numbers(coloursOf(["--edge"])[0]);
 }
 
+/** @param {Colour} one @param {Colour} other @param {number} share @returns {Colour} */
 function mix(one, other, share) {
-  return one.map((value, place) => Math.round(value + (other[place] - value) * share));
+  return /** @type {Colour} */ (one.map((value, place) => Math.round(value + (other[place] - value) * share)));
 }
 
-/** "rgb(1, 2, 3)" as numbers. */
+/** "rgb(1, 2, 3)" as numbers. @param {string} colour @returns {Colour} */
 function numbers(colour) {
-  return (colour.match(/[\d.]+/g) ?? ["0", "0", "0"]).slice(0, 3).map(Number);
+  return /** @type {Colour} */ ((colour.match(/[\d.]+/g) ?? ["0", "0", "0"]).slice(0, 3).map(Number));
 }
 
 /**

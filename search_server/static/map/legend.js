@@ -6,7 +6,7 @@ import { colouring, colourings } from "./colouring.js";
 
 /**
  * @typedef {object} LegendWays
- * @property {(colouring: any, hidden: Set<number>) => void} changed
+ * @property {(colouring: import("./colouring.js").Colouring, hidden: Set<number>) => void} changed
  * @property {(code: number) => void} visit
  * @property {(group: import("./colouring.js").Group, rows: number[]) => void} browse
  * @property {string | null} by What the address asks for.
@@ -14,9 +14,15 @@ import { colouring, colourings } from "./colouring.js";
 export class Legend {
   /** @param {import("../app.js").Page} page @param {import("./map_columns.js").MapData} map @param {LegendWays} ways */
   constructor(page, map, ways) {
-    Object.assign(this, { page, map, ways, hidden: new Set() });
+    this.page = page;
+    this.map = map;
+    this.ways = ways;
+    /** @type {Set<number>} */
+    this.hidden = new Set();
     const names = colourings(map);
-    this.by = names.some(([name]) => name === ways.by) ? ways.by : "cluster";
+    this.by = ways.by !== null && names.some(([name]) => name === ways.by) ? ways.by : "cluster";
+    this.colouring = colouring(map, this.by);
+    /** @type {HTMLSelectElement} */
     const select = h("select", { id: "colour-by", class: "select", onchange: () => this.#choose(select.value) }, names.map(([name, words]) => h("option", { value: name, selected: name === this.by }, words)));
     this.groups = h("ul", { class: "clusters", role: "list" });
     this.all = h("button", { type: "button", class: "button quiet", onclick: () => this.#toggleAll() });
@@ -30,6 +36,7 @@ export class Legend {
     this.ways.changed(this.colouring, this.hidden);
   }
 
+  /** @param {string} by */
   #choose(by) {
     this.by = by;
     this.hidden.clear();
@@ -42,10 +49,12 @@ export class Legend {
     this.#showAll();
   }
 
+  /** @param {import("./colouring.js").Group} group */
   #group(group) {
     const swatch = h("span", { class: "swatch", style: { "--swatch": `rgb(${group.colour.join(" ")})` } });
     const picture = group.cluster && h("img", { src: group.cluster.prototype ?? `${this.page.api.base}/items/${group.cluster.medoid}/image?size=thumb`, alt: "", width: 40, height: 40, loading: "lazy" });
     const name = group.mostly ? `${group.words}, mostly ${group.mostly}` : group.words;
+    /** @type {HTMLInputElement} */
     const tick = h("input", { type: "checkbox", checked: !this.hidden.has(group.code), "aria-label": `Show ${name}`, onchange: () => this.#toggle(group.code, tick.checked) });
     return h(
       "li",
@@ -62,13 +71,16 @@ export class Legend {
     );
   }
 
+  /** @param {number} code */
   #rowsOf(code) {
     const { codes } = this.colouring;
+    /** @type {number[]} */
     const rows = [];
     for (let row = 0; row < this.map.count; row++) if (codes[row] === code) rows.push(row);
     return rows;
   }
 
+  /** @param {number} code @param {boolean} isShown */
   #toggle(code, isShown) {
     if (isShown) this.hidden.delete(code);
     else this.hidden.add(code);

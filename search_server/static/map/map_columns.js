@@ -1,5 +1,6 @@
 /** The map as the server sends it: a head as JSON, then columns of numbers (docs/api.md). */
 
+/** @type {Record<string, any>} */
 const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
 
 /**
@@ -9,7 +10,7 @@ const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Arr
  * @property {boolean} stale The gallery has changed since.
  * @property {number} items Of the gallery.
  * @property {number} count Of the points that are here.
- * @property {{cluster: number, count: number, medoid: string, prototype: string | null}[]} clusters
+ * @property {Rest.ClusterOut[]} clusters
  * @property {Record<string, any>} columns Typed arrays by name: id, x, y, cluster, and what was asked for.
  * @property {Record<string, any[]>} values What the codes of a column stand for.
  */
@@ -18,7 +19,9 @@ const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Arr
 export function readMap(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  /** @type {Record<string, any>} */
   const columns = {};
+  /** @type {Record<string, any[]>} */
   const values = {};
   for (const column of head.columns) {
     columns[column.name] = new TYPES[column.type](buffer, 4 + length + column.start, head.count);

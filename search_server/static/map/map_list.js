@@ -8,15 +8,26 @@ import { problemState } from "../parts/states.js";
 const HELPING = 60; // pictures that are fetched at a time
 
 export class MapList {
+  /** @type {PictureGrid} */
+  grid;
+  foot = h("div", { class: "results-foot" });
+
   /** @param {import("../app.js").Page} page @param {import("../analyses_api.js").AnalysesApi} analyses @param {import("./map_columns.js").MapData} map */
   constructor(page, analyses, map) {
-    Object.assign(this, { page, analyses, map, withdrawn: new AbortController() });
+    this.page = page;
+    this.analyses = analyses;
+    this.map = map;
+    this.withdrawn = new AbortController();
+    this.watcher = new IntersectionObserver(() => {});
+    this.fetching = false;
+    /** @type {string[]} */
+    this.ids = [];
     this.element = h("section", { class: "map-list", "aria-labelledby": "map-list-title", hidden: true });
   }
 
   close() {
     this.withdrawn.abort();
-    this.watcher?.disconnect();
+    this.watcher.disconnect();
   }
 
   /** @param {number[]} rows @param {string} title */
@@ -26,12 +37,12 @@ export class MapList {
     const { page } = this;
     this.ids = rows.map((row) => String(this.map.columns.id[row]));
     this.grid = new PictureGrid({ label: title, address: (id) => page.address(`item/${id}`), choose: (item) => page.go(`item/${item.id}`) });
-    this.heading = h("h2", { id: "map-list-title", tabindex: "-1" }, title);
-    this.foot = h("div", { class: "results-foot" });
+    const heading = h("h2", { id: "map-list-title", tabindex: "-1" }, title);
+    this.foot.replaceChildren();
     this.element.hidden = false;
-    this.element.replaceChildren(h("div", { class: "section-head" }, this.heading, iconButton("close", "Close the list", () => this.#hide())), this.grid.element, this.foot);
+    this.element.replaceChildren(h("div", { class: "section-head" }, heading, iconButton("close", "Close the list", () => this.#hide())), this.grid.element, this.foot);
     this.watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more(), { rootMargin: "600px" });
-    this.heading.focus({ preventScroll: true });
+    heading.focus({ preventScroll: true });
     this.element.scrollIntoView({ block: "start" });
     this.#more();
   }

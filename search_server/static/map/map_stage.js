@@ -20,6 +20,8 @@ const PAD = 48; // CSS pixels around the window where pictures are drawn too
 const STEP = 60; // CSS pixels of an arrow key
 const STILL = 5; // CSS pixels: a press that moves less is a click
 
+/** @typedef {[number, number]} Place In CSS pixels. */
+
 /**
  * @typedef {object} StageWays
  * @property {string} label
@@ -32,10 +34,62 @@ const STILL = 5; // CSS pixels: a press that moves less is a click
  * @property {(rows: number[]) => void} chosen
  */
 export class MapStage {
+  camera = new Camera();
+  /** @type {"move" | "box" | "lasso"} What dragging does. */
+  tool = "move";
+  /** @type {Set<number>} Codes that are not shown. */
+  hidden = new Set();
+  /** @type {number[]} Chosen rows. */
+  rows = [];
+  share = 1; // of the points that are drawn while the map moves
+  moving = false;
+  hovered = -1;
+  withPictures = true;
+  frame = 0; // that was asked for
+  last = 0; // when the frame before was drawn
+  resting = 0;
+  gliding = 0;
+  ratio = 1; // pixels of the screen for one CSS pixel
+  pointRatio = 1;
+  isStill = true;
+  /** @type {{x: number, y: number, zoom: number} | null} Where the camera is on its way to. */
+  target = null;
+  /** @type {number[] | null} Rows of a path. */
+  path = null;
+  /** @type {{x: number, y: number, picture: HTMLImageElement | null, neighbours: {x: number, y: number}[]} | null} */
+  search = null;
+  /** @type {Place[] | null} What the reader is drawing. */
+  drawing = null;
+  shape = "move";
+  /** @type {Place} Where the finger was put down. */
+  start = [0, 0];
+  /** @type {Map<number, Place>} */
+  fingers = new Map();
+  /** @type {import("./overlay.js").Label[]} */
+  labels = [];
+  /** @type {import("./colouring.js").Colouring} */
+  colouring;
+  /** @type {Overlay} */
+  overlay;
+  /** @type {PictureLevels} */
+  levels;
+  /** @type {Uint8Array} */
+  codes;
+  /** @type {Record<number, string>} */
+  styles = {};
+  /** @type {ResizeObserver | null} */
+  sizes = null;
+
   /** @param {import("./map_columns.js").MapData} map Shuffled. @param {StageWays} ways */
   constructor(map, ways) {
-    Object.assign(this, { map, ways, camera: new Camera(), tool: "move", hidden: new Set(), rows: [], share: 1 });
-    ({ x: this.x, y: this.y, id: this.ids } = map.columns);
+    this.map = map;
+    this.ways = ways;
+    /** @type {Float32Array} */
+    this.x = map.columns.x;
+    /** @type {Float32Array} */
+    this.y = map.columns.y;
+    /** @type {Uint32Array | Float64Array} */
+    this.ids = map.columns.id;
     this.cells = new PointCells(this.x, this.y);
     this.pointCanvas = h("canvas", { "aria-hidden": "true" });
     this.overCanvas = h("canvas", { "aria-hidden": "true" });
@@ -43,7 +97,8 @@ export class MapStage {
     this.points = this.#renderer(ways.renderer);
     this.element.dataset.renderer = this.points instanceof WebglPoints ? "webgl" : "canvas";
     this.thumbnails = new Thumbnails((id) => ways.analyses.thumbAddress(String(id)), () => this.draw(), ways.signal);
-    this.prototypes = new Map(); // address -> picture
+    /** @type {Map<string, HTMLImageElement>} address -> picture */
+    this.prototypes = new Map();
     this.#listen();
   }
 
@@ -84,7 +139,7 @@ export class MapStage {
     this.ratio = Math.min(2, devicePixelRatio || 1);
     // Setting pixel by pixel, twice as many pixels take twice as long.
     this.pointRatio = this.points instanceof CanvasPoints && this.map.count > 50_000 ? 1 : this.ratio;
-    for (const [canvas, ratio] of [[this.pointCanvas, this.pointRatio], [this.overCanvas, this.ratio]]) {
+    for (const [canvas, ratio] of /** @type {[HTMLCanvasElement, number][]} */ ([[this.pointCanvas, this.pointRatio], [this.overCanvas, this.ratio]])) {
       canvas.width = Math.round(this.camera.width * ratio);
       canvas.height = Math.round(this.camera.height * ratio);
     }
@@ -92,7 +147,7 @@ export class MapStage {
 
   // What is shown ----------------------------------------------------------------------------------------------------
 
-  /** @param {ReturnType<typeof import("./colouring.js").colouring>} colouring @param {Set<number>} hidden Codes. */
+  /** @param {import("./colouring.js").Colouring} colouring @param {Set<number>} hidden Codes. */
   colour(colouring, hidden) {
     const { codes } = colouring;
     this.colouring = colouring;
@@ -118,6 +173,7 @@ export class MapStage {
     this.draw();
   }
 
+  /** @param {number} row */
   isShown(row) {
     return !this.hidden.has(this.colouring.codes[row]);
   }
@@ -131,6 +187,7 @@ export class MapStage {
     const { by, groups, codes } = this.colouring;
     this.labels = [];
     if (by !== "cluster") return;
+    /** @type {Map<number, {group: import("./colouring.js").Group, xs: number[], ys: number[]}>} */
     const places = new Map(groups.filter((group) => group.cluster && !this.hidden.has(group.code)).map((group) => [group.code, { group, xs: [], ys: [] }]));
     const step = Math.max(1, Math.floor(this.map.count / 40_000)); // a sample is as good
     for (let row = 0; row < this.map.count; row += step) {
@@ -144,8 +201,10 @@ export class MapStage {
     }
   }
 
-  #prototype({ prototype, medoid }) {
-    const address = prototype ?? this.ways.analyses.thumbAddress(medoid);
+  /** @param {Rest.ClusterOut | undefined} cluster @returns {HTMLImageElement | null} */
+  #prototype(cluster) {
+    if (!cluster) return null;
+    const address = cluster.prototype ?? this.ways.analyses.thumbAddress(cluster.medoid);
     if (!this.prototypes.has(address)) {
       const picture = new Image();
       picture.src = address;
@@ -155,7 +214,7 @@ export class MapStage {
         () => this.prototypes.delete(address),
       );
     }
-    return this.prototypes.get(address);
+    return this.prototypes.get(address) ?? null;
   }
 
   // Drawing ----------------------------------------------------------------------------------------------------------
@@ -165,6 +224,7 @@ export class MapStage {
     this.frame ||= requestAnimationFrame((now) => this.#draw(now));
   }
 
+  /** @param {number} now */
   #draw(now) {
     this.frame = 0;
     this.#adapt(now);
@@ -183,7 +243,7 @@ export class MapStage {
     if (this.drawing) this.overlay.outline(this.drawing);
   }
 
-  /** Draw fewer points while frames come late, more while they come in time; what is drawn is a fair sample. */
+  /** Draw fewer points while frames come late, more while they come in time; what is drawn is a fair sample. @param {number} now */
   #adapt(now) {
     if (this.moving && this.last) {
       const took = now - this.last;
@@ -233,6 +293,7 @@ export class MapStage {
 
   // Where to look ----------------------------------------------------------------------------------------------------
 
+  /** @param {number} factor */
   zoomBy(factor) {
     this.#glide(() => this.camera.zoomAt(factor, this.camera.width / 2, this.camera.height / 2));
   }
@@ -244,12 +305,13 @@ export class MapStage {
   /** Show all points of one colour. @param {number} code */
   showGroup(code) {
     const { codes } = this.colouring;
+    /** @type {number[]} */
     const rows = [];
     for (let row = 0; row < this.map.count; row++) if (codes[row] === code) rows.push(row);
     if (rows.length) this.#glide(() => this.camera.show(boxOf(rows, this.x, this.y)));
   }
 
-  /** Go where `change` leads the camera, in a few steps unless the reader wants no motion. */
+  /** Go where `change` leads the camera, in a few steps unless the reader wants no motion. @param {() => void} change */
   #glide(change) {
     const { camera } = this;
     this.#arrive();
@@ -259,7 +321,7 @@ export class MapStage {
     if (motionIsReduced()) return this.#move();
     const began = performance.now();
     this.target = to;
-    const step = (now) => {
+    const step = (/** @type {number} */ now) => {
       const share = Math.min(1, Math.max(0, now - began) / 260);
       const eased = 1 - (1 - share) ** 3;
       camera.zoom = from.zoom * (to.zoom / from.zoom) ** eased;
@@ -288,6 +350,7 @@ export class MapStage {
   /** Rows that are seen, those in the middle first. */
   seen() {
     const { camera } = this;
+    /** @type {number[]} */
     const rows = [];
     this.cells.within(camera.box(), (row) => this.isShown(row) && rows.push(row));
     return this.#byDistance(rows, camera.x, camera.y);
@@ -295,12 +358,13 @@ export class MapStage {
 
   /** @param {number[]} rows @param {number} most */
   nearestTheirMiddle(rows, most) {
-    const mean = (values) => rows.reduce((sum, row) => sum + values[row], 0) / rows.length;
+    const mean = (/** @type {Float32Array} */ values) => rows.reduce((sum, row) => sum + values[row], 0) / rows.length;
     return this.#byDistance(rows, mean(this.x), mean(this.y)).slice(0, most);
   }
 
+  /** @param {number[]} rows @param {number} x @param {number} y */
   #byDistance(rows, x, y) {
-    const far = (row) => (this.x[row] - x) ** 2 + (this.y[row] - y) ** 2;
+    const far = (/** @type {number} */ row) => (this.x[row] - x) ** 2 + (this.y[row] - y) ** 2;
     return [...rows].sort((one, other) => far(one) - far(other));
   }
 
@@ -308,14 +372,14 @@ export class MapStage {
 
   /** @param {number} place Row of the query. @param {number[]} rows Of its neighbours. @param {string} address Of its picture. */
   async showSearch(place, rows, address) {
-    const at = (row) => ({ x: this.x[row], y: this.y[row] });
+    const at = (/** @type {number} */ row) => ({ x: this.x[row], y: this.y[row] });
     this.search = { ...at(place), picture: null, neighbours: rows.filter((row) => row !== place).map(at) };
     if (!new URLSearchParams(location.search).has("view")) this.#glide(() => this.camera.show(grown(boxOf([place, ...rows], this.x, this.y))));
     this.draw();
     const picture = new Image();
     picture.src = address;
     await picture.decode().then(
-      () => Object.assign(this.search, { picture }),
+      () => this.search && Object.assign(this.search, { picture }),
       () => {},
     );
     this.draw();
@@ -342,8 +406,9 @@ export class MapStage {
     this.ways.chosen(rows);
   }
 
+  /** @param {Place[]} corners */
   #chooseInside(corners) {
-    const places = corners.map(([px, py]) => [this.camera.worldX(px), this.camera.worldY(py)]);
+    const places = corners.map(([px, py]) => /** @type {Place} */ ([this.camera.worldX(px), this.camera.worldY(py)]));
     this.choose(this.cells.enclosed(places).filter((row) => this.isShown(row)));
   }
 
@@ -352,22 +417,22 @@ export class MapStage {
   #listen() {
     const { element } = this;
     const { signal } = this.ways;
-    this.fingers = new Map();
-    this.hovered = -1;
     element.addEventListener("wheel", (event) => this.#wheel(event), { passive: false, signal });
     element.addEventListener("pointerdown", (event) => this.#down(event), { signal });
     element.addEventListener("pointermove", (event) => this.#moved(event), { signal });
-    for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, (event) => this.#up(event), { signal });
+    for (const name of /** @type {("pointerup" | "pointercancel")[]} */ (["pointerup", "pointercancel"])) element.addEventListener(name, (event) => this.#up(event), { signal });
     element.addEventListener("pointerleave", () => this.#point(-1, 0, 0), { signal });
     element.addEventListener("dblclick", (event) => this.#glide(() => this.camera.zoomAt(2.2, ...this.#at(event))), { signal });
     element.addEventListener("keydown", (event) => this.#key(event), { signal });
   }
 
+  /** @param {MouseEvent} event @returns {Place} */
   #at(event) {
     const box = this.element.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   }
 
+  /** @param {WheelEvent} event */
   #wheel(event) {
     event.preventDefault();
     this.#arrive();
@@ -377,6 +442,7 @@ export class MapStage {
     this.#move();
   }
 
+  /** @param {PointerEvent} event */
   #down(event) {
     if (event.button > 0) return;
     this.#arrive();
@@ -392,6 +458,7 @@ export class MapStage {
     } else this.drawing = null;
   }
 
+  /** @param {PointerEvent} event */
   #moved(event) {
     const at = this.#at(event);
     const before = this.fingers.get(event.pointerId);
@@ -410,16 +477,20 @@ export class MapStage {
     this.fingers.set(event.pointerId, at);
   }
 
+  /** @param {Place} at */
   #outline(at) {
+    if (!this.drawing) return;
     const [[left, top]] = this.drawing;
     if (this.shape === "lasso") this.drawing.push(at);
     else this.drawing = [[left, top], [at[0], top], at, [left, at[1]]];
     this.draw();
   }
 
+  /** @param {number} id @param {Place} before @param {Place} at */
   #pinch(id, before, at) {
     const [other] = [...this.fingers].filter(([finger]) => finger !== id).map(([, place]) => place);
-    const apart = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
+    const apart = (/** @type {Place} */ [x, y]) => Math.hypot(x - other[0], y - other[1]);
+    /** @type {Place} */
     const middle = [(at[0] + other[0]) / 2, (at[1] + other[1]) / 2];
     this.camera.pan((at[0] - before[0]) / 2, (at[1] - before[1]) / 2);
     this.camera.zoomAt(apart(at) / Math.max(1, apart(before)), ...middle);
@@ -427,6 +498,7 @@ export class MapStage {
     this.#move();
   }
 
+  /** @param {PointerEvent} event */
   #up(event) {
     if (!this.fingers.delete(event.pointerId)) return;
     delete this.element.dataset.dragged;
@@ -438,6 +510,7 @@ export class MapStage {
     this.draw();
   }
 
+  /** @param {PointerEvent} event */
   #press(event) {
     const at = this.#at(event);
     const label = this.overlay.labelAt(...at);
@@ -450,6 +523,7 @@ export class MapStage {
     }
   }
 
+  /** @param {Place} at @param {number} far */
   #rowAt([px, py], far) {
     const { camera } = this;
     const picture = this.overlay.pictureAt(px, py);
@@ -457,6 +531,7 @@ export class MapStage {
     return this.cells.nearest(camera.worldX(px), camera.worldY(py), far / camera.scale, (row) => this.isShown(row));
   }
 
+  /** @param {number} row @param {number} x @param {number} y */
   #point(row, x, y) {
     if (row === this.hovered) return;
     this.hovered = row;
@@ -470,10 +545,12 @@ export class MapStage {
     return [this.camera.screenX(this.x[row]), this.camera.screenY(this.y[row])];
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const { camera } = this;
     const step = event.shiftKey ? 4 * STEP : STEP;
+    /** @type {Record<string, () => void>} */
     const acts = {
       ArrowLeft: () => camera.pan(step, 0),
       ArrowRight: () => camera.pan(-step, 0),
@@ -499,6 +576,7 @@ export class MapStage {
   }
 }
 
+/** @param {number[]} rows @param {Float32Array} x @param {Float32Array} y @returns {import("./camera.js").Box} */
 function boxOf(rows, x, y) {
   const box = { left: Infinity, right: -Infinity, bottom: Infinity, top: -Infinity };
   for (const row of rows) {
@@ -510,15 +588,16 @@ function boxOf(rows, x, y) {
   return box;
 }
 
-/** A box that is not too small to say where it is. */
+/** A box that is not too small to say where it is. @param {import("./camera.js").Box} box */
 function grown({ left, right, bottom, top }) {
   const least = 0.12;
-  const grow = (low, high) => (high - low < least ? [(low + high - least) / 2, (low + high + least) / 2] : [low, high]);
+  const grow = (/** @type {number} */ low, /** @type {number} */ high) => (high - low < least ? [(low + high - least) / 2, (low + high + least) / 2] : [low, high]);
   [left, right] = grow(left, right);
   [bottom, top] = grow(bottom, top);
   return { left, right, bottom, top };
 }
 
+/** @param {number[]} values */
 function middleOf(values) {
   values.sort((one, other) => one - other);
   return values[values.length >> 1];

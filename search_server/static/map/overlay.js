@@ -1,19 +1,27 @@
 /** What lies above the points: pictures, the middles of clusters, a search, the path of a morph, what is being drawn. */
 
 import { coloursOf } from "../parts/colours.js";
+import { Camera } from "./camera.js";
 
 const LABEL = 46; // CSS pixels of a cluster's prototype
 const LABELS_UNTIL = 3.2; // zoom: nearer, the pictures speak for themselves
 
 /** @typedef {{row: number, x: number, y: number, width: number, height: number}} Drawn A picture and where it is, in CSS pixels. */
 
+/** @typedef {{x: number, y: number, words: string, code: number, colour: string, prototype: HTMLImageElement | null}} Label The middle of a cluster. */
+/** @typedef {HTMLImageElement | ImageBitmap} Picture */
+
 export class Overlay {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    this.camera = new Camera();
+    this.face = "";
+    this.colours = { ink: "", surface: "", accent: "", a: "", b: "", quiet: "" };
     /** @type {Drawn[]} */
     this.drawn = [];
+    /** @type {(Label & {px: number, py: number})[]} Those that have room, and where. */
     this.labels = [];
     this.recolour();
   }
@@ -28,7 +36,8 @@ export class Overlay {
   /** @param {import("./camera.js").Camera} camera @param {number} ratio */
   begin(camera, ratio) {
     const { context, canvas } = this;
-    Object.assign(this, { camera, drawn: [] });
+    this.camera = camera;
+    this.drawn = [];
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -48,13 +57,14 @@ export class Overlay {
     }
   }
 
-  /** Whether the middle of a cluster lies where a picture would be. */
+  /** Whether the middle of a cluster lies where a picture would be. @param {number} x @param {number} y @param {number} side */
   #isCovered(x, y, side) {
     const [px, py] = [this.camera.screenX(x), this.camera.screenY(y)];
     const apart = (LABEL + side) / 2;
     return this.labels.some((label) => Math.abs(label.px - px) < apart && Math.abs(label.py - py) < apart);
   }
 
+  /** @param {number} row @param {ImageBitmap} picture @param {number} x @param {number} y @param {number} side @param {string} colour */
   #picture(row, picture, x, y, side, colour) {
     const { context } = this;
     const scale = side / Math.max(picture.width, picture.height);
@@ -66,7 +76,7 @@ export class Overlay {
     this.drawn.push({ row, x: left - 2, y: top - 2, width: width + 4, height: height + 4 });
   }
 
-  /** The picture that is at a place, the last drawn first. */
+  /** The picture that is at a place, the last drawn first. @param {number} x @param {number} y */
   pictureAt(x, y) {
     return this.drawn.findLast((one) => x >= one.x && x <= one.x + one.width && y >= one.y && y <= one.y + one.height) ?? null;
   }
@@ -74,8 +84,7 @@ export class Overlay {
   /**
    * Find room for the middles of clusters: those that would cover a larger one are left out.
    *
-   * @param {{x: number, y: number, words: string, code: number, colour: string, prototype: CanvasImageSource | null}[]} clusters
-   *   The largest first.
+   * @param {Label[]} clusters The largest first.
    */
   placeLabels(clusters) {
     this.labels = [];
@@ -92,11 +101,12 @@ export class Overlay {
     for (const label of this.labels) this.#label(label, label.px, label.py);
   }
 
-  /** The cluster whose middle is at a place. */
+  /** The cluster whose middle is at a place. @param {number} x @param {number} y */
   labelAt(x, y) {
     return this.labels.find(({ px, py }) => Math.hypot(px - x, py - y) < LABEL / 2) ?? null;
   }
 
+  /** @param {Label} label @param {number} x @param {number} y */
   #label({ words, colour, prototype }, x, y) {
     const { context, colours } = this;
     const radius = LABEL / 2;
@@ -121,9 +131,10 @@ export class Overlay {
     context.fillText(words, x, y + radius);
   }
 
+  /** @param {number} x @param {number} y @param {number} radius @param {string} colour @param {number} width */
   #ring(x, y, radius, colour, width) {
     const { context, colours } = this;
-    for (const [line, style] of [[width + 3, colours.surface], [width, colour]]) {
+    for (const [line, style] of /** @type {[number, string][]} */ ([[width + 3, colours.surface], [width, colour]])) {
       context.beginPath();
       context.arc(x, y, radius, 0, 2 * Math.PI);
       context.lineWidth = line;
@@ -132,7 +143,7 @@ export class Overlay {
     }
   }
 
-  /** A point that the reader points at. */
+  /** A point that the reader points at. @param {number} x @param {number} y @param {number} [radius] */
   mark(x, y, radius = 9) {
     this.#ring(this.camera.screenX(x), this.camera.screenY(y), radius, this.colours.ink, 2.5);
   }
@@ -140,7 +151,7 @@ export class Overlay {
   /**
    * A search: lines from where the query lies to its neighbours.
    *
-   * @param {{x: number, y: number, picture: CanvasImageSource | null, neighbours: {x: number, y: number}[]}} search
+   * @param {{x: number, y: number, picture: Picture | null, neighbours: {x: number, y: number}[]}} search
    */
   search({ x, y, picture, neighbours }) {
     const { context, camera, colours } = this;
@@ -160,7 +171,7 @@ export class Overlay {
     this.#ring(px, py, picture ? 28 : 10, colours.accent, 4);
   }
 
-  /** A picture cut to a disc. */
+  /** A picture cut to a disc. @param {Picture} picture @param {number} x @param {number} y @param {number} radius */
   #round(picture, x, y, radius) {
     const { context } = this;
     const side = Math.min(picture.width, picture.height);
@@ -179,15 +190,15 @@ export class Overlay {
    */
   path(stops) {
     const { context, camera, colours } = this;
+    if (!stops.length) return;
     const at = stops.map(({ x, y }) => [camera.screenX(x), camera.screenY(y)]);
-    if (!at.length) return;
-    const [[x1, y1], [x2, y2]] = [at[0], at.at(-1)];
+    const [[x1, y1], [x2, y2]] = [at[0], at[at.length - 1]];
     const way = context.createLinearGradient(x1, y1, x2 === x1 && y2 === y1 ? x2 + 1 : x2, y2);
     way.addColorStop(0, colours.a);
     way.addColorStop(1, colours.b);
     context.lineJoin = "round";
     context.lineCap = "round";
-    for (const [width, style] of [[8, colours.surface], [4, way]]) {
+    for (const [width, style] of /** @type {[number, string | CanvasGradient][]} */ ([[8, colours.surface], [4, way]])) {
       context.beginPath();
       at.forEach(([x, y], place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
       context.lineWidth = width;
@@ -201,12 +212,14 @@ export class Overlay {
       const colour = place === 0 ? colours.a : place === stops.length - 1 ? colours.b : colours.quiet;
       const radius = end ? 26 : 17;
       const [x, y] = at[place];
-      if (stops[place].picture) this.#round(stops[place].picture, x, y, radius);
-      this.#ring(x, y, stops[place].picture ? radius : 6, colour, end ? 4 : 2);
+      const { picture } = stops[place];
+      if (picture) this.#round(picture, x, y, radius);
+      this.#ring(x, y, picture ? radius : 6, colour, end ? 4 : 2);
       if (end) this.#letter(place === 0 ? "A" : "B", x - radius * 0.75, y - radius * 0.75, colour);
     }
   }
 
+  /** @param {string} letter @param {number} x @param {number} y @param {string} colour */
   #letter(letter, x, y, colour) {
     const { context, colours } = this;
     context.beginPath();
@@ -239,6 +252,7 @@ export class Overlay {
   }
 }
 
+/** @param {number} place @param {any[]} stops */
 function isEnd(place, stops) {
   return place === 0 || place === stops.length - 1;
 }

@@ -11,10 +11,14 @@ export class PictureLevels {
    * @param {(row: number) => boolean} counts Which points are shown at all.
    */
   constructor(x, y, counts) {
-    Object.assign(this, { x, y, counts });
+    this.x = x;
+    this.y = y;
+    this.counts = counts;
     this.levels = new Int8Array(x.length).fill(NONE);
+    /** @type {number[]} */
     this.chosen = [];
     this.next = 0;
+    /** @type {number[]} */
     this.upTo = []; // how many were chosen when a level was done
   }
 
@@ -34,7 +38,7 @@ export class PictureLevels {
    * @param {number} level
    * @param {number} base CSS pixels of one unit at zoom 1.
    * @param {import("./points.js").PointCells} cells
-   * @param {{left: number, right: number, bottom: number, top: number}} box
+   * @param {import("./camera.js").Box} box
    * @returns {number[]} The first chosen come first.
    */
   within(level, base, cells, box) {
@@ -43,11 +47,13 @@ export class PictureLevels {
     if (this.upTo[level] < FEW) {
       return chosen.slice(0, this.upTo[level]).filter((row) => x[row] >= box.left && x[row] <= box.right && y[row] >= box.bottom && y[row] <= box.top);
     }
+    /** @type {number[]} */
     const found = [];
     cells.within(box, (row) => levels[row] <= level && found.push(row));
     return found.sort((one, other) => levels[one] - levels[other]);
   }
 
+  /** @param {number} level @param {number} base */
   #choose(level, base) {
     while (this.next <= level) {
       const spacing = 1.1 + 0.8 * Math.max(0, 1 - this.next / 5);
@@ -57,19 +63,20 @@ export class PictureLevels {
     }
   }
 
-  /** Choose further pictures, as long as they are farther than `apart` from all that were chosen. */
+  /** Choose further pictures, as long as they are farther than `apart` from all that were chosen. @param {number} level @param {number} apart */
   #fill(level, apart) {
     const { x, y, levels, counts } = this;
+    /** @type {Map<number, number[]>} */
     const cells = new Map();
     const side = Math.ceil(2 / apart) + 3;
-    const key = (row) => (Math.floor((x[row] + 1) / apart) + 1) * side + Math.floor((y[row] + 1) / apart) + 1;
-    const put = (row) => {
+    const key = (/** @type {number} */ row) => (Math.floor((x[row] + 1) / apart) + 1) * side + Math.floor((y[row] + 1) / apart) + 1;
+    const put = (/** @type {number} */ row) => {
       const cell = key(row);
       const there = cells.get(cell);
       if (there) there.push(row);
       else cells.set(cell, [row]);
     };
-    const isFree = (row) => {
+    const isFree = (/** @type {number} */ row) => {
       const middle = key(row);
       for (let dx = -side; dx <= side; dx += side) {
         for (let dy = -1; dy <= 1; dy++) {

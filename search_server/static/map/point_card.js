@@ -8,15 +8,22 @@ const PATIENCE = 60; // milliseconds that a mouse rests on a point before it is 
 const KEPT = 300;
 
 export class PointCard {
-  /** @param {import("../app.js").Page} page @param {import("../analyses_api.js").AnalysesApi} analyses @param {import("./map_stage.js").MapStage} stage @param {AbortSignal} signal */
-  constructor(page, analyses, stage, signal) {
-    Object.assign(this, { page, analyses, stage, signal, known: new Map() });
+  /** @param {import("../app.js").Page} page @param {import("./map_stage.js").MapStage} stage @param {AbortSignal} signal */
+  constructor(page, stage, signal) {
+    this.page = page;
+    this.stage = stage;
+    this.signal = signal;
+    /** @type {Map<string, Rest.ItemOut>} */
+    this.known = new Map();
+    this.timer = 0;
+    this.row = -1;
+    this.pinned = false;
     this.element = h("div", { class: "point-card", hidden: true });
     this.element.addEventListener("keydown", (event) => event.key === "Escape" && this.#close());
     signal.addEventListener("abort", () => clearTimeout(this.timer));
   }
 
-  /** The reader points at a picture, or at none. */
+  /** The reader points at a picture, or at none. @param {number} row @param {number} x @param {number} y */
   hint(row, x, y) {
     if (this.pinned) return row < 0 && this.stage.moving ? this.hide() : undefined;
     clearTimeout(this.timer);
@@ -24,7 +31,7 @@ export class PointCard {
     this.timer = setTimeout(() => this.#show(row, x, y, false), PATIENCE);
   }
 
-  /** A picture was clicked, or none. */
+  /** A picture was clicked, or none. @param {number} row @param {number} x @param {number} y */
   pin(row, x, y) {
     clearTimeout(this.timer);
     if (row < 0) return this.hide();
@@ -42,6 +49,7 @@ export class PointCard {
     this.stage.element.focus();
   }
 
+  /** @param {number} row @param {number} x @param {number} y @param {boolean} pinned */
   async #show(row, x, y, pinned) {
     this.row = row;
     this.pinned = pinned;
@@ -58,7 +66,7 @@ export class PointCard {
     this.element.replaceChildren(
       h("img", { src: item.thumb, alt: "", width: item.width, height: item.height }),
       h("div", { class: "point-words" }, h("p", { class: "path" }, h("strong", {}, item.name)), h("p", { class: "quiet-words" }, group?.words ?? "")),
-      pinned && this.#actions(item),
+      ...(pinned ? [this.#actions(item)] : []),
     );
     this.element.classList.toggle("pinned", pinned);
     this.element.hidden = false;
@@ -69,14 +77,17 @@ export class PointCard {
     }
   }
 
+  /** @param {string} id @returns {Promise<Rest.ItemOut>} */
   async #item(id) {
-    if (!this.known.has(id)) {
-      if (this.known.size > KEPT) this.known.clear();
-      this.known.set(id, await this.page.api.picture(id, this.signal));
-    }
-    return this.known.get(id);
+    const known = this.known.get(id);
+    if (known) return known;
+    if (this.known.size > KEPT) this.known.clear();
+    const item = /** @type {Rest.ItemOut} */ (await this.page.api.picture(id, this.signal));
+    this.known.set(id, item);
+    return item;
   }
 
+  /** @param {Rest.ItemOut} item */
   #actions(item) {
     const { page } = this;
     const toTray = () => note(page.tray.add([item]) ? "The tray is full: take some pictures out first" : `${item.name} is on the tray`);
@@ -90,7 +101,7 @@ export class PointCard {
     );
   }
 
-  /** Beside the point, where there is room. */
+  /** Beside the point, where there is room. @param {number} x @param {number} y */
   #place(x, y) {
     const { width, height } = this.stage.camera;
     const box = this.element.getBoundingClientRect();

@@ -35,7 +35,8 @@ export function shuffled(map) {
 export class PointCells {
   /** @param {Float32Array} x From -1 to 1. @param {Float32Array} y */
   constructor(x, y) {
-    Object.assign(this, { x, y });
+    this.x = x;
+    this.y = y;
     this.side = Math.max(1, Math.min(MOST_CELLS, Math.ceil(Math.sqrt(x.length / IN_A_CELL))));
     this.first = new Uint32Array(this.side * this.side + 1);
     for (let row = 0; row < x.length; row++) this.first[this.#cell(x[row], y[row]) + 1] += 1;
@@ -45,10 +46,12 @@ export class PointCells {
     for (let row = 0; row < x.length; row++) this.rows[next[this.#cell(x[row], y[row])]++] = row;
   }
 
+  /** @param {number} value */
   #place(value) {
     return Math.min(this.side - 1, Math.max(0, Math.floor(((value + 1) / 2) * this.side)));
   }
 
+  /** @param {number} x @param {number} y */
   #cell(x, y) {
     return this.#place(y) * this.side + this.#place(x);
   }
@@ -56,7 +59,7 @@ export class PointCells {
   /**
    * Visit the points within a box.
    *
-   * @param {{left: number, right: number, bottom: number, top: number}} box
+   * @param {import("./camera.js").Box} box
    * @param {(row: number) => void} visit
    */
   within({ left, right, bottom, top }, visit) {
@@ -71,7 +74,7 @@ export class PointCells {
     }
   }
 
-  /** The nearest point within a distance for which `counts` holds, or -1. */
+  /** The nearest point within a distance for which `counts` holds, or -1. @param {number} x @param {number} y @param {number} far @param {(row: number) => boolean} counts */
   nearest(x, y, far, counts) {
     let best = -1;
     let least = far * far;
@@ -87,13 +90,14 @@ export class PointCells {
     const xs = corners.map(([x]) => x);
     const ys = corners.map(([, y]) => y);
     const box = { left: Math.min(...xs), right: Math.max(...xs), bottom: Math.min(...ys), top: Math.max(...ys) };
+    /** @type {number[]} */
     const found = [];
     this.within(box, (row) => isInside(this.x[row], this.y[row], corners) && found.push(row));
     return found;
   }
 }
 
-/** Whether a ray from a point to the right crosses the line an odd number of times. */
+/** Whether a ray from a point to the right crosses the line an odd number of times. @param {number} x @param {number} y @param {[number, number][]} corners */
 function isInside(x, y, corners) {
   let inside = false;
   for (let one = 0, other = corners.length - 1; one < corners.length; other = one++) {

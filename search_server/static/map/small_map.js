@@ -18,11 +18,12 @@ export function smallMap(map, place, label, signal) {
   return canvas;
 }
 
+/** @param {HTMLCanvasElement} canvas @param {import("./map_columns.js").MapData} map @param {{x: number, y: number, cluster: number}} place */
 function paint(canvas, map, place) {
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const [others, own, halo, mark] = coloursOf(["--edge", "--accent", "--surface", "--ink"]);
   const { x, y, cluster } = map.columns;
-  const at = (value) => SIDE * (0.5 + value * 0.46);
+  const at = (/** @type {number} */ value) => SIDE * (0.5 + value * 0.46);
   const size = map.count > 4000 ? 2 : map.count > 800 ? 3 : 4;
   context.clearRect(0, 0, SIDE, SIDE);
   // Those of the cluster are drawn last, so that none of them is hidden.
@@ -35,7 +36,7 @@ function paint(canvas, map, place) {
   }
   context.globalAlpha = 1;
   context.lineWidth = 4;
-  for (const [radius, colour] of [[11, halo], [8, mark]]) {
+  for (const [radius, colour] of /** @type {[number, string][]} */ ([[11, halo], [8, mark]])) {
     context.strokeStyle = colour;
     context.beginPath();
     context.arc(at(place.x), at(-place.y), radius, 0, 2 * Math.PI);

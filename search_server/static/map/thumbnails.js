@@ -11,9 +11,12 @@ export class Thumbnails {
    * @param {AbortSignal} signal
    */
   constructor(address, came, signal) {
-    Object.assign(this, { address, came, signal });
+    this.address = address;
+    this.came = came;
+    this.signal = signal;
     /** @type {Map<number, ImageBitmap | null>} id -> picture; null: it is fetched, or there is none */
     this.kept = new Map();
+    /** @type {number[]} */
     this.waiting = [];
     this.fetching = 0;
     signal.addEventListener("abort", () => this.#forgetAll());
@@ -34,7 +37,9 @@ export class Thumbnails {
     while (this.fetching < AT_ONCE && this.waiting.length) this.#fetch(this.waiting.pop());
   }
 
+  /** @param {number | undefined} id */
   async #fetch(id) {
+    if (id === undefined) return;
     this.fetching += 1;
     this.kept.set(id, null);
     try {
@@ -47,8 +52,7 @@ export class Thumbnails {
     if (this.signal.aborted) return this.#forgetAll();
     this.#forgetOldest();
     this.came();
-    const next = this.waiting.pop();
-    if (next !== undefined) this.#fetch(next);
+    this.#fetch(this.waiting.pop());
   }
 
   #forgetOldest() {

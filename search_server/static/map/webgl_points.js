@@ -42,9 +42,11 @@ export class WebglPoints {
     }
   }
 
+  /** @param {WebGL2RenderingContext} gl @param {Float32Array} x @param {Float32Array} y */
   constructor(gl, x, y) {
     this.gl = gl;
-    this.count = x.length;
+    /** @type {WebGLBuffer | null} */
+    this.codes = null;
     this.program = programOf(gl);
     gl.useProgram(this.program);
     this.at = Object.fromEntries(["centre", "scale", "size", "palette"].map((name) => [name, gl.getUniformLocation(this.program, name)]));
@@ -61,6 +63,7 @@ export class WebglPoints {
     gl.uniform1i(this.at.palette, 0);
   }
 
+  /** @param {string} name @param {Float32Array | Uint8Array} data @param {() => [number, number]} layout How many numbers, of which type. */
   #attribute(name, data, layout) {
     const { gl } = this;
     const buffer = gl.createBuffer();
@@ -117,10 +120,11 @@ function isSoftware(gl) {
   return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(String(name));
 }
 
+/** @param {WebGL2RenderingContext} gl */
 function programOf(gl) {
   const program = gl.createProgram();
-  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-    const shader = gl.createShader(kind);
+  for (const [kind, source] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
+    const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
     gl.attachShader(program, shader);

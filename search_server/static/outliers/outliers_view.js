@@ -3,12 +3,15 @@
 import { AnalysesApi } from "../analyses_api.js";
 import { isWithdrawn } from "../api.js";
 import { Computation } from "../parts/computation.js";
-import { button, h, icon } from "../parts/dom.js";
+import { button, h, icon, need, opensElsewhere, targetOf } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
 import { problemState, state } from "../parts/states.js";
 import { count, plural } from "../parts/words.js";
 
 const RANKED = 48; // that are fetched at a time
+/** @typedef {Omit<Rest.AnomaliesOut, "by" | "stale">} Shown */
+
+/** @type {Record<string, {words: string, explained: string}>} */
 const MEASURES = {
   reconstruction: {
     words: "Painted worst",
@@ -33,19 +36,22 @@ class OutliersView {
     this.withdrawn = new AbortController();
     this.paints = page.gallery.model.has_decoder;
     const asked = page.parameter("by");
-    this.by = asked in MEASURES && (this.paints || asked !== "reconstruction") ? asked : this.paints ? "reconstruction" : "distance";
+    /** @type {string} */
+    this.by = asked && asked in MEASURES && (this.paints || asked !== "reconstruction") ? asked : this.paints ? "reconstruction" : "distance";
     this.list = h("ol", { class: "ranking", role: "list", "aria-label": "Outliers, the most unusual first" });
     this.foot = h("div", { class: "results-foot" });
     this.notice = h("div", {});
     this.body = h("div", {}, this.notice, this.list, this.foot);
     this.element = h("div", { class: "outliers" }, this.#head(), this.body);
+    /** @type {Shown} */
+    this.shown = { items: [], next_cursor: null, total: 0 };
+    this.fetching = false;
     this.watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more(), { rootMargin: "900px" });
   }
 
   view() {
     const { initial } = this.page;
     const kept = this.page.remembered() ?? (initial?.by === this.by ? { ...initial, items: [...initial.items] } : null);
-    this.shown = { items: [], next_cursor: null, total: null };
     if (kept) this.#add(kept);
     else this.#more();
     this.page.tray.addEventListener("change", this.#marks);
@@ -57,13 +63,13 @@ class OutliersView {
         this.watcher.disconnect();
         this.page.tray.removeEventListener("change", this.#marks);
       },
-      keys: { x: () => document.activeElement?.closest?.(".outlier")?.querySelector("[data-act=tray]")?.click() },
+      keys: { x: () => /** @type {HTMLElement | null | undefined} */ (document.activeElement?.closest(".outlier")?.querySelector("[data-act=tray]"))?.click() },
     };
   }
 
   #head() {
     const choices = Object.entries(MEASURES).filter(([by]) => this.paints || by !== "reconstruction");
-    const radio = ([by, { words }]) =>
+    const radio = (/** @type {[string, {words: string}]} */ [by, { words }]) =>
       h("label", {}, h("input", { type: "radio", name: "by", value: by, checked: by === this.by, onchange: () => this.#measure(by) }), h("span", {}, words));
     return h(
       "div",
@@ -73,9 +79,10 @@ class OutliersView {
     );
   }
 
+  /** @param {string} by */
   async #measure(by) {
     await this.page.go("outliers", { by });
-    document.querySelector(`input[name="by"][value="${by}"]`)?.focus();
+    need(`input[name="by"][value="${by}"]`).focus();
   }
 
   async #more() {
@@ -95,6 +102,7 @@ class OutliersView {
     }
   }
 
+  /** @param {Rest.AnomaliesOut} answer */
   #add(answer) {
     if (!this.shown.items.length) this.list.replaceChildren();
     this.list.append(...answer.items.map((each) => this.#outlier(each)));
@@ -102,7 +110,7 @@ class OutliersView {
     this.page.remember(this.shown);
     this.watcher.disconnect();
     if (!this.shown.total) return this.body.replaceChildren(state({ iconName: "outliers", title: "This gallery has no pictures yet", text: "Add some, then look for outliers." }));
-    if (answer.stale) this.notice.replaceChildren(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since this was measured."), button("loop", "Measure again", () => this.#again(), { class: "button quiet" })));
+    if (answer.stale) this.notice.replaceChildren(h("p", { class: "notice" }, icon("warning"), h("span", {}, "Pictures have come or gone since this was measured."), this.page.may.write && button("loop", "Measure again", () => this.#again(), { class: "button quiet" })));
     if (answer.next_cursor) {
       this.foot.replaceChildren(button("outliers", "Show more", () => this.#more(), { class: "button more" }));
       this.watcher.observe(this.foot);
@@ -110,13 +118,15 @@ class OutliersView {
     announce(`${plural(this.shown.items.length, "picture", "pictures")} of ${count(this.shown.total)}`);
   }
 
+  /** @param {Rest.AnomalyOut} each */
   #outlier(each) {
     const { item, rank } = each;
     const { model } = this.page.gallery;
-    const figure = (source, alt, words) => h("figure", {}, h("div", { class: "frame" }, h("img", { src: source, alt, loading: "lazy", onerror: (event) => event.target.parentElement.classList.add("broken") })), h("figcaption", {}, words));
+    /** @param {string} source @param {string} alt @param {string} words */
+    const figure = (source, alt, words) => h("figure", {}, h("div", { class: "frame" }, h("img", { src: source, alt, loading: "lazy", onerror: (event) => targetOf(event)?.parentElement?.classList.add("broken") })), h("figcaption", {}, words));
     const address = this.page.address(`item/${item.id}`);
-    const open = (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+    const open = (/** @type {MouseEvent} */ event) => {
+      if (opensElsewhere(event)) return;
       event.preventDefault();
       this.page.go(`item/${item.id}`);
     };
@@ -146,12 +156,14 @@ class OutliersView {
     );
   }
 
+  /** @param {Rest.AnomalyOut} each */
   #words({ value, unusual }) {
     if (this.by === "distance") return `Its neighbours are ${value.toFixed(2)} away, of at most 2`;
     const usual = unusual === null ? "" : unusual ? ": more than 99 % of what the model learned from" : ": usual for the model";
     return `Error ${value.toFixed(4)}${usual}`;
   }
 
+  /** @param {Rest.ItemOut} item */
   #trayButton(item) {
     const put = () => {
       const { tray } = this.page;
@@ -164,12 +176,12 @@ class OutliersView {
 
   /** Show which of them are on the tray now. */
   #marks = () => {
-    for (const element of this.list.querySelectorAll(".outlier[data-id]")) {
-      const kept = this.page.tray.has(element.dataset.id);
-      const put = element.querySelector("[data-act=tray]");
+    for (const element of /** @type {NodeListOf<HTMLElement>} */ (this.list.querySelectorAll(".outlier[data-id]"))) {
+      const kept = this.page.tray.has(element.dataset.id ?? "");
+      const put = need("[data-act=tray]", element);
       if (put.getAttribute("aria-pressed") === String(kept)) continue;
       put.setAttribute("aria-pressed", String(kept));
-      put.querySelector(".icon").replaceWith(icon(kept ? "check" : "plus"));
+      put.querySelector(".icon")?.replaceWith(icon(kept ? "check" : "plus"));
     }
   };
 
@@ -197,6 +209,7 @@ class OutliersView {
           ? `All ${plural(this.page.gallery.items, "picture is", "pictures are")} painted from their codes and compared with the originals, and with their neighbours.`
           : `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with their neighbours.`,
         starts: [{ icon: "outliers", words: "Look for outliers", begin: (signal) => this.analyses.findOutliers(signal) }],
+        may: this.page.may.write,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,

@@ -24,6 +24,7 @@ const ENDED = new Set(["done", "failed", "cancelled", "interrupted"]);
  * @property {string} text
  * @property {Start[]} starts
  * @property {() => void} done It is there.
+ * @property {boolean} may Whether this reader may start it.
  */
 
 export class Computation {
@@ -34,22 +35,33 @@ export class Computation {
    * @param {AbortSignal} signal
    */
   constructor(api, gallery, wanted, signal) {
-    Object.assign(this, { api, gallery, wanted, signal });
+    this.api = api;
+    this.gallery = gallery;
+    this.wanted = wanted;
+    this.signal = signal;
     this.element = h("div", { class: "computation" });
     this.timer = 0;
+    /** @type {Rest.JobOut | null} */
+    this.job = null;
+    this.bar = h("progress", { class: "progress", max: 1, "aria-label": wanted.title });
+    this.words = h("p", { class: "quiet-words" });
+    this.step = h("p", { class: "computation-step" });
     signal.addEventListener("abort", () => clearTimeout(this.timer));
   }
 
   /** Say that it is not there yet, and offer to compute it; or show the job that is at it already. */
   async offer() {
-    const { iconName, title, text, starts } = this.wanted;
+    const { iconName, title, text, may } = this.wanted;
+    const starts = may ? this.wanted.starts : [];
     const actions = starts.map((start, number) =>
       button(start.icon, start.words, () => this.begin(start), { class: number ? "button" : "button primary" }),
     );
-    this.element.replaceChildren(state({ iconName, title, text, heading: "h2", actions }));
+    const words = may ? text : `${text} Whoever runs this server can start it.`;
+    this.element.replaceChildren(state({ iconName, title, text: words, heading: "h2", actions }));
+    if (!may) return;
     try {
       const jobs = await this.api.activeJobs(this.signal);
-      const ours = jobs.find((job) => job.kind === this.wanted.kind && job.gallery === this.gallery);
+      const ours = jobs.find((/** @type {Rest.JobOut} */ job) => job.kind === this.wanted.kind && job.gallery === this.gallery);
       if (ours) this.#watch(ours);
     } catch {
       // A reader who may not see jobs can still read.
@@ -68,6 +80,7 @@ export class Computation {
     }
   }
 
+  /** @param {Rest.JobOut} job */
   #watch(job) {
     this.job = job;
     if (ENDED.has(job.state)) return this.#ended(job);
@@ -81,24 +94,24 @@ export class Computation {
     }, LOOK);
   }
 
+  /** @param {Rest.JobOut} job */
   #ended(job) {
     if (job.state === "done") return this.wanted.done();
     if (job.state === "cancelled") return this.offer();
     this.#failed({ code: "job_failed", title: "That did not work", detail: job.message ?? "The list of jobs has its log." }, null);
   }
 
+  /** @param {import("../api.js").Told} problem @param {(() => void) | null} retry */
   #failed(problem, retry) {
     const again = button("loop", "Try again", retry ?? (() => this.offer()), { class: "button primary" });
     this.element.replaceChildren(problemState(problem, { retry: retry ?? undefined, others: [again] }));
   }
 
+  /** @param {Pick<Rest.JobOut, "state" | "done" | "total"> & Partial<Rest.JobOut>} job */
   #progress(job) {
     const share = job.total ? Math.min(1, job.done / job.total) : null;
     const words = progressWords(job);
-    if (!this.bar?.isConnected) {
-      this.bar = h("progress", { class: "progress", max: 1, "aria-label": this.wanted.title });
-      this.words = h("p", { class: "quiet-words" });
-      this.step = h("p", { class: "computation-step" });
+    if (!this.bar.isConnected) {
       const cancel = button("close", "Cancel", () => this.#cancel(), { class: "button quiet" });
       this.element.replaceChildren(
         h(
@@ -135,6 +148,7 @@ export class Computation {
   }
 }
 
+/** @param {Pick<Rest.JobOut, "state" | "done" | "total"> & Partial<Rest.JobOut>} job */
 function progressWords(job) {
   if (job.state === "queued") return "Waiting for its turn";
   if (!job.total) return "Getting ready";

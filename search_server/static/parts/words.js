@@ -35,14 +35,6 @@ export function megabytes(bytes) {
   return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** The size of a file: "48 kB", "3.4 MB". @param {number} bytes */
-export function bytesWords(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
-  const [unit, size] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
-  const value = bytes / size;
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
-}
-
 /** A number where there is little room: "940", "12k", "1.2M". @param {number} number */
 export function compact(number) {
   return number.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }).replace("K", "k");
@@ -51,4 +43,34 @@ export function compact(number) {
 /** @param {number} value */
 export function milliseconds(value) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+/** Bytes in the unit that reads best. @param {number} bytes */
+export function bytesWords(bytes) {
+  if (bytes < 2 ** 20) return `${Math.ceil(bytes / 2 ** 10)} KiB`;
+  return bytes < 2 ** 30 ? megabytes(bytes) : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+/** Seconds as "45 s", "3 min 20 s", "2 h 5 min". @param {number} seconds */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (hours) return `${count(hours)} h${minutes ? ` ${minutes} min` : ""}`;
+  return minutes ? `${minutes} min${rest && minutes < 10 ? ` ${rest} s` : ""}` : `${rest} s`;
+}
+
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+const UNITS = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+];
+
+/** A moment (RFC 3339) as people say it: "3 minutes ago". @param {string} moment */
+export function ago(moment) {
+  const seconds = (Date.now() - Date.parse(moment)) / 1000;
+  const unit = UNITS.find(([, size]) => seconds >= size);
+  if (!unit) return "just now";
+  const [name, length] = unit;
+  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.floor(seconds / length), name);
 }

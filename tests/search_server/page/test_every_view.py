@@ -176,6 +176,18 @@ def test_every_view_can_be_read_without_javascript(open_view: Callable[..., Page
     expect(main.locator("[aria-busy=true], .skeleton")).to_have_count(0)
 
 
+def test_without_javascript_the_bar_leads_to_every_view(open_view: Callable[..., Page]):
+    page = open_view(VIEWS[0], java_script_enabled=False)
+    links = page.locator("header a[data-view]").evaluate_all("(all) => all.map((one) => [one.dataset.view, one.href])")
+    # A picture's own view has no link of its own in the bar; a gallery's making has one only where none is served.
+    assert {view.name for view in VIEWS} - {name for name, _ in links} <= {"item", "new"}
+    for name, address in dict(links).items():
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.ok, address
+        expect(page.locator(f"header nav [data-view={name}][aria-current=page]")).to_be_attached()
+
+
 def expect_kept_focus(page: Page, open_dialog: Callable[[], None]) -> None:
     """A dialog that is opened with the keyboard keeps the focus until Escape, which gives it back."""
     before = page.evaluate_handle("document.activeElement")
