@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test test-full check format clean
+.PHONY: demo test test-full check format screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lookalike demo $(ARGS)
@@ -23,10 +23,14 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.search_server.page.typescript.types_check
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(VENV)/.test
+	$(BIN)/python -m benchmarks.page_screenshots $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

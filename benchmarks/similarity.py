@@ -60,18 +60,23 @@ def methods(runs: list[Path], models: Path | None, data: Data) -> Iterator[tuple
 
 def neighbours(method: Method, data: Data, labels: Rows, queries: Rows) -> float:
     """Share of the queries whose label their neighbours choose."""
-    pictures, asking = vectors(method, data, data.train), vectors(method, data, queries)
-    there = labels[data.train]
+    return share_right(
+        vectors(method, data, data.train), labels[data.train], vectors(method, data, queries), labels[queries]
+    )
+
+
+def share_right(pictures: Floats, there: Rows, asking: Floats, truth: Rows) -> float:
+    """Share of the queries (m, dims) whose label the nearest pictures (n, dims) choose."""
     right = 0
-    for start in range(0, len(queries), BLOCK):
+    for start in range(0, len(asking), BLOCK):
         scores = asking[start : start + BLOCK] @ pictures.T
         nearest = np.argpartition(-scores, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         best = np.take_along_axis(scores, nearest, axis=1)
         order = np.argsort(-best, axis=1)
         best, nearest = np.take_along_axis(best, order, axis=1), np.take_along_axis(nearest, order, axis=1)
-        chosen = vote(best, there[nearest], int(labels.max()) + 1, TEMPERATURE)
-        right += int((chosen == labels[queries[start : start + BLOCK]]).sum())
-    return right / len(queries)
+        chosen = vote(best, there[nearest], int(there.max()) + 1, TEMPERATURE)
+        right += int((chosen == truth[start : start + BLOCK]).sum())
+    return right / len(asking)
 
 
 def vectors(method: Method, data: Data, rows: Rows) -> Floats:

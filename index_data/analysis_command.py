@@ -101,16 +101,21 @@ def outliers(
 @click.argument("gallery")
 @click.option("--method", type=click.Choice(["pca", "umap"]), default="pca", help="umap takes the extra [map].")
 @click.option("--clusters", type=click.IntRange(1, 1000), help="How many.  [default: as suits the number of items]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 2), default=0, help="The same one draws the same map.")
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
-def map_command(line: CommandLine, gallery: str, method: "Method", clusters: int | None, provider: str) -> None:
+def map_command(
+    line: CommandLine, gallery: str, method: "Method", clusters: int | None, seed: int, provider: str
+) -> None:
     """Lay the items of a gallery out on a plane, those alike near each other, in clusters."""
     from index_data.gallery import Gallery
     from index_data.mapping import compute_map
 
     with Gallery.open(line.workspace.existing("galleries", gallery)) as opened, stop_request() as stop:
         painter = _decoder(_bundle(opened), provider)
-        drawn = compute_map(opened, painter, method=method, clusters=clusters, reporter=line.reporter, stop=stop)
+        drawn = compute_map(
+            opened, painter, method=method, clusters=clusters, seed=seed, reporter=line.reporter, stop=stop
+        )
     count = len(drawn.medoids)
     record = {"gallery": gallery, "method": method, "items": len(drawn.ids), "clusters": count}
     line.result(record, f"{len(drawn.ids):,} items are on the map ({method}), in {count} clusters.")

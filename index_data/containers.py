@@ -1,8 +1,8 @@
-"""Files that hold many images: tar archives (webdataset shards among them) and Parquet files with image bytes.
+"""Files that hold many images: tar archives, gzipped or not (webdataset shards too), and Parquet files of image bytes.
 
 They are roots of a gallery as folders are, and are never unpacked: a member's path is its name in the archive, or the
 number of its row. What they hold is hostile: names are data only, and bytes go where all others go, to the decode
-workers. The originals are read from where they stand, in one seek in a tar archive.
+workers. The originals are read from where they stand, in one seek in a plain tar archive.
 """
 
 import hashlib
@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
+from index_data.gzip_points import GzipPoints, UnpackedFile
 from index_data.parquet_images import RowGroups, image_sizes
-from train.datasets.archives import TarFile
+from train.datasets.archives import TAR_SUFFIXES, TarFile, reading
 from train.errors import DamagedError, ImageError, NothingFoundError, UserError
 from train.images import (
     FOLDER_LIMITS,
@@ -30,7 +32,7 @@ from train.images import (
     read_file,
 )
 
-SUFFIXES = (".tar", ".parquet")
+SUFFIXES = (*TAR_SUFFIXES, ".parquet")
 WHOLE = b"."  # the path of what is wrong with a container itself
 _TABLES_KEPT = 32  # of contents: a few megabytes for 10,000 members each
 
@@ -42,11 +44,12 @@ class _Table:
     sizes: Mapping[bytes, int]
     places: Mapping[bytes, int]  # offset in a tar archive, number of the row in a Parquet file
     refused: tuple[Rejected, ...]
+    points: GzipPoints | None = None  # of a gzipped tar archive
 
 
 def is_container(path: Path) -> bool:
     """Whether a path is that of a container, be it there or not."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
 
 
 def read_original(root: Path, path: bytes) -> FileContent:
@@ -84,7 +87,7 @@ def read_member(path: Path, name: bytes, limits: Limits) -> FileContent:
             raise ImageError(f"It is not in {path.name} (any more).", code="file_missing")
         size = table.sizes[name]
         expect_bytes(size, limits)
-        data = _read(path, table.places[name], size)
+        data = _read(path, table, name)
     except NothingFoundError as error:
         raise ImageError(error.detail, code="file_missing" if not path.exists() else "unreadable") from error
     except DamagedError as error:
@@ -129,20 +132,26 @@ def _table_of_tar(path: Path) -> _Table:
     sizes: dict[bytes, int] = {}
     places: dict[bytes, int] = {}
     refused: dict[bytes, Rejected] = {}
+    points = None
+
+    def unpacked(file: BinaryIO) -> UnpackedFile:
+        nonlocal points
+        points = GzipPoints(path)
+        return UnpackedFile(points, file)
+
     try:
-        for member, _ in TarFile(path).members():
+        for member, _ in TarFile(path, unpacked).members():
             name = member.name.encode("utf-8", "surrogateescape")
             if member.hidden:
                 continue
-            if member.problem or member.offset is None:
-                detail = member.problem or f"{path.name} is compressed: unpack it first, gzip -d."
-                refused[name] = Rejected(name, "not_a_file", detail)
+            if member.problem:
+                refused[name] = Rejected(name, "not_a_file", member.problem)
             else:
                 # Of two members of one name the last one counts, as when an archive is unpacked.
                 sizes[name], places[name] = member.size, member.offset
     except DamagedError as error:
         refused[WHOLE] = Rejected(WHOLE, "corrupt", error.detail)
-    return _Table(sizes, places, tuple(refused.values()))
+    return _Table(sizes, places, tuple(refused.values()), points)
 
 
 def _table_of_parquet(path: Path) -> _Table:
@@ -156,17 +165,27 @@ def _table_of_parquet(path: Path) -> _Table:
 _row_groups = RowGroups()
 
 
-def _read(path: Path, place: int, size: int) -> bytes:
+def _read(path: Path, table: _Table, name: bytes) -> bytes:
+    place, size = table.places[name], table.sizes[name]
     if path.suffix.lower() == ".parquet":
         return _row_groups.image(path, place)
+    data = _read_plain(path, place, size) if table.points is None else _read_packed(path, table.points, place, size)
+    if len(data) != size:
+        raise DamagedError(f"{path} breaks off.")
+    return data
+
+
+def _read_packed(path: Path, points: GzipPoints, place: int, size: int) -> bytes:
+    with reading(path):
+        return points.read(place, size)
+
+
+def _read_plain(path: Path, place: int, size: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise NothingFoundError(f"{path} cannot be read: {error.strerror}. Check the file.") from error
     try:
-        data = os.pread(descriptor, size, place)
+        return os.pread(descriptor, size, place)
     finally:
         os.close(descriptor)
-    if len(data) != size:
-        raise DamagedError(f"{path} breaks off.")
-    return data

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from index_data.analyses import read_analysis, write_analysis
-from index_data.calibration import LABELS
+from index_data.analyses import NotComputedError, read_analysis, write_analysis
+from index_data.collapsing import near_from
 from index_data.gallery import Changes, Gallery, Item
 from index_data.neighbours import BLOCK, NOBODY, nearest, open_segments, vectors_in_blocks
 from index_data.segments import Segments
@@ -24,7 +24,8 @@ from train.interruption import StopRequest
 from train.progress import SILENT, Reporter
 
 Kind = Literal["bytes", "pixels", "near"]
-Verdict = Literal["duplicate", "different", "keep"]
+Verdict = Literal["duplicate", "different", "keep", "forget"]
+Said = Literal["duplicate", "different", "keep"]  # of a group
 KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
 
 FIRST_K, MOST_K = 16, 4096  # neighbours that are looked at: more where all of them are duplicates
@@ -42,6 +43,7 @@ class Member:
     score: float  # with the one to keep
     keep: bool  # the suggestion
     why: str  # why it is to be kept; empty for the others
+    apart: bool = False  # somebody said that it is not the same as the one to keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Group:
 
     kind: Kind  # of the weakest link in it
     members: list[Member]
-    verdict: Literal["duplicate"] | None  # whether somebody has confirmed all of it
+    verdict: Said | None  # that they are all the same, that some are not, or that somebody chose the one to keep
 
     @property
     def first_id(self) -> int:
@@ -92,7 +94,7 @@ def compute_duplicates(
         Interrupted: `stop` was set.
     """
     segments = open_segments(gallery)
-    least = _near_from(segments) if min_score is None else min_score
+    least = near_from(segments.generation.calibration) if min_score is None else min_score
     content_of = dict(gallery.rows("SELECT id, content_id FROM items"))
     pairs = _near_pairs(segments, content_of, least, reporter, stop)
     same = _same_pixels(gallery, pool, pairs, content_of, reporter, stop)
@@ -108,12 +110,6 @@ def compute_duplicates(
         same_pixels=np.array([pair in same for pair, _ in rows], np.bool_),
     )
     return Computed(segments.count, least, len(rows), len(same))
-
-
-def _near_from(segments: Segments) -> float:
-    scale = segments.generation.calibration.as_indexed
-    thresholds = {label: threshold for threshold, label in scale.thresholds}
-    return float(thresholds.get("near-duplicate", LABELS[1][0]))
 
 
 Pairs = dict[tuple[int, int], float]  # lower and higher content -> score
@@ -222,6 +218,23 @@ def _read_digests(
     return read
 
 
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """When the pairs were looked for, and from which score."""
+
+    min_score: float
+    is_stale: bool  # the gallery has changed since
+
+
+def describe_computation(gallery: Gallery) -> Computation | None:
+    """What is known of the last computation; None where there was none."""
+    try:
+        analysis = read_analysis(gallery, "duplicates")
+    except NotComputedError:
+        return None
+    return Computation(float(analysis.facts["min_score"]), analysis.is_stale(gallery))
+
+
 # --- Groups ---------------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +255,9 @@ class _Contents:
                 self.sha256[number], self.pixels[number] = sha256, pixels
 
 
-def duplicate_groups(gallery: Gallery, *, kind: Kind = "near", min_score: float | None = None) -> list[list[int]]:
+def duplicate_groups(
+    gallery: Gallery, *, kind: Kind = "near", min_score: float | None = None, judged: bool = False
+) -> list[list[int]]:
     """Contents that are the same picture, in the order of the lowest item id; the largest picture of each first.
 
     Every other one is a duplicate of the first by itself, so that a chain of small changes does not become one group.
@@ -251,6 +266,7 @@ def duplicate_groups(gallery: Gallery, *, kind: Kind = "near", min_score: float 
         gallery: Its duplicates must have been computed, unless only the same bytes are asked for.
         kind: The weakest link that counts: bytes, then pixels, then near.
         min_score: Of near ones; at least what they were computed with.
+        judged: Leave together what somebody said is different, so that it can be shown what was said.
 
     Returns:
         Items of each group.
@@ -265,7 +281,7 @@ def duplicate_groups(gallery: Gallery, *, kind: Kind = "near", min_score: float 
         if one in linked and other in linked:
             linked[one].add(other)
             linked[other].add(one)
-    different = _different(gallery, contents)
+    different = set() if judged else _different(gallery, contents)
     # The picture with the most pixels draws the others to itself.
     order = sorted(linked, key=lambda number: (-contents.pixels[number], contents.items[number][0]))
     groups = _stars(order, linked, lambda one, other: (min(one, other), max(one, other)) in different)
@@ -308,56 +324,93 @@ def _different(gallery: Gallery, contents: _Contents) -> set[tuple[int, int]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What can be said of a group without looking at its pictures."""
+
+    kind: Kind  # of the weakest link in it
+    verdict: Said | None
+
+
+def survey_groups(gallery: Gallery, groups: Sequence[Sequence[int]]) -> list[Survey]:
+    """Of what kind each group is, and what somebody said of it."""
+    ids = [number for group in groups for number in group]
+    rows = gallery.rows_of(
+        "SELECT items.id, sha256, digest FROM items JOIN contents ON contents.id = content_id "
+        "LEFT JOIN pixel_digests USING (content_id) WHERE items.id IN",
+        ids,
+    )
+    known = {number: (sha256, digest) for number, sha256, digest in rows}
+    said = _read_verdicts(gallery)
+    return [_surveyed([known[number] for number in group if number in known], said) for group in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """All verdicts."""
+
+    kept: set[bytes]
+    same: set[tuple[bytes, bytes]]
+    different: set[tuple[bytes, bytes]]
+
+    def of(self, contents: Sequence[bytes]) -> Said | None:
+        """What was said of some contents, each named once."""
+        pairs = [_pair(one, other) for place, one in enumerate(contents) for other in contents[place + 1 :]]
+        if any(pair in self.different for pair in pairs):
+            return "different"
+        if any(content in self.kept for content in contents):
+            return "keep"
+        is_confirmed = any(
+            all(_pair(centre, other) in self.same for other in contents if other != centre) for centre in contents
+        )
+        return "duplicate" if pairs and is_confirmed else None
+
+
+def _read_verdicts(gallery: Gallery) -> _Said:
+    rows = gallery.rows("SELECT one, other, verdict FROM verdicts")
+    return _Said(
+        {sha256 for (sha256,) in gallery.rows("SELECT sha256 FROM keepers")},
+        {(one, other) for one, other, verdict in rows if verdict == "duplicate"},
+        {(one, other) for one, other, verdict in rows if verdict == "different"},
+    )
+
+
+def _surveyed(members: Sequence[tuple[bytes, bytes | None]], said: _Said) -> Survey:
+    contents = list(dict.fromkeys(sha256 for sha256, _ in members))
+    digests = {digest for _, digest in members}
+    kind: Kind = "near"
+    if len(contents) < 2:
+        kind = "bytes"
+    elif len(digests) == 1 and None not in digests:
+        kind = "pixels"
+    return Survey(kind, said.of(contents))
+
+
 def describe_groups(gallery: Gallery, groups: Sequence[Sequence[int]]) -> list[Group]:
     """Groups with their items, the one to keep first, and why."""
     ids = [number for group in groups for number in group]
     items = {item.id: item for item in gallery.items_by_id(ids)}
-    kept = {sha256.hex() for (sha256,) in gallery.rows("SELECT sha256 FROM keepers")}
-    confirmed = set(gallery.rows("SELECT one, other FROM verdicts WHERE verdict = 'duplicate'"))
-    digests = _digests_of(gallery, list(items.values()))
+    said = _read_verdicts(gallery)
     found = []
-    for group in groups:
+    for group, survey in zip(groups, survey_groups(gallery, groups), strict=True):
         there = [items[number] for number in group if number in items]
         if len(there) > 1:
-            found.append(_described(gallery, there, kept, confirmed, digests))
+            found.append(_described(gallery, there, survey, said))
     return found
 
 
-def _described(
-    gallery: Gallery,
-    items: list[Item],
-    kept: set[str],
-    confirmed: set[tuple[bytes, bytes]],
-    digests: dict[str, bytes],
-) -> Group:
+def _described(gallery: Gallery, items: list[Item], survey: Survey, said: _Said) -> Group:
+    kept = {sha256.hex() for sha256 in said.kept}
     ranked = sorted(items, key=lambda item: _merit(item, kept), reverse=True)
     best = ranked[0]
     embeddings = gallery.embeddings([item.id for item in ranked])
     scores = np.clip(embeddings @ embeddings[0], -1, 1).tolist()
-    members = [
-        Member(item, 1.0 if item.sha256 == best.sha256 else float(score), item is best, "")
-        for item, score in zip(ranked, scores, strict=True)
-    ]
-    members[0] = Member(best, 1.0, True, _why(best, ranked[1], kept))
-    digests_here = {digests.get(item.sha256) for item in items}
-    kind: Kind = "near"
-    if len({item.sha256 for item in items}) == 1:
-        kind = "bytes"
-    elif len(digests_here) == 1 and None not in digests_here:
-        kind = "pixels"
-    others = {item.sha256 for item in items if item.sha256 != best.sha256}
-    agreed = all(_pair(bytes.fromhex(best.sha256), bytes.fromhex(other)) in confirmed for other in others)
-    return Group(kind, members, "duplicate" if others and agreed else None)
-
-
-def _digests_of(gallery: Gallery, items: Sequence[Item]) -> dict[str, bytes]:
-    """Digests of the pixels of items, by the digest of their bytes, where they are known."""
-    rows = gallery.rows_of(
-        "SELECT sha256, digest FROM items JOIN pixel_digests USING (content_id) "
-        "JOIN contents ON contents.id = content_id WHERE items.id IN",
-        [item.id for item in items],
-    )
-    return {sha256.hex(): digest for sha256, digest in rows}
+    members = [Member(best, 1.0, True, _why(best, ranked[1], kept))]
+    for item, score in zip(ranked[1:], scores[1:], strict=True):
+        same = item.sha256 == best.sha256
+        pair = _pair(bytes.fromhex(best.sha256), bytes.fromhex(item.sha256))
+        members.append(Member(item, 1.0 if same else float(score), False, "", pair in said.different))
+    return Group(survey.kind, members, survey.verdict)
 
 
 def _merit(item: Item, kept: set[str]) -> tuple[Any, ...]:
@@ -392,31 +445,43 @@ def _why(best: Item, second: Item, kept: set[str]) -> str:
 # --- Verdicts -------------------------------------------------------------------------------------------------------
 
 
-def put_verdict(changes: Changes, gallery: Gallery, ids: Sequence[int], verdict: Verdict) -> None:
+def put_verdict(
+    changes: Changes, gallery: Gallery, ids: Sequence[int], verdict: Verdict, *, instead_of: Sequence[int] = ()
+) -> None:
     """Remember what somebody said of some pictures, by their bytes: it holds wherever the files go.
 
     Args:
         changes: The transaction.
         gallery: The gallery.
-        ids: Two items or more; for `keep` one or more.
-        verdict: duplicate: they are the same; different: they are not; keep: these are to be kept of their group.
+        ids: Two items or more; for `keep` and `forget` one or more.
+        verdict: duplicate: they are the same; different: they are not; keep: these are to be kept of their group;
+            forget: nothing was said of them, neither of two of them nor which to keep.
+        instead_of: With keep: these are no longer to be kept.
 
     Raises:
         UserError: There is no such item, or too few are named.
     """
-    items = [gallery.item(number) for number in dict.fromkeys(ids)]
-    contents = sorted({bytes.fromhex(item.sha256) for item in items})
+    contents = _contents_of(gallery, ids)
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    pairs = [_pair(one, other) for place, one in enumerate(contents) for other in contents[place + 1 :]]
     if verdict == "keep":
+        left = [(sha256,) for sha256 in _contents_of(gallery, instead_of)]
+        changes.connection.executemany("DELETE FROM keepers WHERE sha256 = ?", left)
         rows = [(sha256, now) for sha256 in contents]
         changes.connection.executemany("INSERT OR REPLACE INTO keepers VALUES (?, ?)", rows)
-        return
-    if len(contents) < 2:
+    elif verdict == "forget":
+        changes.connection.executemany("DELETE FROM keepers WHERE sha256 = ?", [(sha256,) for sha256 in contents])
+        changes.connection.executemany("DELETE FROM verdicts WHERE one = ? AND other = ?", pairs)
+    elif pairs:
+        rows_of_pairs = [(*pair, verdict, now) for pair in pairs]
+        changes.connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", rows_of_pairs)
+    else:
         raise UserError("a verdict is about two pictures or more, of different bytes: name their ids.")
-    changes.connection.executemany(
-        "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)",
-        [(*_pair(one, other), verdict, now) for place, one in enumerate(contents) for other in contents[place + 1 :]],
-    )
+
+
+def _contents_of(gallery: Gallery, ids: Sequence[int]) -> list[bytes]:
+    items = [gallery.item(number) for number in dict.fromkeys(ids)]
+    return sorted({bytes.fromhex(item.sha256) for item in items})
 
 
 def _pair(one: bytes, other: bytes) -> tuple[bytes, bytes]:

@@ -1,10 +1,11 @@
 """Answering: embed a picture with the gallery's own model, and find its nearest neighbours."""
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from export.bundle import Bundle
 from export.sessions import Batching, Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
+from index_data.filters import Filter, matching_ids
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Generation, Ids, check_generation, current, current_name, pointer_path
+from index_data.generations import Generation, Ids, check_generation, current_name, pointer_path
 from index_data.indexes.curve import EXACT
 from index_data.indexes.kinds import FLAT
 from index_data.indexes.record import IndexRecord
-from index_data.segments import Segments
+from index_data.passing import PassingItems
+from index_data.segments import Segments, open_current
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, UserError
 from train.images import Pixels
@@ -54,6 +57,7 @@ class _State:
     degraded: str | None
     pointer: object  # identity of the file that named the generation
     version: int  # of the gallery's data, read before its changes were
+    passing: PassingItems = field(default_factory=PassingItems)  # filters, and what passed them at this version
 
     @property
     def generation(self) -> Generation:
@@ -195,14 +199,24 @@ class Engine:
         """
         self._expect_queries(embeddings)
         self.keep_up()
-        segments = self._state.segments
+        state = self._state
+        segments = state.segments
         queries = np.ascontiguousarray(self.halves.weigh_queries(embeddings, beta), np.float32)
         if k < 1 or not len(queries):
             return [[] for _ in queries]
         if among is not None:
-            segments = segments.among(among)
+            segments = state.passing.segments(segments, among)
         how = _How(EXACT if exact else accuracy, beta)
         return [_nearest(segments, query[None], k, exclude, how) for query in queries]
+
+    def passing(self, asked: Filter) -> Ids:
+        """Ids of the items that pass a filter, rising, for `search`; kept until something in the gallery changes.
+
+        Raises:
+            FilterError: It cannot be understood.
+        """
+        self.keep_up()
+        return self._state.passing.ids(asked, lambda: matching_ids(self.gallery, asked))
 
     def is_exact(self, accuracy: float | None = None, *, exact: bool = False) -> bool:
         """Whether such a search compares everything."""
@@ -256,7 +270,7 @@ class Engine:
             with self._changing:
                 if self._state.generation is generation:
                     segments = replace(self._state.segments, generation=replace(generation, checked=True))
-                    self._state = replace(self._state, segments=segments)
+                    self._state = replace(self._state, segments=segments, passing=PassingItems())
 
     def close(self) -> None:
         """Close the gallery."""
@@ -271,12 +285,13 @@ class Engine:
     def _load(self) -> _State:
         # The pointer is looked at first: if it moves on meanwhile, the next refresh sees that it did.
         pointer = _identity_of(pointer_path(self.gallery))
-        generation, degraded = current(self.gallery, in_full=False, damaged=self._damaged)
+        version = self.gallery.data_version()
+        segments, degraded = open_current(self.gallery, damaged=self._damaged)
+        generation = segments.generation
         if generation.calibration.halves != self.halves:  # the model was not there when the index was built
             generation = replace(generation, calibration=calibrate(generation.index, self.halves))
-        version = self.gallery.data_version()
-        changed = self.gallery.changed_since(generation.seq)
-        return _State(Segments.of(generation, self.gallery.dims).after(changed), degraded, pointer, version)
+            segments = replace(segments, generation=generation)
+        return _State(segments, degraded, pointer, version)
 
     def _replace_generation(self) -> None:
         state = self._load()
@@ -291,10 +306,12 @@ class Engine:
         if version == state.version:
             return  # another thread was quicker
         changed = self.gallery.changed_since(state.segments.seq)
-        if changed.seq < state.segments.seq:  # somebody put an older database in its place
+        # Somebody put an older database in its place, or so long ago was the last look that it cannot be told.
+        if changed.seq < state.segments.seq or not changed.complete:
             self._state = self._load()
             return
-        self._state = replace(state, segments=state.segments.after(changed), version=version)
+        segments = state.segments.after(changed)
+        self._state = replace(state, segments=segments, version=version, passing=PassingItems())
 
     def _expect_queries(self, embeddings: Vectors) -> None:
         if os.getpid() != self._process:
@@ -305,7 +322,8 @@ class Engine:
                 f"{self.gallery.dims} numbers.",
                 code="dimension_mismatch",
             )
-        if not np.isfinite(embeddings).all():
+        # One product: a length that is a number is of numbers.
+        if not math.isfinite(np.vdot(embeddings, embeddings)):
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 

@@ -59,6 +59,9 @@ _ITEM_TABLES = "items JOIN contents ON contents.id = items.content_id JOIN roots
 _VECTOR_COLUMNS = "items.id, checksum, latent, embedding"
 _VECTOR_TABLES = "items JOIN contents ON contents.id = items.content_id"
 _ROOTS = "SELECT id, path FROM roots ORDER BY id"
+# In the list of removed items: the row that says up to which change it was shortened. No item has this id.
+_SHORTENED = 0
+_FORGOTTEN_AT_ONCE = 10_000  # so that nobody waits long for the transaction
 _IDS_AT_ONCE = 500  # SQLite takes 999 parameters or more
 
 
@@ -574,6 +577,12 @@ class Gallery:
             yield items
             after = items[-1].id
 
+    def item_ids(self, condition: str = "1", values: Any = ()) -> NDArray[np.int64]:
+        """Ids of all items, rising; or of those for which an SQL condition of a module beside this one holds."""
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)  # noqa: S608
+            return np.fromiter((number for (number,) in found), np.int64)
+
     def items_by_id(self, ids: Sequence[int]) -> list[Item]:
         """Those of some items that exist, in the order of the ids."""
         rows = self._for_ids(f"SELECT {_ITEM_COLUMNS} FROM {_ITEM_TABLES} WHERE items.id IN", ids)  # noqa: S608
@@ -592,6 +601,15 @@ class Gallery:
     def embeddings(self, ids: Sequence[int]) -> Vectors:
         """Embeddings of items, (n, dims), each of length 1, in the order of the ids; raises like `latents`."""
         return self._vectors(ids)[1]
+
+    def contents_of(self, ids: Sequence[int]) -> dict[int, tuple[bytes, Vectors]]:
+        """Digest of the bytes and embedding, (dims,), of those of some items that exist; raises like `latents`."""
+        statement = f"SELECT {_VECTOR_COLUMNS}, sha256 FROM {_VECTOR_TABLES} WHERE items.id IN"  # noqa: S608
+        digests, rows = {}, {}
+        for *row, sha256 in self._for_ids(statement, ids):
+            digests[row[0]], rows[row[0]] = sha256, row
+        vectors = self._of_this_model(rows)
+        return {number: (digests[number], embedding) for number, (_, embedding) in vectors.items()}
 
     def failures(self, *, after: int = 0, limit: int = 100, other: bool = False) -> list[Failure]:
         """Files that could not be used, in the order of `Failure.id`; with `other`, those meant to be no image too."""
@@ -723,7 +741,8 @@ class Gallery:
             now,
             np.array([row[0] for row in rows], np.int64),
             np.stack(embeddings) if embeddings else np.empty((0, self.dims), np.float32),
-            np.array([number for (number,) in removed], np.int64),
+            np.array([number for (number,) in removed if number != _SHORTENED], np.int64),
+            all(number != _SHORTENED for (number,) in removed),
         )
 
     @contextlib.contextmanager
@@ -875,6 +894,30 @@ class Gallery:
             dropped += len(rows)
         return dropped
 
+    def forget_removals(self, until: int) -> int:
+        """Forget which items were removed up to a change that all stored generations are newer than; return how many.
+
+        Whoever asks for what changed since an older moment is told that this is not known any more.
+        """
+        forgotten = 0
+        old = "FROM removals WHERE seq <= ? AND item_id != ?"
+        while True:
+            with self._transaction() as connection:
+                ((newest,),) = connection.execute(f"SELECT max(seq) {old}", (until, _SHORTENED))
+                if newest is None:
+                    return forgotten
+                connection.execute(
+                    "INSERT INTO removals VALUES (?, ?) "
+                    "ON CONFLICT (item_id) DO UPDATE SET seq = max(seq, excluded.seq)",
+                    (_SHORTENED, newest),
+                )
+                some = f"SELECT item_id {old} LIMIT {_FORGOTTEN_AT_ONCE}"
+                cursor = connection.execute(
+                    f"DELETE FROM removals WHERE item_id IN ({some})",  # noqa: S608
+                    (until, _SHORTENED),
+                )
+                forgotten += cursor.rowcount
+
     def close(self) -> None:
         """Close all connections; the last one to close folds the write-ahead log into the database."""
         self._closed = True
@@ -999,6 +1042,7 @@ class ChangedItems:
     ids: NDArray[np.int64]  # items that are new or have another content, rising
     embeddings: Vectors  # theirs, (n, dims)
     removed: NDArray[np.int64]  # items that are there no more
+    complete: bool = True  # False: some that were removed so long ago are forgotten, so it cannot be told what changed
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from index_data.indexes.record import IndexRecord
 from index_data.indexes.searching import AllowedRows, BuiltIndex
 from index_data.indexes.vectors import PRECISIONS, Precision, StoredVectors, write_vectors
 from index_data.weighting import Halves
-from train.errors import DamagedError, IncompatibleError, LockedError, NothingFoundError
+from train.errors import DamagedError, DiskError, IncompatibleError, LockedError, NothingFoundError
 from train.files import atomic_folder, locked, remove_leftovers, write_file
 from train.interruption import StopRequest
 from train.progress import SILENT, Reporter
@@ -465,6 +465,14 @@ def _remove_old(gallery: Gallery) -> None:
     for name in stored_names(gallery)[KEPT:]:
         remove_generation(gallery, name)
     remove_leftovers(gallery.folder)
+    # What no stored generation holds need not be hidden in one.
+    seqs = []
+    for name in stored_names(gallery):
+        with contextlib.suppress(DamagedError, IncompatibleError):
+            seqs.append(read_manifest(gallery, name).seq)
+    if seqs:
+        with contextlib.suppress(DiskError, LockedError):  # the next build does it
+            gallery.forget_removals(min(seqs))
 
 
 def remove_generation(gallery: Gallery, name: str) -> None:

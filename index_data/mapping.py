@@ -1,10 +1,14 @@
 """The map: all items on a plane, those alike near each other, and clusters of them with what the decoder makes of each.
 
-PCA is there in a moment; UMAP (extra `map`) draws neighbourhoods, on the neighbours that the index finds.
+PCA is there in a moment; UMAP (extra `map`) draws neighbourhoods, on the neighbours that the index finds. The vectors
+are read a block at a time, again and again, and never held: in memory are a sample of them (`SAMPLE_BYTES`), 20 bytes
+an item, and for UMAP the neighbours of each.
 """
 
-import math
+import importlib.util
+import itertools
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,25 +17,26 @@ from numpy.typing import NDArray
 
 from export.sessions import Decoder
 from index_data.analyses import read_analysis, write_analysis
+from index_data.clustering import Centres, Clusters, Points, islands, usual_clusters
+from index_data.clustering import Method as Clustering
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Ids
-from index_data.indexes.library import load_faiss
-from index_data.neighbours import all_neighbours, open_segments, vectors_in_blocks
+from index_data.neighbours import NOBODY, Rows, all_neighbours, open_segments, vectors_in_blocks
 from index_data.segments import Segments
 from train.errors import SettingsError
 from train.images import Pixels
 from train.interruption import StopRequest
-from train.progress import SILENT, Reporter
+from train.progress import SILENT, Reporter, Task
 
 Method = Literal["pca", "umap"]
-Points = NDArray[np.float32]  # (n, 2), from -1 to 1
 
 NEIGHBOURS = 15  # that UMAP keeps together
-MOST_CLUSTERS, FEWEST_IN_A_CLUSTER = 32, 8
-TRIES = 5  # of k-means, from other beginnings: the best one counts
-SAMPLED = 100_000  # items that the clusters are found on; all are put into one
+SAMPLE_BYTES = 64 << 20  # of the vectors that clusters are found in; all items are put into one
+BLOCK = 8192  # vectors in memory at a time
+PAINTED = 256  # items of a cluster whose mean code is painted
 LATENTS_AT_ONCE = 1024
 SEED = 0
+MOST_SEEDS = 2**31 - 2  # FAISS takes an int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,12 @@ class Map:
     """Where each item lies, and to which cluster it belongs."""
 
     method: Method
+    clustering: Clustering
     computed_at: str
     is_stale: bool  # the gallery has changed since
     ids: Ids
     points: Points
-    clusters: NDArray[np.int32]  # (n,)
+    clusters: Clusters
     medoids: Ids  # (clusters,): the item in the middle of each
     prototypes: Pixels  # (clusters, size, size, 3): their mean codes, painted; (0, 0, 0, 3) without a decoder
 
@@ -54,6 +60,7 @@ def compute_map(
     *,
     method: Method = "pca",
     clusters: int | None = None,
+    seed: int = SEED,
     reporter: Reporter = SILENT,
     stop: StopRequest | None = None,
 ) -> Map:
@@ -63,7 +70,8 @@ def compute_map(
         gallery: The gallery.
         decoder: Paints the prototypes; None leaves them out.
         method: How the items are laid out.
-        clusters: How many; else as many as suit the number of items.
+        clusters: How many; else as many as suit the number of items or, by UMAP, as there are islands on the map.
+        seed: Of what is left to chance; 0 to `MOST_SEEDS`. The same one draws the same map.
         reporter: Shows the progress.
         stop: When it is set, nothing is written.
 
@@ -72,21 +80,28 @@ def compute_map(
         Interrupted: `stop` was set.
     """
     segments = open_segments(gallery)
-    blocks = list(vectors_in_blocks(segments))
-    ids = np.concatenate([np.empty(0, np.int64), *(some for some, _ in blocks)])
-    vectors = np.concatenate([np.empty((0, gallery.dims), np.float32), *(some for _, some in blocks)])
-    del blocks
-    reporter.say(f"Laying out {len(ids):,} items ({method}).")
-    points = _pca(vectors)
+    reporter.say(f"Laying out {segments.count:,} items ({method}).")
+    with reporter.task("Laying out", total=2 * segments.count) as task:
+        reading = _Reading(segments, task, stop)
+        survey = _survey(reading, gallery.dims, seed)
+        centres = Centres(survey.sample, clusters or usual_clusters(segments.count), seed) if segments.count else None
+        ids, points, found = _lay_out(reading, survey, centres)
+        del survey, centres
+    by: Clustering = "k-means"
     if method == "umap" and len(ids) > NEIGHBOURS + 1:
-        points = _umap(segments, ids, vectors, points, reporter, stop)
-    found, medoids = _clusters(ids, vectors, clusters or usual_clusters(len(ids)))
+        points = _umap(segments, ids, points, seed, reporter, stop)
+        seen = islands(points, seed) if clusters is None else None
+        if seen is not None:
+            found, by = seen, "hdbscan"
+    found = np.unique(found, return_inverse=True)[1].astype(np.int32)  # an empty cluster is none
+    with reporter.task("Finding the middles", total=2 * segments.count) as task:
+        medoids = _medoids(_Reading(segments, task, stop), found, gallery.dims)
     prototypes = _prototypes(gallery, decoder, ids, found, len(medoids), reporter, stop)
     write_analysis(
         gallery,
         "map",
         segments.seq,
-        {"method": method},
+        {"method": method, "clustering": by, "seed": seed},
         ids=ids,
         points=points,
         clusters=found,
@@ -104,10 +119,10 @@ def read_map(gallery: Gallery) -> Map:
     """
     analysis = read_analysis(gallery, "map")
     arrays, facts = analysis.arrays, analysis.facts
-    there = np.fromiter((number for (number,) in gallery.rows("SELECT id FROM items")), np.int64)
-    kept = np.isin(arrays["ids"], there)
+    kept = np.isin(arrays["ids"], gallery.item_ids())
     return Map(
         facts["method"],
+        facts.get("clustering", "k-means"),  # that of older maps
         facts["computed_at"],
         analysis.is_stale(gallery),
         arrays["ids"][kept],
@@ -118,37 +133,105 @@ def read_map(gallery: Gallery) -> Map:
     )
 
 
-def usual_clusters(count: int) -> int:
-    """How many clusters suit a number of items."""
-    return max(1, min(MOST_CLUSTERS, round(math.sqrt(count)), count // FEWEST_IN_A_CLUSTER))
+class _Reading:
+    """The vectors of all items, read as often as is wanted."""
+
+    def __init__(self, segments: Segments, task: Task, stop: StopRequest | None) -> None:
+        self.count = segments.count
+        self._segments = segments
+        self._task = task
+        self._stop = stop
+
+    def blocks(self) -> Iterator[tuple[slice, Ids, Vectors]]:
+        """Which items, their ids and vectors; in the same order each time."""
+        row = 0
+        for ids, vectors in vectors_in_blocks(self._segments, BLOCK):
+            if self._stop is not None:
+                self._stop.raise_if_set("Nothing was written.")
+            yield slice(row, row + len(ids)), ids, vectors
+            row += len(ids)
+            self._task.advance(len(ids))
 
 
-def _pca(vectors: Vectors) -> Points:
-    """The items on the two axes along which they differ most."""
-    if len(vectors) < 2:
-        return np.zeros((len(vectors), 2), np.float32)
-    mean = vectors.mean(axis=0)
-    covariance = vectors.T @ vectors / len(vectors) - np.outer(mean, mean)
-    axes = np.linalg.eigh(covariance.astype(np.float64))[1][:, :-3:-1]
+@dataclass(frozen=True)
+class _Survey:
+    """What the first look at all vectors finds."""
+
+    mean: NDArray[np.float64]  # (dims,)
+    axes: NDArray[np.float64]  # (dims, 2): along which they differ most; (dims, 1) where there is one dimension
+    sample: Vectors
+
+
+def _survey(reading: _Reading, dims: int, seed: int) -> _Survey:
+    count = reading.count
+    size = min(count, max(1, SAMPLE_BYTES // (4 * dims)))
+    chosen = np.sort(np.random.default_rng(seed).choice(count, size, replace=False)) if count else np.empty(0, int)
+    sample = np.empty((size, dims), np.float32)
+    total, products = np.zeros(dims), np.zeros((dims, dims))
+    for place, _, vectors in reading.blocks():
+        total += vectors.sum(axis=0, dtype=np.float64)
+        products += vectors.T @ vectors
+        first, last = np.searchsorted(chosen, (place.start, place.stop))
+        sample[first:last] = vectors[chosen[first:last] - place.start]
+    mean = total / max(count, 1)
+    axes = np.linalg.eigh(products / max(count, 1) - np.outer(mean, mean))[1][:, :-3:-1]
     # The sign of an axis is chance: the same gallery is to be drawn the same way.
-    axes *= np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1, 1)
-    points = (vectors - mean) @ axes.astype(np.float32)
-    if points.shape[1] < 2:
-        points = np.pad(points, ((0, 0), (0, 1)))
-    return _framed(points)
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1, 1)
+    return _Survey(mean, axes, sample)
+
+
+def _lay_out(reading: _Reading, survey: _Survey, centres: Centres | None) -> tuple[Ids, Points, Clusters]:
+    """Ids of all items, where the two main axes put them, and the centre that is nearest to each."""
+    ids = np.empty(reading.count, np.int64)
+    points, found = np.zeros((reading.count, 2), np.float32), np.zeros(reading.count, np.int32)
+    for place, some, vectors in reading.blocks():
+        ids[place] = some
+        points[place, : survey.axes.shape[1]] = (vectors - survey.mean) @ survey.axes
+        if centres is not None:
+            found[place] = centres.nearest(vectors)
+    return ids, _framed(points), found
+
+
+def _medoids(reading: _Reading, clusters: Clusters, dims: int) -> Ids:
+    """The item in the middle of each cluster."""
+    count = int(clusters.max()) + 1 if len(clusters) else 0
+    means = np.zeros((count, dims))
+    for place, _, vectors in reading.blocks():
+        order = np.argsort(clusters[place], kind="stable")
+        here, first = np.unique(clusters[place][order], return_index=True)
+        means[here] += np.add.reduceat(vectors[order], first)
+    # An embedding's length is 1, so the nearest one has the largest product.
+    means = means.astype(np.float32)
+    medoids, best = np.zeros(count, np.int64), np.full(count, -np.inf)
+    for place, ids, vectors in reading.blocks():
+        scores = np.einsum("nd,nd->n", vectors, means[clusters[place]])
+        for cluster in np.unique(clusters[place]).tolist():
+            rows = np.flatnonzero(clusters[place] == cluster)
+            first = rows[scores[rows].argmax()]
+            if scores[first] > best[cluster]:
+                medoids[cluster], best[cluster] = ids[first], scores[first]
+    return medoids
+
+
+def can_draw_by_umap() -> bool:
+    """Whether UMAP is installed."""
+    return importlib.util.find_spec("umap") is not None
 
 
 def _umap(
-    segments: Segments, ids: Ids, vectors: Vectors, start: Points, reporter: Reporter, stop: StopRequest | None
+    segments: Segments, ids: Ids, start: Points, seed: int, reporter: Reporter, stop: StopRequest | None
 ) -> Points:
-    row_of = {number: row for row, number in enumerate(ids.tolist())}
-    rows = np.empty((len(ids), NEIGHBOURS), np.int64)
+    order = np.argsort(ids)
+    rising = ids[order]
+    rows = np.empty((len(ids), NEIGHBOURS), np.int32)
     distances = np.empty((len(ids), NEIGHBOURS), np.float32)
     for block in all_neighbours(segments, NEIGHBOURS - 1, reporter=reporter, stop=stop):
-        places = [row_of[number] for number in block.ids.tolist()]
+        places = order[np.searchsorted(rising, block.ids)]
         rows[places, 0], distances[places, 0] = places, 0  # UMAP counts an item as its own first neighbour
-        rows[places, 1:] = [[row_of[number] for number in some] for some in block.neighbours.tolist()]
-        distances[places, 1:] = np.maximum(1 - block.scores, 0)
+        found = order[np.minimum(np.searchsorted(rising, block.neighbours), len(ids) - 1)]
+        missing = block.neighbours == NOBODY
+        rows[places, 1:] = np.where(missing, -1, found)
+        distances[places, 1:] = np.where(missing, np.inf, np.maximum(1 - block.scores, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numba, and of a seed that keeps UMAP to one thread
         try:
@@ -159,46 +242,30 @@ def _umap(
             n_neighbors=NEIGHBOURS,
             metric="cosine",
             precomputed_knn=(rows, distances),
+            force_approximation_algorithm=True,  # else it looks for the neighbours of few items itself
             init=start * 10,
-            random_state=SEED,
+            random_state=seed,
         )
-        points: Any = reducer.fit_transform(vectors)
+        # Of what it is given instead of the vectors it takes the number only: the neighbours are known.
+        points: Any = reducer.fit_transform(start)
     return _framed(np.asarray(points, np.float32))
 
 
 def _framed(points: Points) -> Points:
     """Points moved and scaled, both axes alike, so that they fill -1 to 1."""
+    if len(points) == 0:
+        return points
     low, high = points.min(axis=0), points.max(axis=0)
     half = max(float((high - low).max()) / 2, 1e-9)
     framed: Points = ((points - (low + high) / 2) / half).astype(np.float32)
     return framed
 
 
-def _clusters(ids: Ids, vectors: Vectors, count: int) -> tuple[NDArray[np.int32], Ids]:
-    """k-means on the sphere: the cluster of each item, and the item nearest to the middle of each."""
-    if len(ids) == 0:
-        return np.empty(0, np.int32), np.empty(0, np.int64)
-    faiss = load_faiss()
-    count = min(count, len(ids))
-    sample = vectors
-    if len(ids) > SAMPLED:
-        sample = vectors[np.random.default_rng(SEED).choice(len(ids), SAMPLED, replace=False)]
-    kmeans = faiss.Kmeans(
-        vectors.shape[1], count, niter=20, nredo=TRIES, seed=SEED + 1, spherical=True, min_points_per_centroid=1
-    )
-    kmeans.train(np.ascontiguousarray(sample))
-    scores, nearest = kmeans.index.search(np.ascontiguousarray(vectors), 1)
-    used, found = np.unique(nearest[:, 0], return_inverse=True)  # an empty cluster is none
-    best = np.lexsort((-scores[:, 0], found))
-    first = np.searchsorted(found[best], np.arange(len(used)))
-    return found.astype(np.int32), ids[best[first]]
-
-
 def _prototypes(
     gallery: Gallery,
     decoder: Decoder | None,
     ids: Ids,
-    clusters: NDArray[np.int32],
+    clusters: Clusters,
     count: int,
     reporter: Reporter,
     stop: StopRequest | None,
@@ -206,19 +273,29 @@ def _prototypes(
     """What the decoder paints of the mean code of each cluster."""
     if decoder is None or count == 0:
         return np.empty((0, 0, 0, 3), np.uint8)
-    sums: Any = None
+    chosen = _some_of_each(clusters)
+    sums = np.zeros((count, gallery.latents(ids[chosen[:1]].tolist()).shape[1]))
     members = np.zeros(count)
-    with reporter.task("Painting prototypes", total=len(ids)) as task:
-        for start in range(0, len(ids), LATENTS_AT_ONCE):
+    with reporter.task("Painting prototypes", total=len(chosen)) as task:
+        for start in range(0, len(chosen), LATENTS_AT_ONCE):
             if stop is not None:
                 stop.raise_if_set("Nothing was written.")
-            some = slice(start, start + LATENTS_AT_ONCE)
+            some = chosen[start : start + LATENTS_AT_ONCE]
             there = {item.id for item in gallery.items_by_id(ids[some].tolist())}
-            kept = [row for row, number in enumerate(ids[some].tolist()) if number in there]
-            latents = gallery.latents(ids[some][kept].tolist())
-            sums = np.zeros((count, latents.shape[1])) if sums is None else sums
-            np.add.at(sums, clusters[some][kept], latents)
-            np.add.at(members, clusters[some][kept], 1)
-            task.advance(len(kept))
+            kept = some[[number in there for number in ids[some].tolist()]]
+            np.add.at(sums, clusters[kept], gallery.latents(ids[kept].tolist()))
+            np.add.at(members, clusters[kept], 1)
+            task.advance(len(some))
     means = (sums / np.maximum(members, 1)[:, None]).astype(np.float32)
     return decoder.decode(means)
+
+
+def _some_of_each(clusters: Clusters) -> Rows:
+    """Rows of at most `PAINTED` items of each cluster, evenly spread."""
+    order = np.argsort(clusters, kind="stable")
+    first = np.searchsorted(clusters[order], np.arange(int(clusters.max()) + 2))
+    parts = [
+        order[np.linspace(start, end - 1, min(PAINTED, end - start)).astype(np.int64)]
+        for start, end in itertools.pairwise(first.tolist())
+    ]
+    return np.sort(np.concatenate(parts))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_data.gallery import Gallery, Vectors
-from index_data.generations import Ids, current
-from index_data.segments import Segments
+from index_data.generations import Ids
+from index_data.segments import Segments, open_current
 from train.interruption import StopRequest
 from train.progress import SILENT, Reporter
 
@@ -30,8 +30,7 @@ class Block:
 
 def open_segments(gallery: Gallery) -> Segments:
     """All items of a gallery as they are now, searchable."""
-    generation, _ = current(gallery, in_full=False)
-    return Segments.of(generation, gallery.dims).after(gallery.changed_since(generation.seq))
+    return open_current(gallery)[0]
 
 
 def vectors_in_blocks(segments: Segments, size: int = BLOCK) -> Iterator[tuple[Ids, Vectors]]:

@@ -149,8 +149,7 @@ def ranked_outliers(gallery: Gallery, by: By, bundle: Bundle | None = None) -> R
     analysis = read_analysis(gallery, "outliers")
     if by == "distance":
         ids, values = analysis.arrays["ids"], analysis.arrays["distance"]
-        there = np.fromiter((number for (number,) in gallery.rows("SELECT id FROM items")), np.int64)
-        kept = np.isin(ids, there)
+        kept = np.isin(ids, gallery.item_ids())
         return _ranked(by, ids[kept], values[kept], None, analysis.is_stale(gallery))
     if not analysis.facts["reconstruction"]:
         raise IncompatibleError(

@@ -55,6 +55,8 @@ def change_model(
 ) -> RemodelSummary:
     """Embed all images of a gallery with another model, and switch over to it when that is done.
 
+    Where the gallery is of that model already, because a run was killed behind the switch, its index is built.
+
     Args:
         gallery: The gallery; it is of the new model afterwards.
         bundle: The new model.
@@ -78,16 +80,12 @@ def change_model(
             if other != aside.place:
                 other.unlink()
         with contextlib.closing(aside):
-            resumed = aside.count
-            with DecodePool(settings.workers, FOLDER_LIMITS) as pool:
-                run = _Run(gallery, bundle, aside, pool, settings, reporter)
-                while True:
-                    run.embed_missing(stop)
-                    _expect_few_lost(aside, max_bad, gallery)
-                    removed = gallery.switch_model(bundle, NewVectors(aside.place, aside.lost()))
-                    if removed is not None:
-                        break
-                    # Something was added meanwhile.
+            if gallery.model_id == bundle.model_id:
+                gallery.accept_model(bundle)
+                resumed, embedded, removed = gallery.content_count, 0, 0
+            else:
+                resumed = aside.count
+                embedded, removed = _embed_and_switch(gallery, bundle, aside, settings, max_bad, reporter, stop)
         lost = Counter(error.problem.code for error in aside.lost_before.values())
         aside.place.unlink(missing_ok=True)
         reporter.say(f"Building the index of {gallery.count:,} images.")
@@ -96,13 +94,34 @@ def change_model(
             if name != generation and not is_of_this_model(gallery, name):
                 remove_generation(gallery, name)
     return RemodelSummary(
-        embedded=run.embedded,
+        embedded=embedded,
         resumed=resumed,
         lost=dict(lost.most_common()),
         removed=removed,
         seconds=round(time.monotonic() - started, 3),
         generation=generation,
     )
+
+
+def _embed_and_switch(
+    gallery: Gallery,
+    bundle: Bundle,
+    aside: "_Aside",
+    settings: AddSettings,
+    max_bad: float,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> tuple[int, int]:
+    """Embed what is missing, and switch; how many contents were embedded, and how many items were lost."""
+    with DecodePool(settings.workers, FOLDER_LIMITS) as pool:
+        run = _Run(gallery, bundle, aside, pool, settings, reporter)
+        while True:
+            run.embed_missing(stop)
+            _expect_few_lost(aside, max_bad, gallery)
+            removed = gallery.switch_model(bundle, NewVectors(aside.place, aside.lost()))
+            if removed is not None:
+                return run.embedded, removed
+            # Something was added meanwhile.
 
 
 def _expect_few_lost(aside: "_Aside", max_bad: float, gallery: Gallery) -> None:

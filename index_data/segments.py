@@ -5,19 +5,23 @@ which is compared row by row; items that went are hidden in both by a bitmap. Al
 changes since the generation's number, a few rows at a time, and a search sees one whole moment of it.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_data.config import AS_INDEXED
-from index_data.gallery import ChangedItems, Vectors
-from index_data.generations import Generation, Ids
+from index_data.gallery import ChangedItems, Gallery, Vectors
+from index_data.generations import Generation, Ids, current
 from index_data.indexes.library import load_faiss
 from index_data.indexes.searching import AllowedRows
 
+TRIES = 3  # at a generation and what changed since, while others build
 Bits = NDArray[np.uint8]  # one bit a row, the lowest first
 
 FIRST_CAPACITY = 1024  # fresh rows; doubled when they are full
@@ -190,6 +194,21 @@ class Segments:
         ids, vectors = store.ids[: store.length], store.vectors[: store.length]
         shown = Shown(store.length, None)
         return replace(self, fresh=shown, fresh_ids=ids, fresh_vectors=vectors, _store=store)
+
+
+def open_current(gallery: Gallery, *, damaged: Mapping[str, str] = MappingProxyType({})) -> tuple[Segments, str | None]:
+    """All items of a gallery as they are now, and in one sentence what is wrong with its index; see `current`."""
+    known = dict(damaged)
+    tries: Counter[str] = Counter()
+    while True:
+        generation, degraded = current(gallery, in_full=False, damaged=known)
+        changed = gallery.changed_since(generation.seq)
+        if changed.complete:
+            return Segments.of(generation, gallery.dims).after(changed), degraded
+        # Newer ones were published while it was read. If not, somebody put an old one into the folder.
+        tries[generation.name] += 1
+        if generation.name and tries[generation.name] == TRIES:
+            known[generation.name] = f"generation {generation.name} is too old: what was removed since is not known."
 
 
 def _shown(mask: NDArray[np.bool_]) -> Shown:

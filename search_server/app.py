@@ -1,6 +1,5 @@
 """The Flask application: limits, headers, errors and routes put together."""
 
-import functools
 import logging
 import re
 import secrets
@@ -24,8 +23,8 @@ from search_server.access import (
     OriginRefusedError,
     Permissions,
     TokenRequiredError,
-    needs,
 )
+from search_server.analysis_pages import analysis_pages
 from search_server.api.additions import additions
 from search_server.api.analyses import analyses
 from search_server.api.answers import PREFIX
@@ -33,6 +32,7 @@ from search_server.api.codes import codes
 from search_server.api.documents import COMPONENTS, DescribedApp, describe_api
 from search_server.api.galleries import galleries
 from search_server.api.health import health
+from search_server.api.index_explanation import index_explanation
 from search_server.api.items import items
 from search_server.api.jobs import jobs
 from search_server.api.metadata import metadata
@@ -41,7 +41,10 @@ from search_server.api.morph import morph
 from search_server.api.queries import queries
 from search_server.api.search import search
 from search_server.api.searches import searches
+from search_server.api.standings import standings
+from search_server.api.training import training
 from search_server.api_page import api_page
+from search_server.compression import compress_answer
 from search_server.incoming import refuse_repeated_parameters
 from search_server.page import page
 from search_server.problems import (
@@ -52,6 +55,7 @@ from search_server.problems import (
     wants_page,
 )
 from search_server.rates import RateLimitedError
+from search_server.server_page import server_page
 from search_server.service import EXTENSION, Service, open_service
 from search_server.settings import ServerSettings
 from search_server.sign_in import sign_in_routes
@@ -117,9 +121,11 @@ def create_app(
     for routes in (
         health,
         galleries,
+        index_explanation,
         items,
         metadata,
         analyses,
+        standings,
         additions,
         search,
         searches,
@@ -127,12 +133,13 @@ def create_app(
         codes,
         morph,
         models,
+        training,
         jobs,
     ):
         app.register_api(routes)
     app.register_blueprint(page)
-    # The sign-in form has to look like something before anybody is signed in.
-    app.view_functions["page.static"] = needs("nothing")(functools.partial(page.send_static_file))
+    app.register_blueprint(server_page)
+    app.register_blueprint(analysis_pages)
     app.register_blueprint(api_page)
     app.register_blueprint(sign_in_routes(permissions))
     _register_document(app)
@@ -201,6 +208,7 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
         response.headers["Server-Timing"] = stopwatch.server_timing()
         if request.path.startswith(PREFIX):
             response.headers.setdefault("Cache-Control", "no-store")
+        compress_answer(request, response)
         _tell(service, response)
         return response
 

@@ -10,7 +10,7 @@ import click
 
 from search_server.settings import Batching, ServerSettings, is_loopback
 from train.command_line import Command, CommandLine, common_options
-from train.errors import NothingFoundError, SettingsError, UserError
+from train.errors import SettingsError, UserError
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
@@ -117,7 +117,10 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     server.start()
     service.jobs.look_after()
     upkeep.start()
-    line.result({"url": url, "galleries": list(folders)}, f"Serving {', '.join(folders)} at {url}  (Ctrl-C stops)")
+    line.result(
+        {"url": url, "galleries": list(folders)},
+        f"Serving {', '.join(folders) or 'no gallery yet'} at {url}  (Ctrl-C stops)",
+    )
     if browser:
         _open_browser(url)
     try:
@@ -165,14 +168,14 @@ def _folders(line: CommandLine, names: tuple[str, ...]) -> dict[str, Path]:
     """The folders of the galleries by the names that they are served under.
 
     Raises:
-        NothingFoundError: A gallery is not there, or none is named and the workspace has none.
+        NothingFoundError: A gallery is not there.
         SettingsError: Two would have the same name.
     """
     names = names or tuple(line.workspace.names("galleries"))
     if not names:
-        raise NothingFoundError(
-            f"there is no gallery in {line.workspace.home / 'galleries'}: make one with `lookalike up FOLDER`.",
-            code="no_such_gallery",
+        line.reporter.say(
+            f"There is no gallery in {line.workspace.home / 'galleries'} yet: make one on the page, or with "
+            "`lookalike up FOLDER`."
         )
     folders: dict[str, Path] = {}
     for name in names:

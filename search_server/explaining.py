@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from index_data.gallery import Item, Vectors
+from index_data.gallery import Vectors
 from index_data.indexes.library import load_faiss
+from index_data.schema import names_of
 from search_server.galleries import ServedGallery
 from train.images import Pixels
 
 Heat = NDArray[np.float64]  # (grid, grid)
 
 SAMPLE = 2000  # items that axes and prototypes are taken from
+FARTHEST = 4  # items at each end of an axis
+MEMBERS = 8  # items that stand for a group
 BATCH = 64  # pictures that are embedded together
 _DARK = 0.2  # how bright what counts for nothing stays
 _SEED = 20
-_TOP = "(no folder)"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Axis:
     share: float  # of the variance
     deviation: float
     direction: Vectors  # (latent_dims,), length 1
-    low: int  # item that lies farthest out on this side
-    high: int
+    low: list[int]  # items that lie farthest out on this side, the farthest first
+    high: list[int]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Group:
     name: str
     items: int
     latent: Vectors  # their mean, (latent_dims,)
-    nearest: int  # item whose embedding is nearest to the mean of theirs
+    members: list[int]  # items whose embeddings are nearest to the mean of theirs, the nearest first
 
 
 def patches_that_count(served: ServedGallery, pixels: Pixels, other: Vectors, grid: int) -> Heat:
@@ -98,14 +100,14 @@ def main_axes(served: ServedGallery, ids: Sequence[int], count: int) -> tuple[Ve
     for number in range(min(count, len(sizes))):
         if variances[number] <= 1e-12 * max(total, 1e-12):
             break
-        places = centred @ directions[number]
+        order = np.argsort(centred @ directions[number], kind="stable").tolist()
         axes.append(
             Axis(
                 share=float(variances[number]) / total,
                 deviation=float(np.sqrt(variances[number])),
                 direction=directions[number].astype(np.float32),
-                low=ids[int(places.argmin())],
-                high=ids[int(places.argmax())],
+                low=[ids[place] for place in order[:FARTHEST]],
+                high=[ids[place] for place in order[::-1][:FARTHEST]],
             )
         )
     return mean, axes
@@ -113,7 +115,7 @@ def main_axes(served: ServedGallery, ids: Sequence[int], count: int) -> tuple[Ve
 
 def groups_by_folder(served: ServedGallery, ids: Sequence[int], count: int) -> list[Group]:
     """The largest folders of some items, the largest first."""
-    names = [_folder_of(item) for item in served.gallery.items_by_id(list(ids))]
+    names = [names_of(item.path)[0] for item in served.gallery.items_by_id(list(ids))]
     return _groups(served, ids, names, count)
 
 
@@ -135,15 +137,10 @@ def _groups(served: ServedGallery, ids: Sequence[int], names: Sequence[str], cou
     groups = []
     for name in dict.fromkeys(names):
         members = np.flatnonzero(labels == name)
-        nearest = members[int((embeddings[members] @ embeddings[members].mean(axis=0)).argmax())]
-        groups.append(Group(name, len(members), latents[members].mean(axis=0), ids[int(nearest)]))
+        likeness = embeddings[members] @ embeddings[members].mean(axis=0)
+        typical = members[np.argsort(-likeness, kind="stable")[:MEMBERS]]
+        groups.append(Group(name, len(members), latents[members].mean(axis=0), [ids[place] for place in typical]))
     return sorted(groups, key=lambda group: (-group.items, group.name))[:count]
-
-
-def _folder_of(item: Item) -> str:
-    from train.printable import printable
-
-    return printable(item.path.rpartition(b"/")[0]) or _TOP
 
 
 def _occluded(pixels: Pixels, grid: int) -> Iterator[Pixels]:

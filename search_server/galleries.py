@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from index_data.config import AS_INDEXED
 from index_data.engine import Engine, Hit
-from index_data.filters import Filter, Ids, matching_ids
+from index_data.filters import Filter, Ids
 from index_data.gallery import Gallery, Item, Vectors
 from search_server.stopwatch import stage
 from train.errors import UserError
@@ -18,6 +18,7 @@ class Neighbour:
 
     item: Item
     score: float  # cosine
+    duplicates: tuple[int, ...] = ()  # ids of other hits that it stands for, where they are collapsed
 
 
 class NoSuchGalleryError(UserError):
@@ -71,7 +72,7 @@ class ServedGallery:
         if not asked:
             return None
         with stage("filter"):
-            return matching_ids(self.gallery, asked)
+            return self.engine.passing(asked)
 
     def _search(
         self,

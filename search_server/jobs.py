@@ -28,7 +28,7 @@ from index_data.gallery import database_errors
 from train.errors import UserError
 from train.files import disk_errors
 
-Kind = Literal["add", "scan", "build", "train", "export"]
+Kind = Literal["add", "scan", "build", "train", "export", "duplicates", "outliers", "map"]
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled", "interrupted"})

@@ -19,9 +19,11 @@ QUERY_PARTS = 16  # pictures of one query
 GALLERIES = 32  # that one search goes through
 BATCH = 64  # searches of one request
 LIST = 1000  # items of one page
+OUTLINE = 1_000_000  # items of one outline: 12 MB
 EMBED_IMAGES = 16  # of one call
 ADD_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
+MORPH_STOPS = 16  # pictures that one morph leads past, its ends among them
 NEAREST_K = 10  # real pictures beside each frame
 FRAME_SIDE_MIN, FRAME_SIDE_MAX = 16, 1024  # pixels
 MORPH_PIXELS = 24_000_000  # of all frames together: 72 MB
@@ -32,6 +34,7 @@ AXES, PROTOTYPES = 16, 64  # of one answer
 PREVIEW_SIDE = 1024  # longest side of size=preview, pixels
 THUMB_SIDE = THUMBNAIL_SIDE
 WEBP_SIDE = 16_383  # longest side that a WebP file can have, so of size=full
+MAP_AT_ONCE = 20_000  # items of a map by PCA that is not worth a job
 QUERY_SECONDS = 3600  # a stored query is forgotten after an hour ...
 QUERY_BYTES = 128 * MIB  # ... or when newer ones need the room
 QUERY_COUNT = 1000
@@ -52,6 +55,7 @@ def as_json() -> dict[str, int | float]:
         "offset_max": OFFSET,
         "beta_max": BETA,
         "list_max": LIST,
+        "outline_max": OUTLINE,
         "query_parts_max": QUERY_PARTS,
         "galleries_max": GALLERIES,
         "batch_max": BATCH,
@@ -61,9 +65,11 @@ def as_json() -> dict[str, int | float]:
         "frames_max": FRAMES_MAX,
         "frame_side_max": FRAME_SIDE_MAX,
         "morph_pixels": MORPH_PIXELS,
+        "morph_stops_max": MORPH_STOPS,
         "codes_max": CODES,
         "explain_grid_max": EXPLAIN_GRID,
         "cleaned_side": CLEANED_SIDE,
         "nearest_k_max": NEAREST_K,
+        "map_at_once": MAP_AT_ONCE,
         "query_seconds": QUERY_SECONDS,
     }

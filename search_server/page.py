@@ -7,44 +7,82 @@ draw it again with everything that moves, and need not ask a second time.
 import json
 import secrets
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
-from search_server.access import needs
-from search_server.api.answers import describe_gallery, gallery_address
+from search_server.access import caller, needs
+from search_server.api.answers import PREFIX, describe_gallery, gallery_address
+from search_server.api.galleries import find_failures
+from search_server.api.gallery_schemas import ListFailures
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
+from search_server.api.model_schemas import AxesOptions, PrototypesOptions
+from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
-from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
+from search_server.api.schemas import FacetOptions, ListItems, NoParameters, QueryPart, SearchBody
 from search_server.api.search import find_neighbours
-from search_server.galleries import NoSuchGalleryError, ServedGallery
+from search_server.combinations import subject_of
+from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import answer_user_error, from_validation, public_detail
+from search_server.problems import from_validation, public_detail
 from search_server.service import service
+from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
+from search_server.tokens import SCOPES
 from train.errors import UserError
 
-page = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+page = Blueprint("page", __name__, template_folder="templates")
+add_static_files(page)
 
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
 FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
-VIEWS = {"search": ("Search", "search"), "browse": ("Browse", "grid"), "morph": ("Morph", "morph")}  # words and icon
-_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox")  # of every view
+# Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
+VIEWS = {
+    "search": ("Search", "search"),
+    "browse": ("Browse", "grid"),
+    "map": ("Map", "map"),
+    "morph": ("Morph", "morph"),
+    "explore": ("Explore", "explore"),
+    "duplicates": ("Duplicates", "duplicates"),
+    "outliers": ("Outliers", "outliers"),
+}
+SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
+WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
+_STYLES = (
+    "tokens",
+    "controls",
+    "frame",
+    "pictures",
+    "filters",
+    "lightbox",
+    "tray",
+    "jobs",
+    "setup",
+    "charts",
+)  # of every view
+_AXES, _PROTOTYPES = 8, 12  # of Explore
+_FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
-_BEFORE_THE_PAINT = "theme.js"  # the one script that is no module
 
+_SORTS = {
+    "id": "Oldest first",
+    "-id": "Newest first",
+    "name": "Name",
+    "path": "Folder",
+    "-pixels": "Most pixels",
+    "-bytes": "Largest file",
+}
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
@@ -55,10 +93,10 @@ _WARNINGS = {
 
 @page.get("/")
 def first_gallery() -> Redirection:
-    """Lead to the first gallery."""
+    """Lead to the first gallery; where there is none, to the place where one is made."""
     served = next(iter(service().galleries), None)
     if served is None:
-        raise NoSuchGalleryError("no gallery is served here: make one with POST /api/v1/galleries.")
+        return redirect(url_for("server_page.new"))
     return redirect(url_for("page.start", gallery=served.name))
 
 
@@ -68,29 +106,60 @@ def start(gallery: str) -> str:
     served = service().gallery(gallery)
     seed = secrets.randbelow(2**31)
     sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
-    return _view("start", served, {**sample, "seed": seed}, items=sample["items"])
+    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"])
 
 
 @page.get("/g/<gallery>/search")
 def results(gallery: str) -> str | Redirection:
-    """Neighbours of an item (`id`) or of a stored query (`q`)."""
-    asked = request.args.get("id") or request.args.get("q")
-    if not asked:
+    """Neighbours of an item (`id`), of a stored query (`q`), or of several pictures (`like`, `unlike`)."""
+    if not any(request.args.get(name) for name in ("id", "q", "like", "unlike")):
         return redirect(url_for("page.start", gallery=gallery))
     found = service()
     served = found.gallery(gallery)
-    offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
-    body = _checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
-    answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
+    body = _question(served)
+    subject, _ = subject_of(found, served, body, None)
+    answer = find_neighbours(found, served, subject, body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
-        more = f"{_results_address(gallery, asked, body.beta, body.filter)}&offset={body.offset + NEIGHBOURS}"
+        more = _results_address(gallery, body, offset=body.offset + NEIGHBOURS)
     initial = answer if body.offset == 0 else None
-    weights = {words: _results_address(gallery, asked, weight, body.filter) for words, weight in _WEIGHTS.items()}
+    weights = {words: _results_address(gallery, body, beta=weight) for words, weight in _WEIGHTS.items()}
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
-    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, asked, body.beta, other))
-    return _view("results", served, initial, **shown, **chosen_facets, **answer)
+    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, body, filter=other))
+    return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
+
+
+def _question(served: ServedGallery) -> SearchBody:
+    """What an address of the search asks."""
+    given = request.args
+    parts = {"positive": _parts(given.get("like")), "negative": _parts(given.get("unlike"))}
+    asked: dict[str, Any] = {
+        "k": NEIGHBOURS,
+        "offset": given.get("offset", 0),
+        "beta": given.get("beta", AS_INDEXED),
+        "filter": given.get("filter"),
+        "crop": given.get("crop"),
+        "transforms": given.get("forms", "none"),
+        "exclude_self": given.get("self") != "1",
+    }
+    if any(parts.values()):
+        asked |= parts
+    else:
+        asked["id"] = given.get("id") or given.get("q")
+    if served.engine.decoder is not None and (any(parts.values()) or asked["crop"]):
+        asked["include"] = ["reconstruction"]
+    body: SearchBody = checked(SearchBody, **asked)
+    return body
+
+
+def _parts(text: str | None) -> list[dict[str, Any]]:
+    """`17,42*0.5` as parts of a query."""
+    parts = []
+    for word in filter(None, (text or "").split(",")):
+        part_id, _, weight = word.partition("*")
+        parts.append({"id": part_id, "weight": weight or 1.0})
+    return parts
 
 
 @page.post("/g/<gallery>/search")
@@ -102,47 +171,80 @@ def search_with_form(gallery: str) -> Redirection:
     incoming = read_request(NoParameters, NoParameters(), image_fields=("image",))
     file = one_file(file=incoming.file("image"), image_base64=None)
     stored = store(found, look_at(found, served, file), file)
-    return redirect(_results_address(gallery, stored.id), 303)
+    return redirect(url_for("page.results", gallery=gallery, q=stored.id), 303)
 
 
 @page.get("/g/<gallery>/browse")
 def browse(gallery: str) -> str:
     """All pictures, page by page."""
     served = service().gallery(gallery)
-    cursor = request.args.get("cursor")
-    asked = _checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
+    if request.args.get("show") == "failures":
+        return _failures(served)
+    cursor, sort = request.args.get("cursor"), request.args.get("sort", "id")
+    asked = checked(ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"))
     listed = find_items(served, asked).model_dump(mode="json")
 
-    def address(chosen: Filter | None, cursor: str | None = None) -> str:
-        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), cursor=cursor)
+    def address(chosen: Filter | None, cursor: str | None = None, order: str = sort) -> str:
+        order_or_none = None if order == "id" else order
+        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), sort=order_or_none, cursor=cursor)
 
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
-    shown = {"title": "Browse", "more": more, "items": listed["items"]}
-    return _view(
+    sorts = [(words, address(asked.filter, order=order), order == sort) for order, words in _SORTS.items()]
+    shown = {"title": "Browse", "more": more, "items": listed["items"], "sorts": sorts, "failures": None}
+    return draw_view(
         "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
     )
 
 
+def _failures(served: ServedGallery) -> str:
+    """What could not be used, and why."""
+    after = checked(ListFailures, limit=LISTED, cursor=request.args.get("cursor", 0))
+    listed = find_failures(served, after).model_dump(mode="json")
+    more = None
+    if listed["next_cursor"]:
+        more = url_for("page.browse", gallery=served.name, show="failures", cursor=listed["next_cursor"])
+    return draw_view("browse", served, None, title="Could not be used", more=more, failures=listed["failures"])
+
+
 @page.get("/g/<gallery>/morph")
 def morph(gallery: str) -> str:
-    """One picture that turns into another; without JavaScript its film strip."""
+    """One picture that turns into another, past others (`via`) if need be; without JavaScript its film strip."""
     served = service().gallery(gallery)
-    a, b = request.args.get("a"), request.args.get("b")
+    a, b, via = (request.args.get(name) for name in ("a", "b", "via"))
     strip = None
     if a and b and served.engine.decoder is not None:
-        strip = url_for("morph.linked_morph", gallery=gallery, a=a, b=b, frames=_STRIP_FRAMES, format="strip")
-    return _view("morph", served, None, title="Morph", strip=strip)
+        given: dict[str, Any] = {"a": a, "b": b, "via": via, "frames": _STRIP_FRAMES}
+        strip = url_for("morph.linked_morph", gallery=gallery, format="strip", **given)
+    return draw_view("morph", served, None, title="Morph", strip=strip)
+
+
+@page.get("/g/<gallery>/explore")
+def explore(gallery: str) -> str:
+    """What the model has learnt: the main axes of its codes, and what groups of pictures have in common, painted."""
+    served = service().gallery(gallery)
+    if served.engine.decoder is None or served.gallery.count < _FEWEST_TO_EXPLORE:
+        return draw_view("explore", served, None, title="Explore")
+    by: Literal["folder", "cluster"] = "folder" if request.args.get("by") == "folder" else "cluster"
+    axes = kept_json(served, axes_of, AxesOptions(count=_AXES, steps=3, include=["vectors"]))
+    prototypes = kept_json(served, prototypes_of, PrototypesOptions(by=by, count=_PROTOTYPES))
+    shown = {"axes": json.loads(axes), "prototypes": json.loads(prototypes)}
+    return draw_view("explore", served, shown, title="Explore", by=by, **shown)
 
 
 @page.errorhandler(UserError)
-def explain(error: UserError) -> Response | tuple[str, int]:
-    """Show what is wrong in the page's own clothes; where there is no gallery to go on with, as every other route."""
+def explain(error: UserError) -> tuple[str, int]:
+    """Show what is wrong in the page's own clothes."""
     try:
         served = service().gallery((request.view_args or {}).get("gallery"))
     except UserError:
-        return answer_user_error(error)
+        served = None
+    return draw_problem(error, served)
+
+
+def draw_problem(error: UserError, served: ServedGallery | None) -> tuple[str, int]:
+    """Draw what is wrong, and say its status."""
     title, detail = error.problem.title, public_detail(error)
-    return _view("problem", served, None, title=title, detail=detail), error.problem.status
+    return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
 
 def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
@@ -180,34 +282,45 @@ def _filter_text(asked: Filter | None) -> str | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
 
 
-def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **shown: Any) -> str:
+def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
     Args:
         name: Of its template.
-        served: The gallery.
+        served: The gallery that it shows, or that the reader came from; None where none is served.
         initial: The API's answer to what the address asks; None where the page's modules are to ask for themselves.
         shown: What the template wants to know beside that.
     """
-    gallery = describe_gallery(served).model_dump(mode="json")
-    view = name if name in VIEWS else "search"
+    view = name if name in VIEWS or name in SERVER_VIEWS or name in WITHIN else "search"
+    gallery = describe_gallery(served).model_dump(mode="json") if served else None
+    root = url_for("page.start", gallery=served.name) if served else None
+    galleries = [_link(other, view) for other in service().galleries]
+    may = {scope: caller().may(scope) for scope in SCOPES}
     return render_template(
         f"{name}.html",
-        view=view,
-        views=VIEWS,
+        view=WITHIN.get(view, view),
+        views=VIEWS if served else {},
+        server_views=SERVER_VIEWS,
         gallery=gallery,
-        galleries=[_link(other) for other in service().galleries],
-        root=url_for("page.start", gallery=served.name),
-        attribution=served.engine.bundle.facts.licence,
+        galleries=galleries,
+        root=root,
+        from_gallery=_from_gallery(served),
+        may=may,
+        signed_in=caller().by_cookie,
+        attribution=served.engine.bundle.facts.licence if served else None,
         version=version("lookalike"),
         modules=_modules(view),
         styles=_styles(view),
         data={
             "gallery": gallery,
-            "root": url_for("page.start", gallery=served.name),
+            "galleries": [other["name"] for other in galleries],
+            "root": root,
             "top": url_for("page.first_gallery"),
-            "api": gallery_address(served.name),
+            "api": gallery_address(served.name) if served else None,
+            "server": f"{request.script_root}{PREFIX}",
+            "may": may,
             "limits": _limits(),
+            "features": {"urls": service().fetcher.policy.is_on},
             "initial": initial,
             "facets": shown.get("counted"),
         },
@@ -215,9 +328,28 @@ def _view(name: str, served: ServedGallery, initial: dict[str, Any] | None, **sh
     )
 
 
-def _link(served: ServedGallery) -> dict[str, Any]:
+def gallery_of_reader() -> ServedGallery | None:
+    """The gallery that a reader of a view of the server came from: the one that the address names, or the first."""
+    galleries = service().galleries
+    name = request.args.get("gallery")
+    if name is not None and galleries.has(name):
+        return galleries.get(name)
+    return next(iter(galleries), None)
+
+
+def _from_gallery(served: ServedGallery | None) -> dict[str, str]:
+    """What an address of a view of the server says of where the reader came from: nothing where it is the first."""
+    first = next(iter(service().galleries), None)
+    return {} if served is None or first is None or served.name == first.name else {"gallery": served.name}
+
+
+def _link(served: ServedGallery, view: str) -> dict[str, Any]:
+    """A gallery in the switch, which keeps the view."""
     root = url_for("page.start", gallery=served.name)
-    return {"name": served.name, "items": served.gallery.count, "root": root}
+    address = root + (view if view in VIEWS and view != "search" else "")
+    if view in SERVER_VIEWS and view != "new":
+        address = f"{url_for('page.first_gallery')}{view}?{urlencode({'gallery': served.name})}"
+    return {"name": served.name, "items": served.gallery.count, "root": root, "address": address}
 
 
 def _limits() -> dict[str, int | float]:
@@ -230,36 +362,46 @@ def _limits() -> dict[str, int | float]:
         "listed": LISTED,
         "choices": CHOICES,
         "beta": MAX_BETA,
+        "frames": limits.FRAMES_MAX,
+        "morph_pixels": limits.MORPH_PIXELS,
     }
 
 
-@cache
 def _modules(view: str) -> list[str]:
     """The modules that a view begins with: a browser that knows all of them fetches them at once, not one by one."""
-    return [name for folder in ("", "parts", view) for name in _files(folder, "*.js") if name != _BEFORE_THE_PAINT]
+    return static_files().modules_of("app.js", f"{view}/{view}_view.js")
 
 
-@cache
 def _styles(view: str) -> list[str]:
     """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
-    return [f"styles/{name}.css" for name in _STYLES] + _files(view, "*.css")
+    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
-def _files(folder: str, pattern: str) -> list[str]:
-    static = Path(page.static_folder or "")
-    return sorted(file.relative_to(static).as_posix() for file in (static / folder).glob(pattern))
-
-
-def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
-    parameters: dict[str, Any] = {"q" if picture_id.startswith("q_") else "id": picture_id}
-    if beta != AS_INDEXED:
-        parameters["beta"] = f"{beta:g}"
-    if asked:
-        parameters["filter"] = _filter_text(asked)
+def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
+    """Where a search leads, with something of it changed; what is as usual stands in no address."""
+    asked = body.model_copy(update={"offset": 0, **changed})
+    picture = asked.id or ""
+    crop = asked.crop
+    parameters: dict[str, Any] = {
+        "q" if picture.startswith("q_") else "id": picture or None,
+        "like": _parts_text(asked.positive),
+        "unlike": _parts_text(asked.negative),
+        "crop": f"{crop.x:g},{crop.y:g},{crop.w:g},{crop.h:g}" if crop else None,
+        "forms": None if asked.transforms == "none" else asked.transforms,
+        "self": None if asked.exclude_self else 1,
+        "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
+        "filter": _filter_text(asked.filter),
+        "offset": asked.offset or None,
+    }
     return url_for("page.results", gallery=gallery, **parameters)
 
 
-def _checked(model: type[Any], **given: Any) -> Any:
+def _parts_text(parts: list[QueryPart]) -> str | None:
+    return ",".join(f"{part.id}*{part.weight:g}" if part.weight != 1 else str(part.id) for part in parts) or None
+
+
+def checked(model: type[Any], **given: Any) -> Any:
+    """What an address gives, as a model; raises InvalidRequest where it is not allowed."""
     try:
         return model(**given)
     except ValidationError as error:

@@ -65,8 +65,8 @@ REMEDIES: dict[str, str] = {
     "`lookalike index scan`.",
     "file_changed": "The file is another one than was indexed. Run `lookalike index scan`.",
     "taken_out": "`lookalike index remove` took its item out. `lookalike index add --retry` brings it back.",
-    "not_computed": "Duplicates, outliers and the map are computed by commands: `lookalike index duplicates`, "
-    "`outliers` and `map`. Run the one that `detail` names.",
+    "not_computed": "Duplicates, outliers and the map are computed when somebody asks for them. `detail` names the "
+    "request (POST) and the command (`lookalike index duplicates`, `outliers`, `map`) that do it.",
     "fingerprint_mismatch": "Made by another model or another version of the format. Use the model that made it, or "
     "build it again.",
     "no_decoder": "The model of this gallery only encodes: search works, reconstructions and morphs do not. Use a "

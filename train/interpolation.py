@@ -1,5 +1,7 @@
 """Ways between two latents: what lies between two pictures. Free of PyTorch: training's sheets and serving share it."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -35,6 +37,29 @@ def interpolate(a: ArrayLike, b: ArrayLike, times: ArrayLike, *, path: Path, sem
     way = _slerp if path == "slerp" else _lerp
     halves = [slice(0, semantic_dims), slice(semantic_dims, None)]
     return np.concatenate([way(first[half], last[half], steps) for half in halves], axis=1).astype(np.float32)
+
+
+def interpolate_along(stops: Sequence[ArrayLike], times: ArrayLike, *, path: Path, semantic_dims: int = 0) -> Latents:
+    """Latents on the way past several latents, which takes as long from each to the next.
+
+    Args:
+        stops: Where the way leads, in their order, two or more of (dims,).
+        times: From 0 (exactly the first) to 1 (exactly the last), (n,).
+        path: Of each leg, see `interpolate`.
+        semantic_dims: How many of the first dimensions are semantic.
+
+    Returns:
+        (n, dims).
+    """
+    legs = len(stops) - 1
+    # Rounded: a third of three legs has to be the second stop exactly, and not one rounding beside it.
+    places = np.round(np.asarray(times, np.float64) * legs, 9)
+    leg = np.minimum(places.astype(int), legs - 1)
+    latents = np.empty((len(places), len(np.asarray(stops[0]))), np.float32)
+    for number, (a, b) in enumerate(itertools.pairwise(stops)):
+        here = leg == number
+        latents[here] = interpolate(a, b, places[here] - number, path=path, semantic_dims=semantic_dims)
+    return latents
 
 
 def _lerp(a: NDArray[np.float64], b: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,10 +12,12 @@ from torch import Tensor
 from train.architectures.similarity import SemanticEncoder
 from train.data import Data, batches, evenly
 from train.interruption import StopRequest
+from train.neighbours import keep_neighbours
 from train.progress import Reporter
 from train.views import Views
 
 FITTED_IMAGES = 5000  # whose features are looked at, at most
+LEARNT_IMAGES = 10_000  # the same, where the map is learnt
 VIEWED_IMAGES = 1500  # of them, whose views are
 VIEWS_EACH = 4
 KEPT = 1024  # principal directions of the features, in which the map is found: 3,584 cubed operations are too many
@@ -31,6 +33,7 @@ def fit_semantic_half(
     *,
     mirror: bool,
     whitening: float,
+    neighbours: int,
     seed: int,
     device: torch.device,
     reporter: Reporter,
@@ -45,12 +48,16 @@ def fit_semantic_half(
         mirror: Mirrored images too.
         whitening: Power of e that divides the square of a direction's length: 0 leaves directions that tell images
             apart best with the largest say (best for a thousand photos), 1 gives all the same (best for many images).
-        seed: Of the views.
+        neighbours: Numbers of the closed form whose neighbours the half is to keep (train/neighbours.py); where they
+            are no more than it has, the closed form is the map.
+        seed: Of the views and of what is learnt.
         device: To work on.
         reporter: Told how far it is.
         stop: Looked at between two batches.
     """
-    features, viewed = _look(encoder, data, views, mirror, seed, device, reporter, stop)
+    dims = len(encoder.projection)
+    most = LEARNT_IMAGES if neighbours > dims else FITTED_IMAGES
+    features, viewed = _look(encoder, data, views, mirror, most, seed, device, reporter, stop)
     mean = features.mean(0)
     scale = _scales(features - mean, encoder)
     centred = (features - mean) * scale
@@ -59,12 +66,15 @@ def fit_semantic_half(
     between = centred.T @ centred / len(centred)
     apart = ((viewed - viewed.mean(0)) * scale) @ kept
     within = sum(each.T @ each for each in apart) / max((len(apart) - 1) * apart.shape[1], 1)
-    projection = directions(between.double(), torch.as_tensor(within).double(), len(encoder.projection), whitening)
+    found = directions(between.double(), torch.as_tensor(within).double(), max(dims, neighbours), whitening).float()
+    projection = found[:dims]
+    if len(found) > dims:
+        projection = keep_neighbours(centred @ found.T, dims, seed, reporter, stop) @ found
     # A mean square of 1, as the pixel half has: noise and mixtures are then of one size in both.
-    spread = (centred @ projection.T.float()).square().mean().sqrt()
+    spread = (centred @ projection.T).square().mean().sqrt()
     encoder.mean.copy_(mean)
     encoder.scale.copy_(scale)
-    encoder.projection.copy_(projection.float() @ kept.T / spread.clamp_min(1e-12))
+    encoder.projection.copy_(projection @ kept.T / spread.clamp_min(1e-12))
 
 
 def directions(between: Tensor, within: Tensor, dims: int, whitening: float) -> Tensor:
@@ -100,13 +110,14 @@ def _look(
     data: Data,
     views: Views,
     mirror: bool,
+    most: int,
     seed: int,
     device: torch.device,
     reporter: Reporter,
     stop: StopRequest,
 ) -> tuple[Tensor, Tensor]:
-    """Features of images, (n, features), and of views of some of them, (VIEWS_EACH, m, features)."""
-    rows = evenly(data.train, FITTED_IMAGES)
+    """Features of `most` images, (n, features), and of views of some of them, (VIEWS_EACH, m, features)."""
+    rows = evenly(data.train, most)
     some = evenly(rows, VIEWED_IMAGES)
     random = torch.Generator().manual_seed(seed)
     encoder.to(device)

@@ -9,6 +9,9 @@ from train.views import VIEWS, Invariance, Views
 # On 1,000 photos a map without whitening finds best, on 50,000 small images one with (docs/decisions/0007).
 WHITENING: dict[Invariance, float] = {"semantic": 1.0, "balanced": 0.0, "copy": 0.0}
 
+# On kinds of things the nearest of 256 numbers are worth keeping in fewer; on photos the closed form finds better.
+NEIGHBOURS: dict[Invariance, int] = {"semantic": 256, "balanced": 0, "copy": 0}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Semantic:
@@ -16,6 +19,7 @@ class Semantic:
 
     invariance: Invariance = "balanced"  # semantic: also to colours; balanced: to light; copy: to what copying does
     whitening: float | None = None  # 0 to 1: how alike all directions count; None: what suits the invariance
+    neighbours: int | None = None  # numbers of the closed form whose neighbours the half keeps; 0: none
     objective: Literal["contrast", "bootstrap"] = "contrast"  # see train/trunk_learner.py
     views: int = 2  # strong views of an image in a step
     weak: bool = False  # and one weak view: the picture as a user brings it
@@ -33,6 +37,8 @@ class Semantic:
     def __post_init__(self) -> None:
         if self.whitening is not None and not 0 <= self.whitening <= 1:
             raise SettingsError(f"semantic.whitening is {self.whitening}: it must be from 0 to 1.")
+        if self.neighbours is not None and self.neighbours < 0:
+            raise SettingsError(f"semantic.neighbours is {self.neighbours}: it must be 0 or more.")
         if self.views + self.weak < 2 or self.batch < 2:
             raise SettingsError("semantic.views and semantic.batch must be 2 or more: views are compared.")
         if not 0 < self.share < 1:
@@ -52,3 +58,8 @@ class Semantic:
     def whitening_power(self) -> float:
         """The whitening, chosen."""
         return WHITENING[self.invariance] if self.whitening is None else self.whitening
+
+    @property
+    def neighbours_kept(self) -> int:
+        """The numbers whose neighbours are kept, chosen."""
+        return NEIGHBOURS[self.invariance] if self.neighbours is None else self.neighbours

@@ -24,7 +24,7 @@ LOOKS = 20  # for collapse
 FIRST_LOOK = 0.1  # share of the steps: before it a trunk may still be finding its way
 CHECKPOINT = "semantic.pt"
 MIN_EPOCHS = 5  # of a trunk; in fewer it learns less than patches and colours say
-MIN_IMAGES = 2000  # from fewer, a trunk learns less than patches and colours say (docs/decisions/0007)
+MIN_IMAGES = 2000  # from fewer, a trunk or a map learns less than the closed form has (docs/decisions/0007)
 
 
 def trunk_steps(plan: Plan, recipe: Recipe, data: Data) -> int:
@@ -74,6 +74,7 @@ def find_semantic_half(
         recipe.semantic.augmentation,
         mirror=plan.mirror,
         whitening=recipe.semantic.whitening_power,
+        neighbours=recipe.semantic.neighbours_kept if len(data.train) >= MIN_IMAGES else 0,
         seed=recipe.training.seed,
         device=device,
         reporter=reporter,

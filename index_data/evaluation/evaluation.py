@@ -189,7 +189,14 @@ def _measure_reconstructions(
             result.notes.append(f"No reconstructions by {model.name}: the model has no decoder.")
             continue
         result.reconstructions.append(
-            measure_reconstruction(model, material, seed=result.settings.seed, reporter=reporter, stop=stop)
+            measure_reconstruction(
+                model,
+                material,
+                others=[other for other in models if other is not model],
+                seed=result.settings.seed,
+                reporter=reporter,
+                stop=stop,
+            )
         )
     if any(not found.held_out for found in result.reconstructions):
         result.notes.append("Too few pictures to hold any out: PCA rebuilds those that it was found in.")
@@ -453,6 +460,7 @@ def text_of(result: Evaluation) -> str:
                 f"\n{morphs.pairs} morphs: a frame's code is {percent(morphs.relative)} % of its length away from the "
                 f"code it was painted from; {percent(morphs.monotone)} % never turn back; the middle frame has "
                 f"{percent(morphs.sharpness)} % of the ends' detail, a cross-fade {percent(morphs.cross_fade)} %."
+                f"{morphs.verdicts}"
             )
         parts.append(text)
     parts.append("\n".join([*result.notes, f"{result.pictures:,} pictures, {duration(result.seconds)}."]))

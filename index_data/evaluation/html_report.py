@@ -257,7 +257,7 @@ def _reconstruction(result: Evaluation) -> str:
                 f"<p>{found.pairs} morphs: a frame's code is {100 * found.relative:.1f} % of its length away from the "
                 f"code it was painted from; {100 * found.monotone:.0f} % of the ways never turn back; the middle frame "
                 f"has {100 * found.sharpness:.0f} % of the ends' fine detail, a cross-fade "
-                f"{100 * found.cross_fade:.0f} %.</p>"
+                f"{100 * found.cross_fade:.0f} %.{_e(found.verdicts)}</p>"
             )
         strips = "".join(_strip(name, row) for name, row in each.sheet)
         parts.append(

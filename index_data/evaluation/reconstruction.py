@@ -1,5 +1,6 @@
 """What a decoder makes of codes: of a picture's own, of the same stored in bytes, and of what lies between two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from export.sessions import Decoder
 from export.uses.pictures import greys, squared_errors
+from index_data.evaluation.judging import Judge
 from index_data.evaluation.methods import ModelMethod
 from index_data.evaluation.metrics import laplacian_energy, psnr, ssim
 from index_data.evaluation.originals import STOPPED, Material
@@ -66,6 +68,17 @@ class Morphs:
     monotone: float  # share of pairs whose frames go from one end to the other without turning back
     sharpness: float  # fine detail of the middle frame over the mean of the two end frames
     cross_fade: float  # the same of the two end frames laid over each other
+    nearer: dict[
+        str, float
+    ]  # by judging model: share of pairs whose middle frame is nearer to a real picture than those
+
+    @property
+    def verdicts(self) -> str:
+        """What other models say of the middle frames, as sentences."""
+        return "".join(
+            f" To {name} it is nearer to a real picture than the cross-fade in {100 * share:.0f} %."
+            for name, share in self.nearer.items()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For --json."""
@@ -76,6 +89,7 @@ class Morphs:
             "monotone": round(self.monotone, 5),
             "middle_detail": round(self.sharpness, 5),
             "cross_fade_detail": round(self.cross_fade, 5),
+            "nearer_than_cross_fade": {name: round(share, 5) for name, share in self.nearer.items()},
         }
 
 
@@ -116,9 +130,23 @@ def divide_pictures(material: Material, seed: int) -> tuple[Rows, Rows]:
 
 
 def measure_reconstruction(
-    model: ModelMethod, material: Material, *, seed: int, reporter: Reporter, stop: StopRequest
+    model: ModelMethod,
+    material: Material,
+    *,
+    others: Sequence[ModelMethod] = (),
+    seed: int,
+    reporter: Reporter,
+    stop: StopRequest,
 ) -> Reconstruction:
     """Rebuild pictures with a decoder and with principal components.
+
+    Args:
+        model: Whose decoder it is.
+        material: The pictures.
+        others: Models that judge its morphs; each of their sizes is in the material.
+        seed: Of what is held out and morphed.
+        reporter: Told how far it is.
+        stop: Looked at between two steps.
 
     Raises:
         NothingFoundError: The bundle has no decoder; ask before.
@@ -149,7 +177,8 @@ def measure_reconstruction(
             Rebuilt.of(f"PCA-{dims}", dims, seen, linear),
         ]
         task.advance()
-        morphs, frames = _measure_morphs(model, decoder, latents, seed, stop)
+        judges = [Judge(other, material.fitted[other.size].pixels[test]) for other in others]
+        morphs, frames = _measure_morphs(model, decoder, latents, judges, seed, stop)
         task.advance()
     sheet = (
         ("pictures", seen[:SHOWN]),
@@ -170,7 +199,7 @@ def stored_in_bytes(latents: Floats, learnt: Floats) -> Floats:
 
 
 def _measure_morphs(
-    model: ModelMethod, decoder: Decoder, latents: Floats, seed: int, stop: StopRequest
+    model: ModelMethod, decoder: Decoder, latents: Floats, judges: Sequence[Judge], seed: int, stop: StopRequest
 ) -> tuple[Morphs | None, Pixels | None]:
     """Morph random pairs of codes; the frames of the first pair are for people."""
     if len(latents) < 2:
@@ -178,6 +207,7 @@ def _measure_morphs(
     random = np.random.default_rng([seed, 9])
     times = np.linspace(0, 1, FRAMES)
     distances, lengths, monotone, sharpness, faded = [], [], [], [], []
+    nearer: dict[str, list[bool]] = {judge.name: [] for judge in judges}
     shown: Pixels | None = None
     pairs = min(PAIRS, len(latents) * (len(latents) - 1) // 2)
     for _ in range(pairs):
@@ -199,6 +229,9 @@ def _measure_morphs(
             energy = laplacian_energy(both) / ends
             sharpness.append(energy[0])
             faded.append(energy[1])
+        for judge in judges:
+            of_middle, of_fade = judge.nearness(both, (int(a), int(b)))
+            nearer[judge.name].append(bool(of_middle > of_fade))
         if shown is None:
             shown = frames
     norm = float(np.mean(lengths))
@@ -209,6 +242,7 @@ def _measure_morphs(
         float(np.mean(monotone)),
         float(np.mean(sharpness)) if sharpness else 0.0,
         float(np.mean(faded)) if faded else 0.0,
+        {name: float(np.mean(found)) for name, found in nearer.items()},
     )
     return found, shown
 

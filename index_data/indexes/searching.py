@@ -13,6 +13,9 @@ from index_data.indexes.vectors import Floats, Rows, StoredVectors
 
 Found = tuple[Floats, Rows]  # scores and rows of the neighbours of each query, (queries, k), best first; -1: no more
 
+# Where so small a share is hidden, an exact scan that asks for a few rows more is faster than one that asks at each row
+# whether it counts.
+HIDDEN_SHARE, SPARE = 1 / 16, 64
 FEW, FEW_SHARE = 20_000, 0.02  # rows that pass, and share of all, up to which they are gathered and compared one by one
 
 
@@ -39,6 +42,16 @@ class AllowedRows:
     def few(self) -> bool:
         """Whether comparing them one by one is better than any index: graphs get lost among rows that do not count."""
         return self.count <= max(FEW, FEW_SHARE * self.total) and self.share <= 0.5
+
+    @property
+    def nearly_all(self) -> bool:
+        """Whether next to nothing is hidden."""
+        return self.total - self.count <= HIDDEN_SHARE * self.total
+
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each of some rows may be found."""
+        found: NDArray[np.bool_] = (self.bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool)
+        return found
 
     @cached_property
     def rows(self) -> Rows:
@@ -97,9 +110,24 @@ class BuiltIndex:
         asked = min(k, len(self.vectors))
         if asked == 0 or not len(queries):
             return _nothing(len(queries), k)
+        if allowed is not None and allowed.nearly_all:
+            found = self._exact_passing_over(queries, asked, allowed)
+            if found is not None:
+                return _padded(*found, k)
         parameters = load_faiss().SearchParameters(sel=allowed.selector) if allowed is not None else None
         scores, rows = self.vectors.as_index.search(queries, asked, params=parameters)
         return _padded(scores, rows, k)
+
+    def _exact_passing_over(self, queries: Floats, k: int, allowed: AllowedRows) -> Found | None:
+        """The k nearest rows, of a few more that are nearest whether hidden or not; None where those do not suffice."""
+        asked = min(k + min(SPARE, allowed.total - allowed.count), allowed.total)
+        scores, rows = self.vectors.as_index.search(queries, asked)
+        holds = allowed.holds(rows)
+        k = min(k, allowed.count)
+        if holds.sum(axis=1).min() < k:
+            return None
+        first = np.argsort(~holds, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, first, axis=1), np.take_along_axis(rows, first, axis=1)
 
 
 def _nearest_of(vectors: StoredVectors, rows: Rows, queries: Floats, k: int) -> Found:

@@ -84,6 +84,11 @@ def describe_api(app: OpenAPI) -> dict[str, Any]:
     return document
 
 
+def schema_of(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to a model's schema, which is laid beside the others."""
+    return _refer_to(model)
+
+
 def _refer_to(model: type[BaseModel]) -> dict[str, str]:
     schema = dict(model.model_json_schema(ref_template=_REFERENCE))
     COMPONENTS.update(schema.pop("$defs", {}))

@@ -5,6 +5,7 @@ import time
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
+from index_data.mapping import can_draw_by_umap
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import PREFIX, describe_gallery, json_answer
@@ -110,6 +111,7 @@ def info() -> Response:
                 "morph": any(gallery.model.has_decoder for gallery in galleries),
                 "semantic_slider": any(gallery.model.semantic_dims > 0 for gallery in galleries),
                 "url_queries": service().fetcher.policy.is_on,
+                "umap": can_draw_by_umap(),
                 "tokens": service().settings.exposed,
             },
         )

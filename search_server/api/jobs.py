@@ -26,6 +26,9 @@ STREAM_SECONDS = 300  # of one stream; a client then connects again and misses n
 LONGEST_KEY = 200  # characters of an idempotency key
 _HEARTBEATS = 10  # looks without news between two signs of life, which also find out who has left
 
+# What a job of a gallery makes, below the gallery's address, where it is not the gallery itself.
+_RESULTS: dict[Kind, str] = {"duplicates": "/duplicates", "outliers": "/anomalies", "map": "/map"}
+
 ACCEPTED = {202: JobOut, **responses("locked", "key_reused", "disk_full")}
 
 
@@ -33,9 +36,14 @@ ACCEPTED = {202: JobOut, **responses("locked", "key_reused", "disk_full")}
 @needs("write")
 def list_jobs(query: ListJobs) -> Response:
     """List jobs, the newest first."""
+    return json_answer(list_newest(query))
+
+
+def list_newest(query: ListJobs) -> JobsOut:
+    """A page of jobs, the newest first."""
     found = service().jobs.table.newest(state=query.state, before=query.cursor, limit=query.limit)
     more = found[-1].id if len(found) == query.limit else None
-    return json_answer(JobsOut(jobs=[describe_job(job) for job in found], next_cursor=more))
+    return JobsOut(jobs=[describe_job(job) for job in found], next_cursor=more)
 
 
 @jobs.post("/jobs", request_body=body_of(JobBody, files=(), bare=False, form=False), responses=ACCEPTED)
@@ -92,7 +100,7 @@ _EVENT = {
 )
 @needs("write")
 def job_events(path: JobPath) -> Response:
-    """Watch a job: an event for each change until it ends; asking for the job now and then works too."""
+    """Watch a job and its log: an event for each change until it ends; asking for the job now and then works too."""
     found = service()
     job = found.jobs.table.get(path.id)
     given = request.headers.get("Last-Event-ID", "")
@@ -169,7 +177,7 @@ def describe_job(job: Job, *, log_tail: list[str] | None = None) -> JobOut:
         message=job.message if admin else None,
         warnings=list(job.warnings) if admin else [],
         result=result,
-        result_url=gallery_address(job.gallery) if job.gallery is not None else None,
+        result_url=gallery_address(job.gallery) + _RESULTS.get(job.kind, "") if job.gallery is not None else None,
         exit_code=job.exit_code,
         log_tail=log_tail if admin and log_tail is not None else [],
         created_at=job.created_at,
@@ -187,7 +195,8 @@ def _events(found: Service, job_id: int, seen: int) -> Iterator[str]:
         ended = job.state in ENDED
         if job.version > seen or ended:
             seen, silent = job.version, 0
-            data = json.dumps(describe_job(job).model_dump(mode="json"))
+            described = describe_job(job, log_tail=found.jobs.table.log_tail(job.id))
+            data = json.dumps(described.model_dump(mode="json"))
             yield f"id: {job.version}\nevent: {'end' if ended else 'progress'}\ndata: {data}\n\n"
         if ended:
             return

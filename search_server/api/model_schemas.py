@@ -1,20 +1,23 @@
 """What goes in and out of the API when it is asked about models and what they see."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from search_server import limits
 from search_server.api.job_schemas import NAME
 from search_server.api.schemas import (
     Code,
     End,
+    FilterObject,
     GalleryChoice,
+    HitOut,
     ImageFormat,
     ModelOut,
     Parameters,
     ReconstructAddress,
     ReconstructBody,
+    words_of,
 )
 
 _SIDE = Field(default=None, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="of a picture, pixels")
@@ -30,6 +33,9 @@ class DecodeBody(Parameters):
         default=None, description="wins over `Accept`; default webp for one code, json for several"
     )
     size: int | None = _SIDE
+    nearest_k: int = Field(
+        default=0, ge=0, le=limits.NEAREST_K, description="real pictures of the gallery beside each painted one (json)"
+    )
 
 
 class DecodedOut(BaseModel):
@@ -37,6 +43,7 @@ class DecodedOut(BaseModel):
 
     model: str
     images: list[str] = Field(description="data: URIs")
+    nearest: list[list[HitOut]] = Field(description="real pictures that are nearest to what each shows; see nearest_k")
 
 
 class DenoiseBody(ReconstructBody):
@@ -114,6 +121,9 @@ class AxesOptions(Parameters):
 
     count: int = Field(default=6, ge=1, le=limits.AXES, description="how many, the widest first")
     steps: int = Field(default=5, ge=3, le=9, description="pictures along each, from -2 to +2 deviations")
+    include: Annotated[list[Literal["vectors"]], BeforeValidator(words_of)] = Field(
+        default_factory=list, description="vectors: the mean latent and each axis's direction, to make codes from"
+    )
 
 
 class AxisOut(BaseModel):
@@ -124,12 +134,18 @@ class AxisOut(BaseModel):
     steps: list[float] = Field(description="deviations from the mean")
     images: list[str] = Field(description="data: URIs: what the decoder paints there")
     ends: list[str] = Field(description="ids of the items farthest out: low, high")
+    low: list[str] = Field(description="ids of items that lie far out on the lower side, the farthest first")
+    high: list[str] = Field(description="and on the higher one")
+    direction: list[float] | None = Field(
+        default=None, description="of length 1, in the latents' space; with include=vectors"
+    )
 
 
 class AxesOut(BaseModel):
     """The main axes of a gallery's latents."""
 
     items: int = Field(description="that were looked at")
+    mean: list[float] | None = Field(default=None, description="latent where all axes cross; with include=vectors")
     axes: list[AxisOut]
 
 
@@ -147,6 +163,8 @@ class PrototypeOut(BaseModel):
     items: int
     image: str = Field(description="data: URI: what the decoder paints of their mean latent")
     nearest: str = Field(description="id of the item that is most like it")
+    members: list[str] = Field(description="ids of items that are most like it, the nearest first")
+    filter: FilterObject | None = Field(description="that leaves the pictures of the folder; null for a cluster")
 
 
 class PrototypesOut(BaseModel):

@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from export.bundle import Bundle
@@ -41,8 +43,8 @@ from search_server.api.model_schemas import (
     VectorOptions,
     VectorOut,
 )
-from search_server.api.morph import end_of_pair
-from search_server.api.schemas import GalleryPath, ItemPath, NoParameters
+from search_server.api.morph import end_of_pair, nearest_to_painted
+from search_server.api.schemas import GalleryPath, ItemPath, NoParameters, Parameters
 from search_server.explaining import (
     groups_by_folder,
     groups_by_likeness,
@@ -63,9 +65,12 @@ from search_server.subjects import Source, find_item, look_at, named_source, ori
 from train.errors import IncompatibleError, NothingFoundError, UserError
 from train.images import Pixels
 
+Options = TypeVar("Options", bound=Parameters)
+
 models = APIBlueprint("models", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="model")])
 
 REPORT = "report.html"
+_TOP = "(no folder)"
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 _NOT_CHANGED: dict[str | int, Any] = {304: {"description": "it has not changed"}}
 
@@ -104,15 +109,17 @@ def decode_codes(query: NoParameters) -> Response:
     if codes is None or (asked.code is not None and asked.codes is not None):
         raise InvalidRequest("give one code as `code`, or several as `codes`.")
     painted = decode(served, as_latents(served, codes))
+    kind = asked.format or ("json" if asked.codes is not None else kind_of(None))
+    if kind != "json" and len(painted) > 1:
+        raise InvalidRequest("several codes are painted as json: leave the format out.")
     with stage("encode"):
-        kind = asked.format or ("json" if asked.codes is not None else kind_of(None))
-        images = [scale(one, asked.size or one.shape[0]) for one in painted]
-        if kind == "json":
-            uris = [data_uri(encode(image, "webp")) for image in images]
-            return json_answer(DecodedOut(model=served.gallery.model_id, images=uris))
-        if len(images) > 1:
-            raise InvalidRequest("several codes are painted as json: leave the format out.")
-        return Response(encode(images[0], kind), mimetype=f"image/{kind}")
+        images = [encode(scale(one, asked.size or one.shape[0]), "png" if kind == "png" else "webp") for one in painted]
+    if kind != "json":
+        return Response(images[0], mimetype=f"image/{kind}")
+    nearest, _ = nearest_to_painted(served, painted, asked.nearest_k)
+    return json_answer(
+        DecodedOut(model=served.gallery.model_id, images=[data_uri(image) for image in images], nearest=nearest)
+    )
 
 
 @models.get(
@@ -244,7 +251,7 @@ def gallery_axes(path: GalleryPath, query: AxesOptions) -> Response:
     """Give the main directions in which a gallery's latents differ, and what the decoder paints along each."""
     served = service().gallery(path.gallery)
     decoder_of(served)
-    return _kept(served, ("axes", query.count, query.steps), lambda: _axes(served, query))
+    return _kept(served, axes_of, query)
 
 
 @models.get(
@@ -255,7 +262,7 @@ def gallery_prototypes(path: GalleryPath, query: PrototypesOptions) -> Response:
     """Give what the decoder paints of the mean latents of folders or clusters."""
     served = service().gallery(path.gallery)
     decoder_of(served)
-    return _kept(served, ("prototypes", query.by, query.count), lambda: _prototypes(served, query))
+    return _kept(served, prototypes_of, query)
 
 
 # ---- models
@@ -264,15 +271,19 @@ def gallery_prototypes(path: GalleryPath, query: PrototypesOptions) -> Response:
 @models.get("/models", responses={200: ModelsOut, **responses()})
 def list_models() -> Response:
     """List the models of the workspace."""
-    found = service()
-    return json_answer(ModelsOut(models=[_describe(found, name) for name in _names(found)]))
+    return json_answer(all_models(service()))
+
+
+def all_models(found: Service) -> ModelsOut:
+    """The models of the workspace, described."""
+    return ModelsOut(models=[_describe(found, name) for name in _names(found)])
 
 
 @models.get("/models/<model>", responses={200: NamedModelOut, **responses("no_such_model")})
 def show_model(path: ModelPath) -> Response:
     """Describe a model: what it was made from, how good it is, which galleries use it."""
     found = service()
-    _folder(found, path.model)
+    model_folder(found, path.model)
     return json_answer(_describe(found, path.model))
 
 
@@ -285,7 +296,7 @@ def show_model(path: ModelPath) -> Response:
 )
 def show_report(path: ModelPath) -> Response:
     """Show the report that stands beside a model, where there is one."""
-    report = _folder(service(), path.model) / REPORT
+    report = model_folder(service(), path.model) / REPORT
     if not report.is_file():
         raise NothingFoundError(f"there is no report of the model {path.model}: `lookalike report` makes one.")
     answer = Response(report.read_bytes(), mimetype="text/html")
@@ -293,7 +304,8 @@ def show_report(path: ModelPath) -> Response:
     return answer
 
 
-def _axes(served: ServedGallery, query: AxesOptions) -> AxesOut:
+def axes_of(served: ServedGallery, query: AxesOptions) -> AxesOut:
+    """The main axes of a gallery, painted."""
     ids = sample_of(served)
     if len(ids) < 2:
         return AxesOut(items=len(ids), axes=[])
@@ -308,13 +320,22 @@ def _axes(served: ServedGallery, query: AxesOptions) -> AxesOut:
                 deviation=round(axis.deviation, 6),
                 steps=[round(float(step), 3) for step in steps],
                 images=_as_uris(decode(served, way.astype(np.float32))),
-                ends=[str(axis.low), str(axis.high)],
+                ends=[str(axis.low[0]), str(axis.high[0])],
+                low=[str(number) for number in axis.low],
+                high=[str(number) for number in axis.high],
+                direction=_rounded(axis.direction) if "vectors" in query.include else None,
             )
         )
-    return AxesOut(items=len(ids), axes=described)
+    return AxesOut(items=len(ids), mean=_rounded(mean) if "vectors" in query.include else None, axes=described)
 
 
-def _prototypes(served: ServedGallery, query: PrototypesOptions) -> PrototypesOut:
+def _rounded(vector: NDArray[np.float32]) -> list[float]:
+    # Five digits paint the same picture, and are half as many bytes.
+    return [round(number, 5) for number in vector.tolist()]
+
+
+def prototypes_of(served: ServedGallery, query: PrototypesOptions) -> PrototypesOut:
+    """Prototypes of a gallery's folders or clusters, painted."""
     ids = sample_of(served)
     if not ids:
         return PrototypesOut(items=0, prototypes=[])
@@ -324,25 +345,46 @@ def _prototypes(served: ServedGallery, query: PrototypesOptions) -> PrototypesOu
     return PrototypesOut(
         items=len(ids),
         prototypes=[
-            PrototypeOut(name=group.name, items=group.items, image=image, nearest=str(group.nearest))
+            PrototypeOut(
+                name=group.name or _TOP,
+                items=group.items,
+                image=image,
+                nearest=str(group.members[0]),
+                members=[str(number) for number in group.members],
+                filter={"folder": {"eq": group.name}} if query.by == "folder" else None,
+            )
             for group, image in zip(groups, images, strict=True)
         ],
     )
 
 
-def _kept(served: ServedGallery, what: tuple[Any, ...], make: Any) -> Response:
+def _kept(served: ServedGallery, make: Callable[[ServedGallery, Options], BaseModel], query: Options) -> Response:
     """An answer that holds until the gallery changes."""
-    found = service()
-    etag = _digest(*what, gallery_etag(served))
+    etag = _etag_of(served, make, query)
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
+    return cached(Response(kept_json(served, make, query), mimetype="application/json"), etag, for_ever=False)
+
+
+def kept_json(served: ServedGallery, make: Callable[[ServedGallery, Options], BaseModel], query: Options) -> bytes:
+    """What a gallery's axes or prototypes are, as JSON: made once, and kept until the gallery changes.
+
+    Raises:
+        NoDecoderError: Its model does not paint.
+        BusyError: Too many are being made.
+    """
+    found = service()
+    etag = _etag_of(served, make, query)
     body = found.frames.get(etag)
     if body is None:
         with morph_place():
-            made: BaseModel = make()
-        body = made.model_dump_json().encode()
+            body = make(served, query).model_dump_json().encode()
         found.frames.put(etag, body)
-    return cached(Response(body, mimetype="application/json"), etag, for_ever=False)
+    return body
+
+
+def _etag_of(served: ServedGallery, make: Callable[[ServedGallery, Options], BaseModel], query: Parameters) -> str:
+    return _digest(make.__name__, query.model_dump(), gallery_etag(served))
 
 
 def _as_uris(painted: Pixels) -> list[str]:
@@ -385,7 +427,12 @@ def _is_model(folder: Path) -> bool:
     return True
 
 
-def _folder(found: Service, name: str) -> Path:
+def model_folder(found: Service, name: str) -> Path:
+    """The folder of a model of the workspace.
+
+    Raises:
+        NoSuchModelError: There is none of this name.
+    """
     folder = found.workspace.place("models", name)
     if not _is_model(folder):
         raise NoSuchModelError(f"there is no model {name!r} in the server's workspace.")

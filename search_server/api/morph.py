@@ -1,6 +1,7 @@
 """Morphs: one picture turns into another through the decoder, as a file, as frames, or one frame at a time."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from numpy.typing import NDArray
 
+from index_data.gallery import Vectors
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import (
@@ -51,10 +53,10 @@ from search_server.painting import decode, decoder_of, morph_place
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, responses
 from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
-from search_server.subjects import Source, Subject, find_item, look_at, named_source, pixels_of
+from search_server.subjects import Source, Subject, Vector, find_item, look_at, named_source, pixels_of
 from train.images import Pixels
 from train.interpolation import Path as WayKind
-from train.interpolation import interpolate
+from train.interpolation import interpolate_along
 
 morph = APIBlueprint("morph", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="morph")])
 
@@ -79,14 +81,15 @@ _MISSING = ("no_such_gallery", "no_such_item", "no_such_query", "no_decoder", "f
 )
 @needs("read")
 def make_morph(query: MorphAddress) -> Response:
-    """Morph one picture into another: each a file, base64, an item, a stored query or a code."""
+    """Morph one picture into another, past others too: each a file, base64, an item, a stored query or a code."""
     found = service()
     incoming = read_request(MorphBody, query, image_fields=("a", "b"))
     asked = incoming.options
     served = found.gallery(asked.gallery)
     decoder_of(served)
     a, b = (_end(found, served, incoming.file(name), named, name) for name, named in (("a", asked.a), ("b", asked.b)))
-    return _answer(found, served, a, b, asked)
+    between = [_end(found, served, None, named, "via") for named in asked.via]
+    return _answer(found, served, [a, *between, b], asked)
 
 
 @morph.get(
@@ -98,12 +101,13 @@ def linked_morph(path: GalleryPath, query: MorphLink) -> Response:
     found = service()
     served = found.gallery(path.gallery)
     decoder_of(served)
-    key = (_content(found, served, query.a), _content(found, served, query.b), served.gallery.model_id, _format(query))
-    etag = _digest(key, query.model_dump(exclude={"v", "format"}))
+    references = _references(query)
+    contents = [_content(found, served, reference) for reference in references]
+    etag = _digest(contents, served.gallery.model_id, _format(query), query.model_dump(exclude={"v", "format"}))
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
-    a, b = (look_at(found, served, reference) for reference in (query.a, query.b))
-    return cached(_answer(found, served, a, b, query), etag, for_ever=False)
+    stops = [look_at(found, served, reference) for reference in references]
+    return cached(_answer(found, served, stops, query), etag, for_ever=False)
 
 
 @morph.get(
@@ -119,14 +123,15 @@ def morph_frame(path: GalleryPath, query: MorphFrame) -> Response:
     found = service()
     served = found.gallery(path.gallery)
     decoder_of(served)
-    key = (_content(found, served, query.a), _content(found, served, query.b), served.gallery.model_id)
-    etag = _digest(key, query.model_dump(exclude={"v"}))
+    references = _references(query)
+    contents = [_content(found, served, reference) for reference in references]
+    etag = _digest(contents, served.gallery.model_id, query.model_dump(exclude={"v"}))
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
     frame = found.frames.get(etag)
     if frame is None:
-        a, b = (look_at(found, served, reference) for reference in (query.a, query.b))
-        latents = _way(served, a, b, np.array([query.t]), query.path)
+        stops = [look_at(found, served, reference) for reference in references]
+        latents = _way(served, stops, np.array([query.t]), query.path)
         frame = encode(scale(decode(served, latents)[0], query.size), "webp")
         found.frames.put(etag, frame)
     return cached(Response(frame, mimetype="image/webp"), etag, for_ever=False)
@@ -135,6 +140,11 @@ def morph_frame(path: GalleryPath, query: MorphFrame) -> Response:
 def end_of_pair(found: Service, file: File | None, named: PictureSource | None, name: str) -> Source:
     """One of the two pictures that a request names; raises like `named_source`."""
     return named_source(found, file, named or PictureSource(), name=name)
+
+
+def _references(query: MorphLink | MorphFrame) -> list[str]:
+    """The pictures that a way leads past, both ends among them."""
+    return [query.a, *query.via, query.b]
 
 
 def _end(found: Service, served: ServedGallery, file: File | None, named: MorphSource | None, name: str) -> Subject:
@@ -162,34 +172,43 @@ def _format(query: MorphOptions) -> Format:
     return _FORMAT_OF_TYPE.get(request.accept_mimetypes.best_match(list(_FORMAT_OF_TYPE)) or "", "webp")
 
 
-def _way(served: ServedGallery, a: Subject, b: Subject, times: Times, path: WayKind) -> NDArray[np.float32]:
-    """Latents at times from 0 (a) to 1 (b), (n, dims)."""
-    return interpolate(a.latent, b.latent, times, path=path, semantic_dims=served.engine.bundle.semantic_dims)
+def _way(served: ServedGallery, stops: Sequence[Subject], times: Times, path: WayKind) -> NDArray[np.float32]:
+    """Latents at times from 0 (the first stop) to 1 (the last), (n, dims)."""
+    latents = [stop.latent for stop in stops]
+    return interpolate_along(latents, times, path=path, semantic_dims=served.engine.bundle.semantic_dims)
 
 
-def _answer(found: Service, served: ServedGallery, a: Subject, b: Subject, asked: MorphOptions) -> Response:
-    times = frame_times(asked.frames, easing=asked.easing, pingpong=asked.pingpong)
+def _answer(found: Service, served: ServedGallery, stops: Sequence[Subject], asked: MorphOptions) -> Response:
+    times = frame_times(asked.frames, easing=asked.easing, pingpong=asked.pingpong, legs=len(stops) - 1)
     if len(times) * asked.size**2 > limits.MORPH_PIXELS:
         raise InvalidRequest(
             f"{len(times)} frames of {asked.size} x {asked.size} pixels are more than {limits.MORPH_PIXELS:,} pixels: "
             "ask for fewer or smaller frames."
         )
-    latents = _way(served, a, b, times, asked.path)
+    latents = _way(served, stops, times, asked.path)
     with morph_place():
         frames = decode(served, latents)
         if asked.keep_ends:
-            frames = frames.copy()
-            for end, subject in ((0, a), (1, b)):
-                if subject.kind != "code":
-                    frames[times == end] = pixels_of(found, served, subject)
+            frames = _with_pictures(found, served, frames, times, stops)
         if _format(asked) == "json":
-            return _as_json(served, a, b, asked, times, frames)
+            return _as_json(served, stops, asked, times, frames)
         with stage("encode"):
             rendered = _as_file(frames, asked)
     answer = Response(rendered.data, mimetype=rendered.content_type)
     answer.headers["Content-Disposition"] = f'inline; filename="{rendered.name}"'
     answer.headers["Vary"] = "Accept"
     return answer
+
+
+def _with_pictures(
+    found: Service, served: ServedGallery, frames: Pixels, times: Times, stops: Sequence[Subject]
+) -> Pixels:
+    """Frames of which those that stand where a picture does are that picture; a code is none."""
+    frames = frames.copy()
+    for time, stop in zip(np.linspace(0, 1, len(stops)), stops, strict=True):
+        if stop.kind != "code":
+            frames[np.isclose(times, time, rtol=0, atol=1e-9)] = pixels_of(found, served, stop)
+    return frames
 
 
 def _as_file(frames: Pixels, asked: MorphOptions) -> Rendered:
@@ -207,35 +226,61 @@ def _as_file(frames: Pixels, asked: MorphOptions) -> Rendered:
 
 def _as_json(
     served: ServedGallery,
-    a: Subject,
-    b: Subject,
+    stops: Sequence[Subject],
     asked: MorphOptions,
     times: Times,
     frames: Pixels,
 ) -> Response:
-    nearest = _nearest(served, frames, asked.nearest_k)
+    known = np.stack([_embedding_of(served, stop) for stop in stops])
+    nearest, scores = nearest_to_painted(served, frames, asked.nearest_k, known)
+    a, *via, b = (describe_subject(served, stop) for stop in stops)
+    score = float(known[0] @ known[-1])
     with stage("encode"):
         images = [data_uri(encode(scale(frame, asked.size), "webp")) for frame in frames]
     return json_answer(
         MorphOut(
-            a=describe_subject(served, a),
-            b=describe_subject(served, b),
+            a=a,
+            b=b,
+            via=via,
+            score=round(score, 6),
+            label=served.engine.calibration.as_indexed.label(score),
             path=asked.path,
             fps=asked.fps,
             size=asked.size,
             frames=[
-                FrameOut(t=round(float(time), 6), image=image, nearest=hits)
-                for time, image, hits in zip(times, images, nearest, strict=True)
+                FrameOut(t=round(float(time), 6), image=image, nearest=hits, scores=cosines)
+                for time, image, hits, cosines in zip(times, images, nearest, scores, strict=True)
             ],
             took_ms=took_ms(),
         )
     )
 
 
-def _nearest(served: ServedGallery, frames: Pixels, k: int) -> list[list[HitOut]]:
-    """The real pictures that are nearest to what each frame shows."""
+def _embedding_of(served: ServedGallery, stop: Subject) -> Vector:
+    """Of a picture of the way; of a code, that of what is painted from it, all 0 where the model sees nothing in it."""
+    if len(stop.embedding):
+        return stop.embedding
+    (seen,) = served.engine.embed(decode(served, stop.latent[None])).embeddings
+    return np.asarray(np.nan_to_num(seen), np.float32)
+
+
+def nearest_to_painted(
+    served: ServedGallery, painted: Pixels, k: int, known: Vectors | None = None
+) -> tuple[list[list[HitOut]], list[list[float]]]:
+    """The real pictures that are nearest to what painted ones show, and their cosines with some embeddings.
+
+    Both are empty where k is 0, and where the model gives no usable embedding of what was painted.
+    """
+    hits: list[list[HitOut]] = [[] for _ in painted]
+    scores: list[list[float]] = [[] for _ in painted]
     if k == 0:
-        return [[] for _ in frames]
+        return hits, scores
     with stage("embed"):
-        embeddings = served.engine.embed(frames).embeddings
-    return [describe_hits(served, neighbours) for neighbours in served.neighbours(embeddings, k)]
+        codes = served.engine.embed(painted)
+    usable = np.flatnonzero(codes.usable)
+    embeddings = codes.embeddings[usable]
+    known = np.empty((0, served.gallery.dims), np.float32) if known is None else known
+    cosines = np.round(np.clip(embeddings @ known.T, -1, 1).astype(np.float64), 6)
+    for number, neighbours, row in zip(usable.tolist(), served.neighbours(embeddings, k), cosines, strict=True):
+        hits[number], scores[number] = describe_hits(served, neighbours), row.tolist()
+    return hits, scores

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from index_data.config import AS_INDEXED, MAX_WEIGHT
 from index_data.filters import parse_filter
+from index_data.orders import Order
 from search_server import limits
 
 # An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
@@ -63,7 +64,7 @@ class GalleryChoice(Parameters):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
 
 
-def _words(value: Any) -> Any:
+def words_of(value: Any) -> Any:
     """A list of words, also from text with commas between them."""
     if isinstance(value, str):
         value = [value]
@@ -72,7 +73,9 @@ def _words(value: Any) -> Any:
     return value
 
 
-IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(_words)]
+IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(words_of)]
+Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
+IncludedInMaps = Annotated[list[Coloured], BeforeValidator(words_of)]
 
 
 def _filter_from_text(value: Any) -> Any:
@@ -103,7 +106,7 @@ class ListItems(Filtered):
 
     limit: int = Field(default=100, ge=1, le=limits.LIST)
     cursor: str | None = Field(default=None, max_length=100, description="`next_cursor` of the page before")
-    sort: Literal["id", "-id"] = Field(default="id", description="oldest first, or newest first")
+    sort: Order = Field(default="id", description="oldest or newest first, by name or path, most pixels or bytes first")
     seed: int | None = Field(
         default=None, ge=0, le=2**31 - 1, description="instead: shuffled, the same seed gives the same order"
     )
@@ -113,10 +116,16 @@ class ListItems(Filtered):
     include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
 
 
+class OutlineOptions(Filtered):
+    """Which items, and in which order."""
+
+    sort: Order = Field(default="id", description="oldest or newest first, by name or path, most pixels or bytes first")
+
+
 class FacetOptions(Filtered):
     """Which values are counted."""
 
-    fields: Annotated[list[str], BeforeValidator(_words), Field(max_length=20)] = Field(
+    fields: Annotated[list[str], BeforeValidator(words_of), Field(max_length=20)] = Field(
         default_factory=list,
         description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
     )
@@ -138,6 +147,14 @@ class ItemPatch(Parameters):
     metadata: dict[str, Any] | None = Field(
         default=None, description="fields to set by hand (JSON merge patch): null takes back what was set"
     )
+
+
+class TagsBody(Filtered):
+    """Tags of many items at once."""
+
+    ids: list[str] | None = Field(default=None, max_length=limits.LIST, description="items; or give a filter")
+    add: list[Tag] = Field(default_factory=list, max_length=200)
+    remove: list[Tag] = Field(default_factory=list, max_length=200)
 
 
 class ImageOptions(Parameters):
@@ -213,7 +230,7 @@ class NeighbourOptions(Filtered):
     k: int = Field(default=24, ge=1, le=limits.K, description="how many neighbours")
     offset: int = Field(default=0, ge=0, le=limits.OFFSET, description="how many to leave out first")
     min_score: float | None = Field(default=None, ge=-1, le=1, description="only neighbours with at least this cosine")
-    exclude_self: bool = Field(default=True, description="leave out the item that is asked about")
+    exclude_self: bool = Field(default=True, description="leave out the items that are asked about")
     accuracy: float | None = Field(
         default=None,
         ge=0,
@@ -222,6 +239,11 @@ class NeighbourOptions(Filtered):
         "Left out: what the index was built for",
     )
     exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
+    collapse_duplicates: bool = Field(
+        default=False,
+        description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
+        "only the nearest, with the ids of the others; still `k` hits where there are so many different ones",
+    )
     beta: float = Field(
         default=AS_INDEXED,
         ge=0,
@@ -242,7 +264,7 @@ class SearchOptions(NeighbourOptions):
     store: bool = Field(
         default=True, description="keep an uploaded picture for an hour, so that its id can be used again"
     )
-    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(_words)] = Field(
+    include: Annotated[list[Literal["reconstruction", "vector", "metadata"]], BeforeValidator(words_of)] = Field(
         default_factory=list,
         description="metadata: tags and fields of each hit. As text: words with commas between them",
     )
@@ -387,6 +409,14 @@ MorphEnd = Annotated[
 ]
 
 
+_VIA = "pictures between a and b that the way leads past, in their order; frames are divided evenly among the legs"
+Via = Annotated[
+    list[Reference],
+    BeforeValidator(words_of),
+    Field(max_length=limits.MORPH_STOPS - 2, description=f"{_VIA}. As text: ids with commas between them"),
+]
+
+
 class MorphOptions(Parameters):
     """How one picture turns into another."""
 
@@ -417,6 +447,9 @@ class MorphBody(MorphOptions):
     gallery: str | None = Field(default=None, description="name of a gallery; may be left out where only one is served")
     a: MorphEnd | None = None
     b: MorphEnd | None = None
+    via: list[MorphEnd] = Field(
+        default_factory=list, max_length=limits.MORPH_STOPS - 2, description=f"{_VIA}; only in JSON"
+    )
 
 
 class MorphAddress(GalleryChoice, MorphOptions):
@@ -428,6 +461,7 @@ class MorphLink(MorphOptions):
 
     a: Reference
     b: Reference
+    via: Via = Field(default_factory=list)
     v: str | None = Field(default=None, max_length=64, description="anything: tells caches that the model changed")
 
 
@@ -436,6 +470,7 @@ class MorphFrame(Parameters):
 
     a: Reference
     b: Reference
+    via: Via = Field(default_factory=list)
     t: float = Field(ge=0, le=1, description="0 is a, 1 is b")
     path: Literal["lerp", "slerp"] = "slerp"
     size: int = Field(default=256, ge=limits.FRAME_SIDE_MIN, le=limits.FRAME_SIDE_MAX, description="side, pixels")
@@ -558,6 +593,12 @@ class ItemsOut(BaseModel):
     next_cursor: str | None
 
 
+class TaggedOut(BaseModel):
+    """How many items were looked at."""
+
+    items: int
+
+
 class FacetValueOut(BaseModel):
     """One value of a field."""
 
@@ -580,6 +621,9 @@ class FacetsOut(BaseModel):
     passing: int | None = Field(description="items that pass the filter; null without one")
 
 
+ScoreLabel = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
+
+
 class HitOut(BaseModel):
     """One neighbour."""
 
@@ -589,7 +633,7 @@ class HitOut(BaseModel):
     percentile: float | None = Field(
         description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
     )
-    label: Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
+    label: ScoreLabel
     name: str
     path: str
     sha256: str
@@ -597,6 +641,9 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
+    duplicates: list[str] | None = Field(
+        default=None, description="with collapse_duplicates: ids of other hits that are the same picture"
+    )
     tags: list[str] | None = Field(default=None, description="with include=metadata")
     metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 
@@ -710,6 +757,10 @@ class FrameOut(BaseModel):
     t: float
     image: str = Field(description="a data: URI (WebP)")
     nearest: list[HitOut]
+    scores: list[float] = Field(
+        description="cosines of what the frame shows with each picture of the way, in their order; none where "
+        "nearest_k is 0"
+    )
 
 
 class MorphOut(BaseModel):
@@ -717,6 +768,9 @@ class MorphOut(BaseModel):
 
     a: QueryOut
     b: QueryOut
+    via: list[QueryOut] = Field(description="between them, in their order")
+    score: float = Field(description="cosine of a and b: how far it is from one to the other")
+    label: ScoreLabel = Field(description="what that score means in this gallery")
     path: str
     fps: float
     size: int

@@ -1,38 +1,69 @@
 /** The page: which view the address asks for, the history, and what all views share. */
 
 import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
-import { motionIsReduced } from "./parts/dom.js";
+import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
 import { Lightbox } from "./parts/lightbox.js";
+import { begin } from "./parts/in_flight.js";
 import { announce, note } from "./parts/messages.js";
+import { JobsBadge, markView, openMenus } from "./parts/navigation.js";
 import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
+import { TrayBar } from "./parts/tray_bar.js";
+import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
+/** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
+
 export class Page {
   constructor() {
-    const given = JSON.parse(document.getElementById("page-data").textContent);
-    /** @type {{name: string, items: number, model: {has_decoder: boolean, semantic_dims: number}, provider: {used: string}}} */
+    const given = JSON.parse(need("#page-data").textContent ?? "");
+    /**
+     * The gallery that is shown, or that the reader of a view of the server came from. Where none is served it is null,
+     * and only views of the server are shown.
+     *
+     * @type {Rest.GalleryOut}
+     */
     this.gallery = given.gallery;
-    /** @type {{image_bytes: number, sample: number, neighbours: number, reach: number, listed: number, beta: number}} */
+    /** @type {Record<"image_bytes" | "sample" | "neighbours" | "reach" | "listed" | "choices" | "beta" | "frames" | "morph_pixels", number>} */
     this.limits = given.limits;
-    this.initial = given.initial; // the API's answer to what the address asks, already here; for the first view only
-    this.facets = given.facets; // the values to filter by, counted for the first view
-    this.root = given.root; // of the gallery
-    this.top = given.top; // of the server
+    /** @type {string[]} Names of all galleries that are served. */
+    this.galleries = given.galleries;
+    /** @type {{read: boolean, write: boolean, admin: boolean}} What the reader's token allows. */
+    this.may = given.may;
+    this.first = true; // nothing but what the server drew has been shown
+    /** @type {any} The API's answer to what the address asks, already here; for the first view only. */
+    this.initial = given.initial;
+    /** @type {{urls: boolean}} What the server does. */
+    this.features = given.features;
+    /** @type {Rest.FacetsOut | null} The values to filter by, counted for the first view. */
+    this.facets = given.facets;
+    /** @type {string} Of the gallery. */
+    this.root = given.root;
+    /** @type {string} Of the server. */
+    this.top = given.top;
     this.api = new Api(given.api);
-    this.main = document.querySelector("main");
+    this.server = new ServerApi(given.server);
+    this.main = need("main");
     this.lightbox = new Lightbox();
-    this.tray = new Tray(this.gallery.name);
-    this.kept = new Map(); // key of a history entry -> what its view wants to have again
-    this.places = new Map(); // key of a history entry -> how far it was scrolled
-    this.asked = new Map(); // key of a history entry -> the file or item that it was opened with
+    this.tray = new Tray(this.gallery?.name ?? "");
+    /** @type {Map<string, any>} Key of a history entry -> what its view wants to have again. */
+    this.kept = new Map();
+    /** @type {Map<string, number>} Key of a history entry -> how far it was scrolled. */
+    this.places = new Map();
+    /** @type {Map<string, import("./parts/drop_target.js").Dropped>} Key of a history entry -> the file or item that it was opened with. */
+    this.asked = new Map();
+    /** @type {import("./views.js").View | null} */
+    this.view = null;
+    this.key = "";
+    /** @type {JobsBadge} */
+    this.jobs = new JobsBadge(this.server);
   }
 
   async begin() {
@@ -43,29 +74,52 @@ export class Page {
     addEventListener("scroll", () => this.places.set(this.key, scrollY), { passive: true });
     addEventListener("pagehide", () => history.replaceState({ ...history.state, scroll: scrollY }, ""));
     document.addEventListener("click", (event) => this.#followLink(event));
-    takeEverywhere((taken, slot) => this.take(taken, slot));
+    takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
+    if (this.gallery) new TrayBar(this);
+    openMenus();
+    this.jobs.look();
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
+    this.first = false;
     document.documentElement.dataset.ready = "";
   }
 
   // Addresses --------------------------------------------------------------------------------------------------------
 
+  /** @param {string} name */
   parameter(name) {
     return new URLSearchParams(location.search).get(name);
   }
 
-  /** Where a view is: `address("search", {id: "7"})` */
+  /**
+   * Where a view is: `address("search", {id: "7"})`
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   */
   address(view, parameters = {}) {
-    const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
-    const root = VIEWS[view]?.everywhere ? this.top : this.root;
-    return root + view + (query.size ? `?${query}` : "");
+    const { everywhere } = VIEWS[view] ?? {};
+    const all = everywhere ? { gallery: this.#cameFrom(), ...parameters } : parameters;
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(all)) if (value !== null && value !== undefined) query.set(name, String(value));
+    return (everywhere ? this.top : this.root) + view + (query.size ? `?${query}` : "");
   }
 
-  /** Open a view as a new entry of the history. */
+  /** What the address of a view of the server says of the gallery the reader came from; nothing where it is the first. */
+  #cameFrom() {
+    return this.gallery && this.gallery.name !== this.galleries[0] ? this.gallery.name : null;
+  }
+
+  /**
+   * Open a view as a new entry of the history.
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   * @param {import("./parts/drop_target.js").Dropped | null} asked What it is opened with.
+   */
   async go(view, parameters = {}, asked = null) {
     const key = newKey();
     history.pushState({ key }, "", this.address(view, parameters));
@@ -74,23 +128,29 @@ export class Page {
     scrollTo(0, 0);
   }
 
-  /** Change parameters of the address that is shown; null takes one away. */
+  /** Change parameters of the address that is shown; null takes one away. @param {Parameters} parameters */
   amend(parameters) {
     const address = new URL(location.href);
     for (const [name, value] of Object.entries(parameters)) {
-      if (value === null) address.searchParams.delete(name);
-      else address.searchParams.set(name, value);
+      if (value === null || value === undefined) address.searchParams.delete(name);
+      else address.searchParams.set(name, String(value));
     }
     history.replaceState(history.state, "", address);
   }
 
-  /** Give the entry that is shown its address, now that the server has named the query. */
+  /**
+   * Give the entry that is shown its address, now that the server has named the query.
+   *
+   * @param {string} view
+   * @param {Parameters} parameters
+   * @param {unknown} answer
+   */
   became(view, parameters, answer) {
     history.replaceState(history.state, "", this.address(view, parameters));
     this.remember(answer);
   }
 
-  /** The number that chooses the random pictures of this entry: the same after Back. */
+  /** The number that chooses the random pictures of this entry: the same after Back. @returns {number} */
   seed() {
     return history.state.seed ?? this.newSeed();
   }
@@ -103,9 +163,11 @@ export class Page {
 
   // What a view wants to have again after Back -----------------------------------------------------------------------
 
+  /** @param {unknown} value */
   remember(value) {
     this.kept.set(this.key, value);
-    if (this.kept.size > KEPT_ANSWERS) this.kept.delete(this.kept.keys().next().value);
+    const [oldest] = this.kept.keys();
+    if (this.kept.size > KEPT_ANSWERS) this.kept.delete(oldest);
   }
 
   remembered() {
@@ -119,9 +181,20 @@ export class Page {
     return facets;
   }
 
+  /** What the server drew of the first view, once. @param {string} selector @returns {HTMLElement | null} */
+  takeDrawn(selector) {
+    return this.first ? this.main.querySelector(selector) : null;
+  }
+
   // Acts -------------------------------------------------------------------------------------------------------------
 
-  /** Search with a picture of the gallery; the tile's picture travels to its new place. */
+  /**
+   * Search with a picture of the gallery; the tile's picture travels to its new place.
+   *
+   * @param {import("./api.js").Picture} item
+   * @param {HTMLElement | null} tile
+   * @param {Parameters} parameters
+   */
   search(item, tile = null, parameters = {}) {
     const go = () => this.go("search", { ...queryParameters(item.id), ...parameters }, { item });
     const picture = tile?.querySelector("img");
@@ -136,15 +209,25 @@ export class Page {
     transition.finished.then(arrive, arrive);
   }
 
-  /** Whatever was dropped, pasted or picked. */
-  take = (taken, slot = null) => {
-    if (this.view?.take) this.view.take(taken, slot);
-    else if (taken.item) this.search(taken.item);
-    else this.go("search", {}, { file: taken.file });
+  /**
+   * Whatever was dropped, pasted or picked.
+   *
+   * @param {import("./parts/drop_target.js").Dropped} dropped
+   * @param {HTMLElement | null} slot Where.
+   */
+  take = (dropped, slot = null) => {
+    const { file, item, files } = dropped;
+    if (files) this.view?.takeMany?.(files);
+    else if (this.view?.take && file) this.view.take({ file }, slot);
+    else if (this.view?.take && item) this.view.take({ item }, slot);
+    else if (!this.gallery) note("There is no gallery to search in yet");
+    else if (item) this.search(item);
+    else this.go("search", {}, dropped);
   };
 
   async surprise() {
     if (this.view?.surprise) return this.view.surprise();
+    if (!this.gallery) return;
     try {
       const [item] = await this.api.sample(1, this.newSeed());
       if (item) this.search(item);
@@ -159,6 +242,7 @@ export class Page {
     this.#render();
   }
 
+  /** @param {string} words */
   titled(words) {
     document.title = `${words} · ${PRODUCT}`;
   }
@@ -174,6 +258,7 @@ export class Page {
     scrollTo(0, place);
   }
 
+  /** @param {string} key */
   async #enter(key) {
     this.key = key;
     await this.#render();
@@ -183,42 +268,45 @@ export class Page {
   /** Draw what the address shows: at once, where its module is here already. */
   async #render() {
     const name = viewAt(location.pathname, this.root, this.top);
+    if (!this.gallery && !VIEWS[name].everywhere) return; // the server has said what is wrong
     const drawer = drawerOf(name);
     if (drawer) return this.#draw(name, drawer);
     const { key } = this;
+    const end = begin();
     try {
       const fetched = await fetchView(name);
       if (this.key === key) this.#draw(name, fetched); // else the reader has gone on meanwhile
     } catch {
       if (this.key === key) this.#draw(name, unreachable);
+    } finally {
+      end();
     }
   }
 
+  /** @param {string} name @param {import("./views.js").Drawer} drawer */
   #draw(name, drawer) {
     this.view?.close();
     this.view = drawer(this);
     this.main.replaceChildren(this.view.element);
     this.titled(this.view.title);
-    for (const link of document.querySelectorAll("a[data-view]")) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
+    markView(VIEWS[name].within ?? name, VIEWS[name].everywhere ? this.top + name : null);
   }
 
+  /** @param {MouseEvent} event */
   #followLink(event) {
-    if (event.target.closest?.(".skip")) {
+    if (targetOf(event, ".skip")) {
       event.preventDefault(); // a fragment would be an entry of the history that shows nothing new
       this.main.focus();
       return;
     }
-    const link = event.target.closest?.("a[data-view]");
-    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const name = targetOf(event, "a[data-view]")?.dataset.view;
+    if (!name || opensElsewhere(event)) return;
     event.preventDefault();
-    this.go(link.dataset.view === "search" ? "" : link.dataset.view);
+    this.go(name === "search" ? "" : name);
   }
 
   #header() {
-    const themeButton = document.getElementById("theme");
+    const themeButton = need("#theme");
     const show = () => {
       const theme = remembered("theme", "auto");
       if (theme === "auto") delete document.documentElement.dataset.theme;
@@ -232,7 +320,7 @@ export class Page {
       show();
       announce(themeButton.title);
     });
-    document.getElementById("shortcuts").addEventListener("click", showShortcuts);
+    need("#shortcuts").addEventListener("click", showShortcuts);
     show();
   }
 }

@@ -489,6 +489,43 @@ def test_kept_ends_are_the_pictures_themselves(server):
     assert (last["nearest"][0]["id"], last["nearest"][0]["label"]) == ("2", "identical")
 
 
+def test_a_morph_says_how_far_it_is_and_how_like_each_end_its_frames_are(server):
+    told = server.get(f"{GALLERY}/morph", a=1, b=2, frames=3, format="json", keep_ends="true").json()
+    first, middle, last = (frame["scores"] for frame in told["frames"])
+    assert first == pytest.approx([1, told["score"]], abs=1e-4)
+    assert last == pytest.approx([told["score"], 1], abs=1e-4)
+    assert told["score"] < min(middle) < 1
+    assert told["label"] == "weak"
+    bare = server.get(f"{GALLERY}/morph", a=1, b=2, frames=2, format="json", nearest_k=0).json()
+    assert [frame["scores"] for frame in bare["frames"]] == [[], []]
+
+
+def test_a_code_on_the_way_is_as_like_as_what_is_painted_from_it(server):
+    code = server.get(f"{GALLERY}/items/4/vector", kind="code").json()["vector"]
+    sent = server.send_json(
+        "/api/v1/morph", a="4", b="2", via=[{"code": code}], frames=3, size=32, format="json"
+    ).json()
+    assert sent["frames"][1]["scores"][1] == pytest.approx(1, abs=1e-4)
+    assert [one["kind"] for one in sent["via"]] == ["code"]
+
+
+def test_a_morph_leads_past_several_pictures_in_their_order(server):
+    options = {"frames": 7, "size": 32, "format": "json", "keep_ends": "true"}
+    told = server.get(f"{GALLERY}/morph", a=1, via="3,4", b=2, **options).json()
+    assert [one["id"] for one in told["via"]] == ["3", "4"]
+    assert [frame["nearest"][0]["id"] for frame in told["frames"][::2]] == ["1", "3", "4", "2"]
+    assert [len(frame["scores"]) for frame in told["frames"]] == [4] * 7
+    sent = server.send_json("/api/v1/morph", a="1", b="2", via=["3", {"id": "4"}], frames=7, size=32, format="zip")
+    linked = server.get(f"{GALLERY}/morph", a=1, via="3,4", b=2, frames=7, size=32, format="zip")
+    assert sent.body == linked.body
+    assert (
+        linked.headers["etag"]
+        != server.get(f"{GALLERY}/morph", a=1, b=2, frames=7, size=32, format="zip").headers["etag"]
+    )
+    half = server.get(f"{GALLERY}/morph/frame", a=1, via=3, b=2, t=0.5, size=32)
+    assert half.body == server.get(f"{GALLERY}/morph/frame", a=3, b=2, t=0, size=32).body
+
+
 def test_uploads_items_and_stored_queries_morph_into_each_other(server):
     stored = server.send_form(f"{GALLERY}/queries", image=PICTURE).json()["id"]
     ends = {"frames": 2, "size": 16}
@@ -551,6 +588,8 @@ def test_one_frame_of_a_morph_comes_for_the_slider(server):
         ({"a": "1", "b": "2", "path": "zigzag"}, 422),
         ({"a": "1", "b": "2", "fps": 0}, 422),
         ({"a": "1", "b": "7777"}, 404),
+        ({"a": "1", "b": "2", "via": ["7777"]}, 404),
+        ({"a": "1", "b": "2", "via": ["3"] * 15}, 422),
         ({"a": "1", "b": {"id": "1", "image_base64": "AAAA"}}, 422),
         ({"a": "1", "b": {}}, 422),
         ({"a": "1", "b": {"id": "2", "code": [1.0]}}, 422),

@@ -191,6 +191,11 @@ def test_a_gallery_tells_its_numbers_its_indexes_and_its_failures(server, place)
     assert [one["current"] for one in listed].count(True) == 1
     assert listed[0]["current"]
     assert listed[0]["count"] == stats["items"]
+    why = server.get(f"{GALLERY}/indexes/{listed[0]['version']}").json()
+    assert (why["kind"], why["count"]) == ("flat", stats["items"])
+    assert why["reasons"]
+    assert [(point["recall"], point["chosen"]) for point in why["points"]] == [(1.0, True)]
+    assert server.get(f"{GALLERY}/indexes/999999").code == "empty"
 
 
 def test_a_scan_can_be_looked_at_before_it_is_done(server, place):

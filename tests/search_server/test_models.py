@@ -1,6 +1,7 @@
 """What the model makes of vectors and pictures, and why it finds them alike."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -40,8 +41,6 @@ def test_an_items_code_is_painted_as_its_reconstruction_is(server):
 
 
 def _json(**fields) -> bytes:
-    import json
-
     return json.dumps(fields).encode()
 
 
@@ -122,6 +121,40 @@ def test_the_main_axes_of_a_gallery_come_with_what_lies_on_them(server):
     )
 
 
+def test_a_code_made_from_the_axes_vectors_is_painted_as_the_axis_is(server):
+    told = server.get(f"{GALLERY}/axes", count=2, steps=3, include="vectors").json()
+    mean, axis = np.array(told["mean"]), told["axes"][1]
+    codes = [(mean + step * axis["deviation"] * np.array(axis["direction"])).tolist() for step in axis["steps"]]
+    painted = server.send_json(f"{API}/decode", codes=codes).json()["images"]
+    for image, expected in zip(painted, axis["images"], strict=True):
+        np.testing.assert_allclose(np.asarray(from_uri(image)), np.asarray(from_uri(expected)), atol=8)
+    assert "direction" not in {key for key, value in server.get(f"{GALLERY}/axes").json()["axes"][0].items() if value}
+
+
+def test_the_ends_of_an_axis_are_the_pictures_that_lie_farthest_out(server):
+    told = server.get(f"{GALLERY}/axes", count=1, include="vectors").json()
+    [axis] = told["axes"]
+
+    def place(number: str) -> float:
+        code = server.get(f"{GALLERY}/items/{number}/vector", kind="code").json()["vector"]
+        return float((np.array(code) - told["mean"]) @ axis["direction"])
+
+    low, high = [place(number) for number in axis["low"]], [place(number) for number in axis["high"]]
+    assert low == sorted(low)
+    assert high == sorted(high, reverse=True)
+    assert max(low) < 0 < min(high)
+    assert [axis["low"][0], axis["high"][0]] == axis["ends"]
+
+
+def test_painted_codes_come_with_the_real_pictures_nearest_to_them(server):
+    code = server.get(f"{GALLERY}/items/4/vector", kind="code").json()["vector"]
+    told = server.send_json(f"{API}/decode", codes=[code, [0.2] * 192], nearest_k=3).json()
+    assert [len(hits) for hits in told["nearest"]] == [3, 3]
+    assert told["nearest"][0][0]["id"] == "4"
+    assert told["nearest"][0] != told["nearest"][1]
+    assert server.send_json(f"{API}/decode", codes=[code]).json()["nearest"] == [[]]
+
+
 @pytest.mark.parametrize(("by", "names"), [("folder", {"square", "round", "(no folder)"}), ("cluster", None)])
 def test_prototypes_stand_for_folders_or_clusters(server, by, names):
     told = server.get(f"{GALLERY}/prototypes", by=by, count=5).json()
@@ -133,6 +166,15 @@ def test_prototypes_stand_for_folders_or_clusters(server, by, names):
     for group in groups:
         assert from_uri(group["image"]).size == (AVERAGED_SIZE, AVERAGED_SIZE)
         assert server.get(f"{GALLERY}/items/{group['nearest']}").status == 200
+        assert group["members"][0] == group["nearest"]
+        assert len(set(group["members"])) == min(group["items"], 8)
+        if by == "folder":
+            asked = json.dumps(group["filter"])
+            passing = server.get(f"{GALLERY}/items", filter=asked).json()["items"]
+            assert len(passing) == group["items"]
+            assert set(group["members"]) <= {item["id"] for item in passing}
+        else:
+            assert group["filter"] is None
 
 
 def test_a_model_that_was_not_trained_to_clean_says_so_unless_it_is_asked_all_the_same(server):

@@ -38,6 +38,12 @@ def test_easing_is_slow_where_its_name_says():
     assert steps[0] < steps[12] > steps[-1]
 
 
+def test_every_leg_of_a_way_has_its_own_slow_start_and_end():
+    times = frame_times(9, easing="ease-in-out", legs=2)
+    np.testing.assert_allclose(times[:5], frame_times(5, easing="ease-in-out") / 2)
+    np.testing.assert_allclose(times[4:], 0.5 + frame_times(5, easing="ease-in-out") / 2)
+
+
 def test_there_and_back_shows_no_end_twice():
     assert frame_times(4, pingpong=True).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
     assert frame_times(2, pingpong=True).tolist() == [0, 1]

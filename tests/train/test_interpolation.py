@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.interpolation import interpolate
+from train.interpolation import interpolate, interpolate_along
 
 A = np.array([3.0, 0, 0, 1], np.float32)
 B = np.array([0, 5.0, 0, 2], np.float32)
@@ -41,3 +41,18 @@ def test_a_way_without_a_plane_to_turn_in_is_straight(end):
     np.testing.assert_allclose(
         interpolate(A, end, TIMES, path="slerp"), interpolate(A, end, TIMES, path="lerp"), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("path", ["lerp", "slerp"])
+def test_a_way_past_several_latents_takes_as_long_for_each_leg_and_touches_all_of_them(path):
+    stops = [A, B, 2 * A, -B]
+    way = interpolate_along(stops, np.linspace(0, 1, 13), path=path)
+    np.testing.assert_allclose(way[::4], stops, rtol=1e-5, atol=1e-6)
+    for leg in range(3):
+        expected = interpolate(stops[leg], stops[leg + 1], np.linspace(0, 1, 5), path=path)
+        np.testing.assert_allclose(way[4 * leg : 4 * leg + 5], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_way_between_two_latents_is_one_leg():
+    along = interpolate_along([A, B], TIMES, path="slerp", semantic_dims=2)
+    np.testing.assert_allclose(along, interpolate(A, B, TIMES, path="slerp", semantic_dims=2), rtol=1e-6)

@@ -38,17 +38,19 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def fitted(images: np.ndarray, *, whitening: float = 0.0, **settings: object) -> SimilarityAutoencoder:
+def fitted(
+    images: np.ndarray, *, whitening: float = 0.0, neighbours: int = 0, **settings: object
+) -> SimilarityAutoencoder:
     network = Similarity(**{**SMALL, **settings}).build(images.shape[1], 3)
     rows = np.arange(len(images))
     components = pca.principal_components(images, rows, network.pixel_dims, mirror=True)
     network.start_from(components)
     network.semantic.fit_patches(as_tensor(images), seed=0)
-    fit(network.semantic, images, whitening)
+    fit(network.semantic, images, whitening, neighbours)
     return network.eval()
 
 
-def fit(encoder: SemanticEncoder, images: np.ndarray, whitening: float) -> None:
+def fit(encoder: SemanticEncoder, images: np.ndarray, whitening: float, neighbours: int = 0) -> None:
     rows = np.arange(len(images))
     with stop_request() as stop:
         fit_semantic_half(
@@ -57,6 +59,7 @@ def fit(encoder: SemanticEncoder, images: np.ndarray, whitening: float) -> None:
             VIEWS["balanced"],
             mirror=True,
             whitening=whitening,
+            neighbours=neighbours,
             seed=0,
             device=torch.device("cpu"),
             reporter=Reporter(),
@@ -103,6 +106,16 @@ def test_images_of_any_size_have_a_semantic_half(size):
     latent = network.encode(x)
     assert latent.shape == (3, 12)
     assert torch.isfinite(network.embed(latent)).all()
+
+
+@torch.no_grad()
+def test_a_map_that_keeps_neighbours_is_as_long_as_asked_and_another_one_than_the_closed_form(images):
+    plain, learnt = (fitted(images, neighbours=neighbours).semantic for neighbours in (0, 24))
+    assert learnt.projection.shape == plain.projection.shape
+    assert not torch.allclose(learnt.projection, plain.projection, atol=1e-3)
+    half = learnt(as_tensor(images))
+    assert torch.isfinite(half).all()
+    assert half.square().mean() == pytest.approx(1, rel=0.1)  # as the pixel half has it
 
 
 def test_directions_solve_the_generalised_eigenproblem():

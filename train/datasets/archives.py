@@ -7,11 +7,11 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from train.errors import DamagedError, NothingFoundError
 from train.images import FOLDER_LIMITS, expect_bytes, looks_like_image
@@ -48,7 +48,7 @@ class Member:
     size: int  # bytes
     problem: str = ""  # why it is not to be read: a link, a device, a name that leads outside
     hidden: bool = False  # a name with a leading dot on its path
-    offset: int | None = None  # of its first byte in the archive; None where that is compressed
+    offset: int = 0  # of its first byte in the archive, unpacked
 
 
 @contextmanager
@@ -99,8 +99,15 @@ class _Guarded:
 class TarFile:
     """A tar archive on disk, plain or gzipped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unpacked: Callable[[BinaryIO], Any] = gzip.open) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: The archive.
+            unpacked: Makes a file of a gzipped one; it has to have `read`, `seek`, `tell` and `close`.
+        """
         self.path = path
+        self._unpacked = unpacked
 
     def members(self) -> Iterator[tuple[Member, "Content"]]:
         """Every member but folders, in the archive's order, with a way to read it before the next is taken.
@@ -112,17 +119,17 @@ class TarFile:
             head = raw.read(2)
             raw.seek(0)
             packed = self.path.stat().st_size
-            with gzip.open(raw) if head == b"\x1f\x8b" else raw as file:
-                compressed = file is not raw
+            compressed = head == b"\x1f\x8b"
+            with closing(self._unpacked(raw) if compressed else raw) as file:
                 most = max(packed * MAX_RATIO, MIN_UNPACKED) if compressed else packed + MAX_READ
-                guarded = _Guarded(file, most)  # type: ignore[arg-type]
+                guarded = _Guarded(file, most)
                 with tarfile.open(fileobj=guarded, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]
                     for number, info in enumerate(tar):
                         if number >= MAX_MEMBERS:
                             raise tarfile.ReadError(f"it has more than {MAX_MEMBERS:,} members")
                         tar.members = []  # else it keeps all of them
                         if not info.isdir():
-                            yield _member(info, compressed=compressed), Content(self.path, tar, info)
+                            yield _member(info), Content(self.path, tar, info)
                 guarded.finish()
 
 
@@ -150,7 +157,7 @@ class Content:
         return data
 
 
-def _member(info: tarfile.TarInfo, *, compressed: bool) -> Member:
+def _member(info: tarfile.TarInfo) -> Member:
     name = info.name.removeprefix("./")
     parts = name.split("/")
     problem = ""
@@ -160,7 +167,7 @@ def _member(info: tarfile.TarInfo, *, compressed: bool) -> Member:
     elif name.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or "\0" in name:
         problem = "Its name does not stay inside the archive."
     hidden = any(part.startswith(".") for part in parts if part != "..")
-    return Member(name, info.size, problem, hidden, None if compressed else info.offset_data)
+    return Member(name, info.size, problem, hidden, info.offset_data)
 
 
 # --- Images in label folders ------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 /** Plays the frames of a morph: any t from 0 to 1 is shown, between two frames as their cross-fade. */
 
 import { motionIsReduced } from "../parts/dom.js";
+import { decoded, FrameStage } from "../parts/frame_stage.js";
 
-const SECONDS = 3.2; // from one end to the other
-const SIDE = 512; // pixels of the canvas: frames are small, scaling them once here is smooth everywhere
+const SECONDS = 3.2; // from one picture to the next, at speed 1
 
 export class MorphPlayer {
   /**
@@ -12,22 +12,38 @@ export class MorphPlayer {
    * @param {(playing: boolean) => void} changed Called when playing starts or stops.
    */
   constructor(canvas, moved, changed) {
-    Object.assign(this, { canvas, moved, changed, pictures: [], t: 0, playing: false, backAndForth: true });
-    canvas.width = SIDE;
-    canvas.height = SIDE;
-    this.context = canvas.getContext("2d");
-    this.context.imageSmoothingQuality = "high";
+    this.stage = new FrameStage(canvas);
+    this.moved = moved;
+    this.changed = changed;
+    /** @type {ImageBitmap[]} */
+    this.pictures = [];
+    this.t = 0;
+    this.legs = 1;
+    this.speed = 1;
+    this.playing = false;
+    this.backAndForth = true;
+    this.direction = 1;
+    this.turnsLeft = 0;
+    this.request = 0;
+    /** @type {number | null} When the last frame was shown, milliseconds. */
+    this.last = null;
   }
 
-  /** Take the frames' addresses; resolves when all are there, so that scrubbing never waits. */
-  async load(addresses) {
-    this.pictures = await Promise.all(addresses.map(decoded));
-    this.show(this.t);
+  /**
+   * Take the frames' addresses; resolves when all are there, so that scrubbing never waits.
+   *
+   * @param {string[]} addresses
+   * @param {number} legs How many times one picture becomes another on the way.
+   */
+  async load(addresses, legs) {
+    this.pictures = await decoded(addresses);
+    this.legs = legs;
   }
 
+  /** @param {number} t */
   show(t) {
     this.t = Math.min(1, Math.max(0, t));
-    this.#paint();
+    this.stage.show(this.pictures, this.t * (this.pictures.length - 1));
     this.moved(this.t);
   }
 
@@ -35,7 +51,10 @@ export class MorphPlayer {
   play({ once = false } = {}) {
     if (this.playing || !this.pictures.length) return;
     if (!this.backAndForth && this.t >= 1) this.t = 0;
-    Object.assign(this, { playing: true, direction: this.t >= 1 ? -1 : 1, turnsLeft: once ? 1 : Infinity, last: null });
+    this.playing = true;
+    this.direction = this.t >= 1 ? -1 : 1;
+    this.turnsLeft = once ? 1 : Infinity;
+    this.last = null;
     this.changed(true);
     this.request = requestAnimationFrame((now) => this.#advance(now));
   }
@@ -57,10 +76,11 @@ export class MorphPlayer {
     if (!motionIsReduced()) this.play({ once: true });
   }
 
+  /** @param {number} now Milliseconds. */
   #advance(now) {
     const elapsed = this.last === null ? 0 : (now - this.last) / 1000;
     this.last = now;
-    this.show(this.t + (this.direction * elapsed) / SECONDS);
+    this.show(this.t + (this.direction * elapsed * this.speed) / (SECONDS * this.legs));
     const ended = this.direction > 0 ? this.t >= 1 : this.t <= 0;
     if (ended) this.#turn();
     if (this.playing) this.request = requestAnimationFrame((next) => this.#advance(next));
@@ -71,25 +91,4 @@ export class MorphPlayer {
     this.turnsLeft -= 1;
     this.direction = -this.direction;
   }
-
-  #paint() {
-    const { context, pictures } = this;
-    if (!pictures.length) return;
-    const place = this.t * (pictures.length - 1);
-    const first = Math.floor(place);
-    const between = place - first;
-    context.globalAlpha = 1;
-    context.drawImage(pictures[first], 0, 0, SIDE, SIDE);
-    if (between > 0.001) {
-      context.globalAlpha = between;
-      context.drawImage(pictures[first + 1], 0, 0, SIDE, SIDE);
-    }
-  }
-}
-
-async function decoded(address) {
-  const picture = new Image();
-  picture.src = address;
-  await picture.decode();
-  return picture;
 }

@@ -1,12 +1,19 @@
 /** Filters to choose from: folders, tags, years and cameras with their counts, and what is chosen of them. */
 
 import { isWithdrawn } from "../api.js";
-import { h, icon } from "./dom.js";
+import { h, icon, opensElsewhere } from "./dom.js";
 import { count } from "./words.js";
 
+/** @typedef {Record<string, any>} Filter As the API has it. */
+
+/** @type {Record<string, string>} */
 const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
 
-/** The filter of the address; nothing where it cannot be read: the server then says what is wrong with it. */
+/**
+ * The filter of the address; nothing where it cannot be read: the server then says what is wrong with it.
+ *
+ * @param {import("../app.js").Page} page
+ */
 export function filterOf(page) {
   return page.parameter("filter");
 }
@@ -22,6 +29,7 @@ export function filterOf(page) {
 export function facetChips(page, view, parameters, signal) {
   const element = h("section", { class: "facets", "aria-label": "Filter", hidden: true });
   const chosen = readFilter(filterOf(page));
+  /** @param {Rest.FacetsOut} counted */
   const show = (counted) => {
     const children = drawn(counted.facets, chosen, (filter) => link(page, view, parameters(filter)));
     element.replaceChildren(...children);
@@ -40,7 +48,8 @@ export function facetChips(page, view, parameters, signal) {
   return element;
 }
 
-function readFilter(text) {
+/** A filter as an object; an empty one where the text is none. @param {string | null} text @returns {Filter} */
+export function readFilter(text) {
   try {
     const filter = JSON.parse(text ?? "{}");
     return filter && typeof filter === "object" && !Array.isArray(filter) ? filter : {};
@@ -49,8 +58,15 @@ function readFilter(text) {
   }
 }
 
+/**
+ * @param {Rest.FacetOut[]} facets
+ * @param {Filter} chosen
+ * @param {(filter: string | null) => import("./dom.js").Properties} open
+ */
 function drawn(facets, chosen, open) {
+  /** @type {HTMLElement[]} */
   const chips = [];
+  /** @type {HTMLElement[]} */
   const groups = [];
   for (const { field, values } of facets) {
     const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
@@ -73,11 +89,17 @@ function drawn(facets, chosen, open) {
   return [...chips, h("details", { class: "facet-groups" }, summary, groups)];
 }
 
+/**
+ * @param {import("../app.js").Page} page
+ * @param {string} view
+ * @param {import("../app.js").Parameters} parameters
+ * @returns {import("./dom.js").Properties}
+ */
 function link(page, view, parameters) {
   return {
     href: page.address(view, parameters),
     onclick: (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+      if (opensElsewhere(event)) return;
       event.preventDefault();
       page.go(view, parameters);
     },

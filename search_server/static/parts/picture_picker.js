@@ -1,4 +1,4 @@
-/** A dialog that asks for one picture: of the gallery, or of one's own. */
+/** A dialog that asks for one picture: of the tray, of the gallery, or of one's own. */
 
 import { button, h, icon, iconButton } from "./dom.js";
 import { filePicker } from "./drop_target.js";
@@ -15,6 +15,7 @@ const OFFERED = 48;
  */
 export function pickPicture(page, title, take) {
   const withdrawn = new AbortController();
+  /** @param {import("./drop_target.js").Taken} taken */
   const choose = (taken) => {
     dialog.close();
     take(taken);
@@ -24,6 +25,10 @@ export function pickPicture(page, title, take) {
     address: (id) => page.address("search", { id }),
     choose: (item) => choose({ item }),
   });
+  const kept = page.tray.entries.map(({ item }) => item);
+  const tray = new PictureGrid({ label: "Pictures of the tray", address: (id) => page.address("search", { id }), choose: (item) => choose({ item }) });
+  tray.add(kept);
+  const fromTray = kept.length ? [h("h3", {}, "In the tray"), tray.element, h("h3", {}, "Of the gallery")] : [];
   const body = h("div", { class: "picker-body" }, grid.element);
 
   const fill = async () => {
@@ -38,6 +43,7 @@ export function pickPicture(page, title, take) {
     }
   };
 
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
     { class: "sheet picker", "aria-labelledby": "picker-title" },
@@ -49,6 +55,7 @@ export function pickPicture(page, title, take) {
       filePicker(choose, { class: "button coarse-only", capture: "environment" }, icon("camera"), h("span", {}, "Take a photo")),
       button("dice", "Shuffle", fill),
     ),
+    ...fromTray,
     body,
   );
   dialog.addEventListener("close", () => {

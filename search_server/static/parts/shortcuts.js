@@ -1,8 +1,10 @@
 /** One key, one act; and the sheet that lists them. A reader who dictates can switch them off there. */
 
-import { h, iconButton } from "./dom.js";
+import { h, iconButton, targetOf } from "./dom.js";
 import { remember, remembered } from "./storage.js";
 
+const FIRST = "main a, main button";
+/** @type {[string, string][]} */
 const KEYS = [
   ["/", "Go to the search box"],
   ["u", "Choose a picture"],
@@ -10,7 +12,12 @@ const KEYS = [
   ["Enter", "Open the picture"],
   ["s", "More like this"],
   ["m", "Morph with the query"],
-  ["c", "Beside the query (in an open picture)"],
+  ["c", "Beside the query"],
+  ["o  w", "Over the query; why it is similar"],
+  ["e", "As the model sees the pictures"],
+  ["x", "Put on the tray, or select in Browse"],
+  ["+  -", "More, less of this: on the tray"],
+  [".", "All that can be done with a picture"],
   ["r", "Surprise me"],
   ["[  ]", "Smaller, larger pictures"],
   ["Space", "Play or pause a morph"],
@@ -21,7 +28,7 @@ const KEYS = [
 /** @param {import("../app.js").Page} page */
 export function listenForShortcuts(page) {
   addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event) || document.querySelector("dialog[open]")) return;
     const act = actOf(event, page);
     if (!act || remembered("shortcuts", "on") === "off") return;
     event.preventDefault();
@@ -29,36 +36,42 @@ export function listenForShortcuts(page) {
   });
 }
 
+/** @param {KeyboardEvent} event @param {import("../app.js").Page} page @returns {(() => unknown) | null | undefined} */
 function actOf(event, page) {
   const { view } = page;
   if (!view) return null;
   const item = view.grid?.focused();
+  const { morph, play, resize } = view;
+  /** @type {Record<string, (() => unknown) | null | undefined>} */
   const acts = {
-    "/": () => (view.field?.() ?? document.querySelector("main a, main button"))?.focus(),
+    "/": () => (view.field?.() ?? /** @type {HTMLElement | null} */ (document.querySelector(FIRST)))?.focus(),
     u: () => view.field?.()?.click(),
     s: item && (() => page.search(item)),
-    m: view.morph ?? (() => page.go("morph")),
+    m: morph ?? (page.gallery ? () => page.go("morph") : null),
     r: () => page.surprise(),
-    "[": view.resize && (() => view.resize(-1)),
-    "]": view.resize && (() => view.resize(1)),
+    "[": resize && (() => resize(-1)),
+    "]": resize && (() => resize(1)),
     "?": showShortcuts,
     ...view.keys,
-    " ": view.play && !event.target.closest("button, a, summary") ? view.play : null,
+    " ": play && !targetOf(event, "button, a, summary") ? play : null,
   };
   return Object.hasOwn(acts, event.key) ? acts[event.key] : null;
 }
 
-function isTyping(target) {
-  const typed = target.closest?.("textarea, select, [contenteditable], input");
-  return Boolean(typed) && !["file", "radio", "checkbox", "range"].includes(typed.type);
+/** @param {Event} event */
+function isTyping(event) {
+  const typed = targetOf(event, "textarea, select, [contenteditable], input");
+  return typed !== null && !["file", "radio", "checkbox", "range"].includes(typed.getAttribute("type") ?? "");
 }
 
 export function showShortcuts() {
+  /** @type {HTMLInputElement} */
   const switched = h("input", {
     type: "checkbox",
     checked: remembered("shortcuts", "on") === "on",
     onchange: () => remember("shortcuts", switched.checked ? "on" : "off"),
   });
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
     { class: "sheet", "aria-labelledby": "shortcuts-title" },

@@ -2,12 +2,15 @@
 
 const MOST = 100; // pictures: a combined query takes fewer, a contact sheet no more
 
+/** @typedef {import("../api.js").Picture} Picture */
+/** @typedef {{item: Picture, sign: 1 | -1}} Entry */
+
 export class Tray extends EventTarget {
   /** @param {string} gallery Name of the gallery whose pictures these are. */
   constructor(gallery) {
     super();
     this.key = `lookalike.tray.${gallery}`;
-    /** @type {Map<string, {item: any, sign: 1 | -1}>} */
+    /** @type {Map<string, Entry>} */
     this.kept = new Map(read(this.key).map((entry) => [entry.item.id, entry]));
   }
 
@@ -19,11 +22,24 @@ export class Tray extends EventTarget {
     return this.kept.size;
   }
 
+  /** @param {string} id */
   has(id) {
     return this.kept.has(id);
   }
 
-  /** Put pictures in, or give those that are in another sign; how many found no room. */
+  /** 1 or -1, or 0 of a picture that is not in it. @param {string} id */
+  signOf(id) {
+    return this.kept.get(id)?.sign ?? 0;
+  }
+
+  /** Take a picture out if it is in with this sign, else put it in; how many found no room. @param {Picture} item @param {1 | -1} sign */
+  toggle(item, sign = 1) {
+    if (this.signOf(item.id) !== sign) return this.add([item], sign);
+    this.remove(item.id);
+    return 0;
+  }
+
+  /** Put pictures in, or give those that are in another sign; how many found no room. @param {Picture[]} items @param {1 | -1} sign */
   add(items, sign = 1) {
     let refused = 0;
     for (const item of items) {
@@ -34,6 +50,7 @@ export class Tray extends EventTarget {
     return refused;
   }
 
+  /** @param {string} id */
   remove(id) {
     this.kept.delete(id);
     this.#changed();
@@ -54,8 +71,10 @@ export class Tray extends EventTarget {
   }
 }
 
+/** @param {string} key @returns {Entry[]} */
 function read(key) {
   try {
+    /** @type {any[]} */
     const entries = JSON.parse(sessionStorage.getItem(key) ?? "[]");
     return entries.filter(({ item, sign }) => typeof item?.id === "string" && (sign === 1 || sign === -1));
   } catch {

@@ -2,7 +2,8 @@
 
 import { h } from "../parts/dom.js";
 
-export const AS_INDEXED = 1; // the weight (`beta` of the API) that the index was made with
+export { AS_INDEXED } from "../parts/question.js";
+
 const STEPS = 10; // to each side of it
 const PATIENCE = 120; // milliseconds that the thumb rests before the server is asked
 
@@ -24,6 +25,7 @@ export function weightSlider(beta, highest, act) {
     weigh();
     field.focus(); // the button that was pressed is of no use now
   };
+  /** @type {HTMLInputElement} */
   const field = h("input", {
     type: "range",
     id: "weight",
@@ -53,20 +55,21 @@ export function weightSlider(beta, highest, act) {
   );
 }
 
-/** The weight of a step: 0 at the left end, 1 in the middle, and between and beyond on logarithmic scales. */
+/** The weight of a step: 0 at the left end, 1 in the middle, and between and beyond on logarithmic scales. @param {number} step @param {number} highest */
 function weightAt(step, highest) {
   if (step === -STEPS) return 0;
   const beta = step < 0 ? 2 ** (step / 2) : highest ** (step / STEPS);
   return Number(beta.toPrecision(2)); // it stands in the address
 }
 
-/** The step that is nearest to a weight, which may stand in the address as anything. */
+/** The step that is nearest to a weight, which may stand in the address as anything. @param {number} beta @param {number} highest */
 function stepOf(beta, highest) {
   if (beta === 0) return -STEPS;
   if (beta < 1) return Math.max(1 - STEPS, Math.round(2 * Math.log2(beta)));
   return Math.min(STEPS, Math.round((STEPS * Math.log(beta)) / Math.log(highest)));
 }
 
+/** @param {number} step */
 function weightWords(step) {
   if (step === 0) return "as indexed";
   const end = step < 0 ? "same thing" : "looks the same";

@@ -152,6 +152,19 @@ def test_reconstructions_stand_beside_principal_components(whole):
     assert found["morph"]["monotone"] > 0.9
 
 
+def test_another_model_judges_whether_the_middle_of_a_morph_is_like_a_real_picture(
+    bundle, halved_bundle, coloured_folder
+):
+    words = ("--model", bundle.folder, "--model", halved_bundle.folder, "--only", "reconstruction")
+    done = eval_command(coloured_folder, *words, "--json")
+    found = {each["method"]: each["morph"]["nearer_than_cross_fade"] for each in done.record["reconstruction"]}
+    assert {name: list(judged) for name, judged in found.items()} == {
+        bundle.folder.name: [halved_bundle.folder.name],
+        halved_bundle.folder.name: [bundle.folder.name],
+    }
+    assert all(0 <= share <= 1 for judged in found.values() for share in judged.values())
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_one_others(bundle, coloured_folder):
     words = (coloured_folder, "--model", bundle.folder, "--only", "drift", "--json", "--limit", 20)
     once, again, other = (eval_command(*words, "--seed", seed).record for seed in (3, 3, 4))

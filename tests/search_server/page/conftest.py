@@ -80,7 +80,10 @@ class Visit:
     expected: str = "$^"  # a pattern of console lines that belong to what is tested
 
     def open(self, path: str = "", gallery: str = "drawings") -> Page:
-        self.page.goto(f"{self.origin}/g/{gallery}/{path}")
+        return self.go(f"/g/{gallery}/{path}")
+
+    def go(self, path: str) -> Page:
+        self.page.goto(f"{self.origin}{path}")
         expect(self.page.locator("html[data-ready]")).to_be_attached()
         return self.page
 
@@ -95,12 +98,12 @@ def visit(browser: Browser, page_server: Server) -> Iterator[Callable[..., Visit
     """Opens a window; at the end no error stands in its console, and nothing left the server."""
     visits: list[Visit] = []
 
-    def begin(size: dict[str, int] = DESKTOP, **options: Any) -> Visit:
+    def begin(size: dict[str, int] = DESKTOP, *, server: Server = page_server, **options: Any) -> Visit:
         phone = size is PHONE
         context = browser.new_context(viewport=size, has_touch=phone, is_mobile=phone, **options)
         context.set_default_timeout(WAIT)
-        reader = Visit(context, context.new_page(), f"http://localhost:{page_server.port}")
-        _watch(reader)
+        reader = Visit(context, context.new_page(), f"http://localhost:{server.port}")
+        watch(reader)
         visits.append(reader)
         return reader
 
@@ -110,14 +113,14 @@ def visit(browser: Browser, page_server: Server) -> Iterator[Callable[..., Visit
         reader.context.close()
 
 
-def _watch(reader: Visit) -> None:
+def watch(reader: Visit) -> None:
     def requested(request: Any) -> None:
         if not request.url.startswith((reader.origin, "blob:", "data:")):
             reader.troubles.append(f"asked {request.url}")
 
     def said(message: Any) -> None:
         if message.type in ("error", "warning"):
-            reader.troubles.append(message.text)
+            reader.troubles.append(f"{message.text} {message.location.get('url', '')}")
 
     reader.page.on("request", requested)
     reader.page.on("console", said)

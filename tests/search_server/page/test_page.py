@@ -41,11 +41,6 @@ def name_of(tile: Any) -> str:
     return (tile.locator("img").get_attribute("alt") or "").split(",")[0]
 
 
-def paint(page: Page) -> str:
-    """What the morph's canvas shows."""
-    return page.locator(".morph-canvas").evaluate("(canvas) => canvas.toDataURL()")
-
-
 PICTURE = encoded(draw_picture(8, 120, 80), "WEBP", lossless=True)  # the pixels of drawn-08.png, in another file
 
 
@@ -89,37 +84,6 @@ def test_more_like_this_goes_on_and_back_comes_back(visit: Callable[..., Visit])
     page.reload()
     expect(page.locator(".query-name")).to_have_text("mine.png")
     expect(tiles(page)).to_have_count(48)
-
-
-def test_two_pictures_morph_and_the_slider_moves_the_frames(visit: Callable[..., Visit]):
-    page = visit(reduced_motion="reduce").open()
-    drop(page, PICTURE)
-    third = tiles(page).nth(2)
-    third.hover()
-    third.get_by_role("button", name="Morph with the query").click()
-    expect(page.locator(".film-frame")).to_have_count(16)
-    assert re.search(r"/morph\?a=q_[\w-]+&b=\d+$", page.url)
-    start = paint(page)
-    expect(page.locator(".slot-a .slot-name")).to_have_text("mine.png")
-
-    slider = page.get_by_role("slider", name="From picture A to picture B")
-    slider.fill("100")
-    expect(slider).to_have_attribute("aria-valuetext", "50 % towards B")
-    middle = paint(page)
-    slider.press("ArrowRight")  # a step between two frames: their cross-fade
-    between = paint(page)
-    page.locator(".film-frame").last.click()
-    expect(page.locator(".film-frame").last).to_have_attribute("aria-current", "true")
-    end = paint(page)
-    assert len({start, middle, between, end}) == 4
-    assert "t=1.00" in page.url
-
-    page.get_by_role("button", name="Swap").click()
-    expect(page.locator(".slot-b .slot-name")).to_have_text("mine.png")
-    expect(page.locator(".morph-stage:not([aria-busy])")).to_be_visible()
-    assert paint(page) == end  # the same place, seen from the other end
-    page.locator(".nearest").first.click()
-    expect(page).to_have_url(re.compile(r"/search\?id=\d+$"))
 
 
 # Ways in ------------------------------------------------------------------------------------------------------------
@@ -380,57 +344,6 @@ def test_without_javascript_the_weights_are_links(visit: Callable[..., Visit]):
     expect(tiles(page)).to_have_count(48)
 
 
-# Morph --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_morph_is_made_of_dropped_and_chosen_pictures(visit: Callable[..., Visit]):
-    reader = visit(reduced_motion="reduce")
-    page = reader.open("morph")
-    drop(page, PICTURE, target=".slot-b")
-    expect(page.locator(".slot-b .slot-name")).to_have_text("mine.png")
-    page.get_by_role("button", name="Choose picture A").click()
-    chooser = page.get_by_role("dialog", name="Choose picture A")
-    chooser.locator(".tile a").first.click()
-    expect(chooser).to_be_hidden()
-    expect(page.locator(".film-frame")).to_have_count(16)
-    page.get_by_text("Linear").click()
-    expect(page).to_have_url(re.compile("path=lerp"))
-    expect(page.locator(".film-frame")).to_have_count(16)
-    for name, kind in (("Animation", "image/webp"), ("Film strip", "image/png")):
-        address = page.get_by_role("link", name=name).get_attribute("href") or ""
-        answer = page.request.get(f"{reader.origin}{address}")
-        assert (answer.status, answer.headers["content-type"]) == (200, kind)
-
-
-def test_a_morph_plays_there_and_back_unless_less_motion_is_wanted(visit: Callable[..., Visit]):
-    moving = visit().open("morph?a=1&b=2")
-    slider = moving.get_by_role("slider", name="From picture A to picture B")
-    moving.wait_for_function("() => Number(document.querySelector('#morph-t')?.value) > 20")
-    moving.get_by_role("button", name="Pause").click()
-    place = slider.input_value()
-    expect(moving.get_by_role("button", name="Play", exact=True)).to_be_visible()
-    assert slider.input_value() == place
-
-    still = visit(reduced_motion="reduce").open("morph?a=1&b=2")
-    expect(still.locator(".film-frame")).to_have_count(16)
-    expect(still.get_by_role("button", name="Play", exact=True)).to_be_visible()
-    assert still.get_by_role("slider", name="From picture A to picture B").input_value() == "0"
-
-
-def test_a_model_that_cannot_paint_says_so(visit: Callable[..., Visit]):
-    reader = visit()
-    page = reader.page
-    page.goto(f"{reader.origin}/g/foreign/morph")
-    expect(page.get_by_role("heading", name="This gallery's model cannot paint")).to_be_visible()
-    page.goto(f"{reader.origin}/g/foreign/search?id=1")
-    expect(tiles(page)).to_have_count(48)
-    expect(page.get_by_role("button", name="Morph")).to_have_count(0)
-    expect(page.locator(".query-seen img")).to_have_count(0)
-    page.locator(".galleries summary").click()
-    page.get_by_role("link", name="drawings").click()
-    expect(page).to_have_url(re.compile("/g/drawings/$"))
-
-
 # When it goes wrong -------------------------------------------------------------------------------------------------
 
 
@@ -459,18 +372,6 @@ def test_a_file_that_is_too_large_is_not_even_sent(visit: Callable[..., Visit]):
     expect(page.get_by_role("alert")).to_contain_text("It has 21 MiB; at most 20 MiB are accepted")
     expect(page.get_by_role("alert")).to_contain_text("large.png")
     assert "POST" not in sent
-
-
-def test_a_server_that_is_gone_is_said_and_asked_again(visit: Callable[..., Visit]):
-    reader = visit()
-    reader.expected = "ERR_FAILED"
-    page = reader.open()
-    page.route("**/api/**", lambda route: route.abort())
-    tiles(page).first.locator("a").click()
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
-    page.unroute("**/api/**")
-    page.get_by_role("button", name="Try again").click()
-    expect(tiles(page)).to_have_count(48)
 
 
 @pytest.mark.parametrize(
