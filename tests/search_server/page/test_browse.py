@@ -147,6 +147,7 @@ def test_files_that_are_dropped_are_searched_with_or_added(visit: Callable[..., 
     reader = visit()
     page = browse(reader)
     for slot, name in (("add", "drawn-007.png"), ("search", "mine.png")):
+        expect(tiles(page).first.locator("img")).to_be_visible()
         page.evaluate(
             """async ([slot, name]) => {
                 const bytes = await (await fetch(document.querySelector(".tile img").src)).blob();
