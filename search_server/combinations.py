@@ -95,6 +95,7 @@ def _combination(
         f"{len(positive)} pictures{less}",
         combine(np.stack([subject.embedding for subject in subjects]), weights),
         combine_latents(np.stack([subject.latent for subject in subjects]), weights),
+        frozenset(subject.item.id for subject in subjects if subject.item is not None),
     )
 
 
@@ -109,7 +110,12 @@ def subject_of_code(served: ServedGallery, code: Sequence[float]) -> Subject:
 
 
 def _without_picture(
-    served: ServedGallery, kind: Kind, name: str, embedding: NDArray[np.float32], latent: NDArray[np.float32]
+    served: ServedGallery,
+    kind: Kind,
+    name: str,
+    embedding: NDArray[np.float32],
+    latent: NDArray[np.float32],
+    parts: frozenset[int] = frozenset(),
 ) -> Subject:
     size = served.gallery.preprocessing.size
     return Subject(
@@ -123,4 +129,5 @@ def _without_picture(
         latent=latent,
         embedding=embedding,
         decoded=None,
+        parts=parts,
     )

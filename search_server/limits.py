@@ -19,6 +19,7 @@ QUERY_PARTS = 16  # pictures of one query
 GALLERIES = 32  # that one search goes through
 BATCH = 64  # searches of one request
 LIST = 1000  # items of one page
+OUTLINE = 1_000_000  # items of one outline: 12 MB
 EMBED_IMAGES = 16  # of one call
 ADD_IMAGES = 16  # of one call
 FRAMES_MIN, FRAMES_MAX = 2, 240  # of one morph
@@ -54,6 +55,7 @@ def as_json() -> dict[str, int | float]:
         "offset_max": OFFSET,
         "beta_max": BETA,
         "list_max": LIST,
+        "outline_max": OUTLINE,
         "query_parts_max": QUERY_PARTS,
         "galleries_max": GALLERIES,
         "batch_max": BATCH,

@@ -20,13 +20,16 @@ from index_data.filters import Filter
 from search_server import limits
 from search_server.access import caller, needs
 from search_server.api.answers import PREFIX, describe_gallery, gallery_address
+from search_server.api.galleries import find_failures
+from search_server.api.gallery_schemas import ListFailures
 from search_server.api.items import find_items
 from search_server.api.metadata import find_facets
 from search_server.api.model_schemas import AxesOptions, PrototypesOptions
 from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
-from search_server.api.schemas import FacetOptions, ListItems, NoParameters, SearchBody
+from search_server.api.schemas import FacetOptions, ListItems, NoParameters, QueryPart, SearchBody
 from search_server.api.search import find_neighbours
+from search_server.combinations import subject_of
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
@@ -56,11 +59,30 @@ VIEWS = {
 }
 SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
 WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
-_STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "jobs", "setup", "charts")  # of every view
+_STYLES = (
+    "tokens",
+    "controls",
+    "frame",
+    "pictures",
+    "filters",
+    "lightbox",
+    "tray",
+    "jobs",
+    "setup",
+    "charts",
+)  # of every view
 _AXES, _PROTOTYPES = 8, 12  # of Explore
 _FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
 
+_SORTS = {
+    "id": "Oldest first",
+    "-id": "Newest first",
+    "name": "Name",
+    "path": "Folder",
+    "-pixels": "Most pixels",
+    "-bytes": "Largest file",
+}
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
@@ -89,24 +111,56 @@ def start(gallery: str) -> str:
 
 @page.get("/g/<gallery>/search")
 def results(gallery: str) -> str | Redirection:
-    """Neighbours of an item (`id`) or of a stored query (`q`)."""
-    asked = request.args.get("id") or request.args.get("q")
-    if not asked:
+    """Neighbours of an item (`id`), of a stored query (`q`), or of several pictures (`like`, `unlike`)."""
+    if not any(request.args.get(name) for name in ("id", "q", "like", "unlike")):
         return redirect(url_for("page.start", gallery=gallery))
     found = service()
     served = found.gallery(gallery)
-    offset, beta = request.args.get("offset", 0), request.args.get("beta", AS_INDEXED)
-    body = checked(SearchBody, id=asked, k=NEIGHBOURS, offset=offset, beta=beta, filter=request.args.get("filter"))
-    answer = find_neighbours(found, served, look_at(found, served, asked), body).model_dump(mode="json")
+    body = _question(served)
+    subject, _ = subject_of(found, served, body, None)
+    answer = find_neighbours(found, served, subject, body).model_dump(mode="json")
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
-        more = f"{_results_address(gallery, asked, body.beta, body.filter)}&offset={body.offset + NEIGHBOURS}"
+        more = _results_address(gallery, body, offset=body.offset + NEIGHBOURS)
     initial = answer if body.offset == 0 else None
-    weights = {words: _results_address(gallery, asked, weight, body.filter) for words, weight in _WEIGHTS.items()}
+    weights = {words: _results_address(gallery, body, beta=weight) for words, weight in _WEIGHTS.items()}
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
-    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, asked, body.beta, other))
+    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, body, filter=other))
     return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
+
+
+def _question(served: ServedGallery) -> SearchBody:
+    """What an address of the search asks."""
+    given = request.args
+    parts = {"positive": _parts(given.get("like")), "negative": _parts(given.get("unlike"))}
+    asked: dict[str, Any] = {
+        "k": NEIGHBOURS,
+        "offset": given.get("offset", 0),
+        "beta": given.get("beta", AS_INDEXED),
+        "filter": given.get("filter"),
+        "crop": given.get("crop"),
+        "transforms": given.get("forms", "none"),
+        "exclude_self": given.get("self") != "1",
+        "collapse_duplicates": given.get("once") == "1",
+    }
+    if any(parts.values()):
+        asked |= parts
+    else:
+        asked["id"] = given.get("id") or given.get("q")
+    if served.engine.decoder is not None and (any(parts.values()) or asked["crop"]):
+        asked["include"] = ["reconstruction"]
+    body: SearchBody = checked(SearchBody, **asked)
+    return body
+
+
+def _parts(text: str | None) -> list[dict[str, Any]]:
+    """`17,42*0.5` as parts of a query."""
+    parts = []
+    for word in filter(None, (text or "").split(",")):
+        part_id, _, weight = word.partition("*")
+        parts.append({"id": part_id, "weight": weight or 1.0})
+    return parts
 
 
 @page.post("/g/<gallery>/search")
@@ -118,25 +172,39 @@ def search_with_form(gallery: str) -> Redirection:
     incoming = read_request(NoParameters, NoParameters(), image_fields=("image",))
     file = one_file(file=incoming.file("image"), image_base64=None)
     stored = store(found, look_at(found, served, file), file)
-    return redirect(_results_address(gallery, stored.id), 303)
+    return redirect(url_for("page.results", gallery=gallery, q=stored.id), 303)
 
 
 @page.get("/g/<gallery>/browse")
 def browse(gallery: str) -> str:
     """All pictures, page by page."""
     served = service().gallery(gallery)
-    cursor = request.args.get("cursor")
-    asked = checked(ListItems, limit=LISTED, cursor=cursor, filter=request.args.get("filter"))
+    if request.args.get("show") == "failures":
+        return _failures(served)
+    cursor, sort = request.args.get("cursor"), request.args.get("sort", "id")
+    asked = checked(ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"))
     listed = find_items(served, asked).model_dump(mode="json")
 
-    def address(chosen: Filter | None, cursor: str | None = None) -> str:
-        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), cursor=cursor)
+    def address(chosen: Filter | None, cursor: str | None = None, order: str = sort) -> str:
+        order_or_none = None if order == "id" else order
+        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), sort=order_or_none, cursor=cursor)
 
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
-    shown = {"title": "Browse", "more": more, "items": listed["items"]}
+    sorts = [(words, address(asked.filter, order=order), order == sort) for order, words in _SORTS.items()]
+    shown = {"title": "Browse", "more": more, "items": listed["items"], "sorts": sorts, "failures": None}
     return draw_view(
         "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
     )
+
+
+def _failures(served: ServedGallery) -> str:
+    """What could not be used, and why."""
+    after = checked(ListFailures, limit=LISTED, cursor=request.args.get("cursor", 0))
+    listed = find_failures(served, after).model_dump(mode="json")
+    more = None
+    if listed["next_cursor"]:
+        more = url_for("page.browse", gallery=served.name, show="failures", cursor=listed["next_cursor"])
+    return draw_view("browse", served, None, title="Could not be used", more=more, failures=listed["failures"])
 
 
 @page.get("/g/<gallery>/morph")
@@ -253,6 +321,7 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
             "server": f"{request.script_root}{PREFIX}",
             "may": may,
             "limits": _limits(),
+            "features": {"urls": service().fetcher.policy.is_on},
             "initial": initial,
             "facets": shown.get("counted"),
         },
@@ -309,13 +378,28 @@ def _styles(view: str) -> list[str]:
     return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
-def _results_address(gallery: str, picture_id: str, beta: float = AS_INDEXED, asked: Filter | None = None) -> str:
-    parameters: dict[str, Any] = {"q" if picture_id.startswith("q_") else "id": picture_id}
-    if beta != AS_INDEXED:
-        parameters["beta"] = f"{beta:g}"
-    if asked:
-        parameters["filter"] = _filter_text(asked)
+def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
+    """Where a search leads, with something of it changed; what is as usual stands in no address."""
+    asked = body.model_copy(update={"offset": 0, **changed})
+    picture = asked.id or ""
+    crop = asked.crop
+    parameters: dict[str, Any] = {
+        "q" if picture.startswith("q_") else "id": picture or None,
+        "like": _parts_text(asked.positive),
+        "unlike": _parts_text(asked.negative),
+        "crop": f"{crop.x:g},{crop.y:g},{crop.w:g},{crop.h:g}" if crop else None,
+        "forms": None if asked.transforms == "none" else asked.transforms,
+        "self": None if asked.exclude_self else 1,
+        "once": 1 if asked.collapse_duplicates else None,
+        "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
+        "filter": _filter_text(asked.filter),
+        "offset": asked.offset or None,
+    }
     return url_for("page.results", gallery=gallery, **parameters)
+
+
+def _parts_text(parts: list[QueryPart]) -> str | None:
+    return ",".join(f"{part.id}*{part.weight:g}" if part.weight != 1 else str(part.id) for part in parts) or None
 
 
 def checked(model: type[Any], **given: Any) -> Any:

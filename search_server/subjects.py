@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data.filters import Filter
 from index_data.gallery import Item
 from search_server.galleries import ServedGallery
 from search_server.incoming import File, decode_base64
@@ -49,6 +50,7 @@ class Subject:
     latent: Vector
     embedding: Vector  # unit length; empty for a code, which nobody searches with
     decoded: Decoded | None  # what the encoder saw; None for an item, whose code is stored, and for what is no picture
+    parts: frozenset[int] = frozenset()  # items that a combination is made of
 
     @property
     def plain(self) -> bool:
@@ -136,6 +138,36 @@ def find_item(served: ServedGallery, item_id: str) -> Item:
     if not items:
         raise NoSuchItemError(f"the gallery {served.name} has no item {item_id[:30]!r}.")
     return items[0]
+
+
+class Choice(Protocol):
+    """What a request says of the items that it means."""
+
+    @property
+    def ids(self) -> list[str] | None:
+        """Of items."""
+
+    @property
+    def filter(self) -> Filter | None:
+        """What they pass."""
+
+
+def chosen_ids(served: ServedGallery, asked: Choice) -> list[int]:
+    """Ids of the items that a request means: those that it names, or all that pass its filter.
+
+    Raises:
+        InvalidRequest: It says neither, or both, or what is no id.
+    """
+    passing = served.passing(asked.filter)
+    if (asked.ids is None) == (passing is None):
+        raise InvalidRequest("say which items: give ids, or a filter that is not empty.")
+    if passing is not None:
+        return [int(number) for number in passing]
+    given = asked.ids or []
+    ids = [number for number in map(parse_id, given) if number is not None]
+    if len(ids) < len(given):
+        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
+    return ids
 
 
 def look_at(service: Service, served: ServedGallery, source: Source, crop: Crop | None = None) -> Subject:

@@ -18,12 +18,11 @@ from search_server.api.gallery_schemas import (
 from search_server.api.metadata import item_etag
 from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import GalleryPath, ItemPath, NoParameters
-from search_server.galleries import ServedGallery
 from search_server.incoming import File, decode_base64, read_request
 from search_server.problems import DECODING, FETCHING, UPLOADING, InvalidRequest, public_detail, refusal, responses
 from search_server.service import service
 from search_server.stopwatch import took_ms
-from search_server.subjects import MAX_NAME, find_item, parse_id
+from search_server.subjects import MAX_NAME, chosen_ids, find_item
 from search_server.uploads import Added, add_pictures, remove_items
 from train.errors import UserError
 from train.printable import printable
@@ -87,25 +86,12 @@ def delete_items(path: GalleryPath, query: NoParameters) -> Response:
     """Take items out of the gallery, by their ids or by a filter; ids that there are not are passed over."""
     served = service().gallery(path.gallery)
     asked = read_request(RemovalBody, query).options
-    ids = _chosen(served, asked)
+    ids = chosen_ids(served, asked)
     if asked.dry_run:
         gone = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
     else:
         gone = remove_items(served, ids)
     return json_answer(RemovalOut(deleted=len(gone), ids=[str(number) for number in gone]))
-
-
-def _chosen(served: ServedGallery, asked: RemovalBody) -> list[int]:
-    passing = served.passing(asked.filter)
-    if (asked.ids is None) == (passing is None):
-        raise InvalidRequest("say which items: give ids, or a filter that is not empty.")
-    if passing is not None:
-        return [int(number) for number in passing]
-    given = asked.ids or []
-    ids = [number for number in map(parse_id, given) if number is not None]
-    if len(ids) < len(given):
-        raise InvalidRequest("ids: an id is an integer as text, from 0 to 9223372036854775807.")
-    return ids
 
 
 def _describe(added: Added) -> AddedOut:

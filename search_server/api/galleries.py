@@ -246,10 +246,14 @@ def choose_index(path: GalleryPath, query: NoParameters) -> Response:
 @galleries.get("/galleries/<gallery>/failures", responses={200: FailuresOut, **responses("no_such_gallery")})
 def list_failures(path: GalleryPath, query: ListFailures) -> Response:
     """List the files that could not be used, and why."""
-    gallery = service().gallery(path.gallery).gallery
-    failures = gallery.failures(after=query.cursor, limit=query.limit)
+    return json_answer(find_failures(service().gallery(path.gallery), query))
+
+
+def find_failures(served: ServedGallery, query: ListFailures) -> FailuresOut:
+    """One page of failures, as the API and the page show them."""
+    failures = served.gallery.failures(after=query.cursor, limit=query.limit)
     more = failures[-1].id if len(failures) == query.limit else None
-    return json_answer(FailuresOut(failures=[_describe_failure(one) for one in failures], next_cursor=more))
+    return FailuresOut(failures=[_describe_failure(one) for one in failures], next_cursor=more)
 
 
 @galleries.get("/galleries/<gallery>/stats", responses={200: StatsOut, **responses("no_such_gallery")})

@@ -1,6 +1,7 @@
 """Galleries, their items, and the items' pictures."""
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -10,9 +11,11 @@ from flask_openapi import APIBlueprint, Tag
 
 from index_data.gallery import Item
 from index_data.metadata import descriptions
+from index_data.orders import aspects, in_order
 from search_server import limits
 from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_gallery, describe_item, json_answer
 from search_server.api.documents import pictures
+from search_server.api.galleries import gallery_etag
 from search_server.api.schemas import (
     GalleriesOut,
     GalleryPath,
@@ -20,6 +23,7 @@ from search_server.api.schemas import (
     ItemPath,
     ItemsOut,
     ListItems,
+    OutlineOptions,
 )
 from search_server.galleries import ServedGallery
 from search_server.problems import DECODING, InvalidRequest, responses
@@ -54,6 +58,39 @@ def find_items(served: ServedGallery, query: ListItems) -> ItemsOut:
             found, cursor = _page(served, query)
         known = descriptions(served.gallery, [item.id for item in found]) if "metadata" in query.include else {}
     return ItemsOut(items=[describe_item(served, item, known.get(item.id)) for item in found], next_cursor=cursor)
+
+
+@items.get(
+    "/galleries/<gallery>/items/outline",
+    responses={
+        200: {
+            "description": "`X-Count` ids as int64, then as many aspects (width / height) as float32, little-endian; "
+            "`X-Total` items there are, of which an outline has at most `limits.outline_max`",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        304: {"description": "the gallery has not changed"},
+        **responses("no_such_gallery"),
+    },
+)
+def outline_items(path: GalleryPath, query: OutlineOptions) -> Response:
+    """Give ids and shapes of all items, in order: what a list needs to be as long as it is before it is read."""
+    found = service()
+    served = found.gallery(path.gallery)
+    etag = _outline_etag(served, query)
+    if etag in request.if_none_match:
+        return cached(Response(status=304), etag, for_ever=False)
+    body = found.frames.get(f"outline-{etag}")
+    among = served.passing(query.filter) if body is None or query.filter else None
+    ids = served.engine.ids if among is None else among
+    if body is None:
+        with stage("fetch"):
+            shown = in_order(served.gallery, ids, query.sort)[: limits.OUTLINE]
+            body = shown.astype("<i8").tobytes() + aspects(served.gallery, shown).astype("<f4").tobytes()
+        found.frames.put(f"outline-{etag}", body)
+    answer = Response(body, mimetype="application/octet-stream")
+    answer.headers["X-Count"] = str(len(body) // 12)
+    answer.headers["X-Total"] = str(len(ids))
+    return cached(answer, etag, for_ever=False)
 
 
 @items.get(
@@ -119,6 +156,11 @@ def _rendered(found: Service, served: ServedGallery, item: Item, size: str, imag
         return found.originals.render(data, LONGEST_SIDE[size], image_format.upper()).data
 
 
+def _outline_etag(served: ServedGallery, query: OutlineOptions) -> str:
+    asked = json.dumps([query.sort, query.filter, gallery_etag(served)], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:32]
+
+
 def _named_items(served: ServedGallery, ids: str) -> list[Item]:
     words = ids.split(",")
     if len(words) > limits.LIST:
@@ -134,17 +176,20 @@ def _page(served: ServedGallery, query: ListItems) -> tuple[list[Item], str | No
         found = served.gallery.items(after=after, limit=query.limit)
         return found, _cursor(query, found[-1].id) if len(found) == query.limit else None
     ids = served.engine.ids if among is None else among
-    if query.seed is None and query.sort == "id":
+    by_place = query.seed is not None or query.sort not in ("id", "-id")
+    if query.seed is not None:
+        ids = np.random.default_rng(query.seed).permutation(ids)[after:]
+    elif by_place:
+        ids = in_order(served.gallery, ids, query.sort)[after:]
+    elif query.sort == "id":
         ids = ids[ids > after]
-    elif query.seed is None:
+    else:
         ids = ids[::-1]
         ids = ids[ids < after] if after else ids
-    else:
-        ids = np.random.default_rng(query.seed).permutation(ids)[after:]
     chosen = ids[: query.limit].tolist()
     by_id = {item.id: item for item in served.gallery.items_by_id(chosen)}
     more = len(ids) > len(chosen)
-    place = after + len(chosen) if query.seed is not None else chosen[-1] if chosen else 0
+    place = after + len(chosen) if by_place else chosen[-1] if chosen else 0
     return [by_id[number] for number in chosen if number in by_id], _cursor(query, place) if more else None
 
 

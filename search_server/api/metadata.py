@@ -7,7 +7,7 @@ from flask_openapi import APIBlueprint, Tag
 
 from index_data.facets import facets
 from index_data.gallery import Item
-from index_data.metadata import Description, change_own, descriptions, set_tags
+from index_data.metadata import Description, change_own, change_tags, descriptions, set_tags
 from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, describe_item, json_answer
 from search_server.api.documents import body_of
@@ -22,13 +22,15 @@ from search_server.api.schemas import (
     ItemPatch,
     ItemPath,
     NoParameters,
+    TaggedOut,
+    TagsBody,
 )
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import responses
 from search_server.service import service
 from search_server.stopwatch import stage
-from search_server.subjects import find_item
+from search_server.subjects import chosen_ids, find_item
 
 metadata = APIBlueprint("metadata", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="metadata")])
 
@@ -77,6 +79,26 @@ def change_item(path: ItemPath, query: NoParameters) -> Response:
         if patch.metadata:
             change_own(changes, item.id, patch.metadata)
     return _shown(served, item)
+
+
+@metadata.post(
+    "/galleries/<gallery>/items/tags",
+    request_body=body_of(TagsBody, files=(), bare=False, form=False),
+    responses={
+        200: TaggedOut,
+        **responses("no_such_gallery", "body_too_large", "unsupported_format", "locked", "disk_full"),
+    },
+)
+@needs("write")
+def tag_items(path: GalleryPath, query: NoParameters) -> Response:
+    """Give many items tags, or take tags from them, by their ids or by a filter: all or, where it fails, none."""
+    served = service().gallery(path.gallery)
+    asked = read_request(TagsBody, query).options
+    ids = chosen_ids(served, asked)
+    with served.gallery.changes() as changes:
+        there = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
+        change_tags(changes, there, add=asked.add, remove=asked.remove)
+    return json_answer(TaggedOut(items=len(there)))
 
 
 @metadata.get("/galleries/<gallery>/facets", responses={200: FacetsOut, **responses("no_such_gallery")})

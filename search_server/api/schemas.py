@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from index_data.config import AS_INDEXED, MAX_WEIGHT
 from index_data.filters import parse_filter
+from index_data.orders import Order
 from search_server import limits
 
 # An item's id is an int64 as text (JavaScript's numbers would round it); a stored query's begins with q_.
@@ -105,7 +106,7 @@ class ListItems(Filtered):
 
     limit: int = Field(default=100, ge=1, le=limits.LIST)
     cursor: str | None = Field(default=None, max_length=100, description="`next_cursor` of the page before")
-    sort: Literal["id", "-id"] = Field(default="id", description="oldest first, or newest first")
+    sort: Order = Field(default="id", description="oldest or newest first, by name or path, most pixels or bytes first")
     seed: int | None = Field(
         default=None, ge=0, le=2**31 - 1, description="instead: shuffled, the same seed gives the same order"
     )
@@ -113,6 +114,12 @@ class ListItems(Filtered):
         default=None, max_length=20_000, description="only these items: ids with commas between them"
     )
     include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
+
+
+class OutlineOptions(Filtered):
+    """Which items, and in which order."""
+
+    sort: Order = Field(default="id", description="oldest or newest first, by name or path, most pixels or bytes first")
 
 
 class FacetOptions(Filtered):
@@ -140,6 +147,14 @@ class ItemPatch(Parameters):
     metadata: dict[str, Any] | None = Field(
         default=None, description="fields to set by hand (JSON merge patch): null takes back what was set"
     )
+
+
+class TagsBody(Filtered):
+    """Tags of many items at once."""
+
+    ids: list[str] | None = Field(default=None, max_length=limits.LIST, description="items; or give a filter")
+    add: list[Tag] = Field(default_factory=list, max_length=200)
+    remove: list[Tag] = Field(default_factory=list, max_length=200)
 
 
 class ImageOptions(Parameters):
@@ -215,7 +230,7 @@ class NeighbourOptions(Filtered):
     k: int = Field(default=24, ge=1, le=limits.K, description="how many neighbours")
     offset: int = Field(default=0, ge=0, le=limits.OFFSET, description="how many to leave out first")
     min_score: float | None = Field(default=None, ge=-1, le=1, description="only neighbours with at least this cosine")
-    exclude_self: bool = Field(default=True, description="leave out the item that is asked about")
+    exclude_self: bool = Field(default=True, description="leave out the items that are asked about")
     accuracy: float | None = Field(
         default=None,
         ge=0,
@@ -224,6 +239,11 @@ class NeighbourOptions(Filtered):
         "Left out: what the index was built for",
     )
     exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
+    collapse_duplicates: bool = Field(
+        default=False,
+        description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
+        "only the nearest, with the ids of the others; still `k` hits where there are so many different ones",
+    )
     beta: float = Field(
         default=AS_INDEXED,
         ge=0,
@@ -573,6 +593,12 @@ class ItemsOut(BaseModel):
     next_cursor: str | None
 
 
+class TaggedOut(BaseModel):
+    """How many items were looked at."""
+
+    items: int
+
+
 class FacetValueOut(BaseModel):
     """One value of a field."""
 
@@ -615,6 +641,9 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
+    duplicates: list[str] | None = Field(
+        default=None, description="with collapse_duplicates: ids of other hits that are the same picture"
+    )
     tags: list[str] | None = Field(default=None, description="with include=metadata")
     metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 

@@ -1,11 +1,13 @@
 /** The REST API as the page uses it: one gallery, promises, and problems that say what to do. */
 
 import { begin } from "./parts/in_flight.js";
+import { bodyOf } from "./parts/question.js";
 
 // What the API answers has the types `Rest.…`: openapi.json as the tests hand it to TypeScript, see docs/page.md.
 
 /** @typedef {{code: string, title: string, detail?: string, status?: number, retryAfter?: number | null}} Told What is said of a problem. */
 /** @typedef {AbortSignal | null | undefined} Signal Withdraws a question. */
+/** @typedef {{ids: BigInt64Array, aspects: Float32Array, total: number}} Outline Of a list: what it takes to lay it out. */
 
 /**
  * A picture as a tile shows it: of a list, or a neighbour with its score.
@@ -67,16 +69,65 @@ export class Api {
   }
 
   /**
-   * A page of all items.
+   * Ids and aspects of all items that pass, in order, and how many there are: an outline may end before them.
    *
-   * @param {number} limit
-   * @param {string | null} cursor
+   * @param {string} sort
    * @param {string | null} filter JSON text.
    * @param {Signal} [signal]
-   * @returns {Promise<Rest.ItemsOut>}
+   * @returns {Promise<Outline>}
    */
-  items(limit, cursor, filter, signal) {
-    return ask(withParameters(`${this.base}/items`, { limit, cursor, filter }), { signal });
+  async outline(sort, filter, signal) {
+    const response = await answerTo(withParameters(`${this.base}/items/outline`, { sort, filter }), { signal });
+    const length = Number(response.headers.get("X-Count"));
+    const buffer = await response.arrayBuffer();
+    const ids = new BigInt64Array(buffer, 0, length);
+    return { ids, aspects: new Float32Array(buffer, 8 * length, length), total: Number(response.headers.get("X-Total")) };
+  }
+
+  /**
+   * Some items by their ids.
+   *
+   * @param {string[]} ids
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.ItemOut[]>}
+   */
+  async described(ids, signal) {
+    const page = await ask(withParameters(`${this.base}/items`, { ids: ids.join(","), limit: ids.length }), { signal });
+    return page.items;
+  }
+
+  /**
+   * A page of the files that could not be used.
+   *
+   * @param {number} cursor
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.FailuresOut>}
+   */
+  failures(cursor, signal) {
+    return ask(withParameters(`${this.base}/failures`, { cursor, limit: 200 }), { signal });
+  }
+
+  /**
+   * Add pictures to the gallery; each has its result.
+   *
+   * @param {File[]} files
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.AdditionOut>}
+   */
+  add(files, signal) {
+    const data = new FormData();
+    for (const file of files) data.append("images", file, file.name || "Pasted picture");
+    return ask(`${this.base}/items`, { method: "POST", body: data, signal });
+  }
+
+  /** Give items tags, or take tags from them. @param {string[]} ids @param {{add?: string[], remove?: string[]}} change */
+  tag(ids, change) {
+    return send(`${this.base}/items/tags`, { ids, ...change });
+  }
+
+  /** Take items out of the gallery; their files stay. @param {string[]} ids */
+  remove(ids) {
+    return send(`${this.base}/items/delete`, { ids });
   }
 
   /**
@@ -116,21 +167,84 @@ export class Api {
   }
 
   /**
+   * Neighbours of what is asked about. A plain question about an item is a GET, which the address alone decides.
+   *
+   * @param {import("./parts/question.js").Question} question
+   * @param {boolean} paints Whether the model has a decoder.
+   * @param {number} k
+   * @param {number} offset
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.SearchOut>}
+   */
+  answer(question, paints, k, offset, signal) {
+    const { id, crop, forms, self, once, beta, filter } = question;
+    if (id && isItem(id) && !crop && forms === "none" && !self && !once) {
+      return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
+    }
+    return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, { signal });
+  }
+
+  /**
    * Neighbours of an item or of a stored query.
    *
    * @param {string} id
    * @param {number} k
    * @param {number} offset
-   * @param {number} beta Weighs what it looks like, 1 as indexed.
+   * @param {number | null} beta Weighs what it looks like, 1 as indexed.
    * @param {string | null} filter JSON text.
    * @param {Signal} [signal]
    * @returns {Promise<Rest.SearchOut>}
    */
   neighbours(id, k, offset, beta, filter, signal) {
-    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
-    const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify({ id, k, offset, beta, ...(filter ? { filter } : {}) });
-    return ask(`${this.base}/search`, { method: "POST", body, headers, signal });
+    const asked = { ...(isItem(id) ? {} : { id }), k, offset, ...(beta === null ? {} : { beta }), ...(filter ? { filter } : {}) };
+    if (isItem(id)) return ask(withParameters(`${this.base}/items/${id}/similar`, asked), { signal });
+    return send(`${this.base}/search`, asked, { signal });
+  }
+
+  /**
+   * A combined query as the model paints it.
+   *
+   * @param {Record<string, any>} body
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.SearchOut>}
+   */
+  sum(body, signal) {
+    return send(`${this.base}/search`, { ...body, k: 1 }, { signal });
+  }
+
+  /**
+   * Why two pictures are alike: how much each patch of each counts.
+   *
+   * @param {string} a
+   * @param {string} b
+   * @param {string} gallery
+   * @param {number} grid Patches in a row.
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.ExplainOut>}
+   */
+  explain(a, b, gallery, grid, signal) {
+    return send(`${this.base.replace(/\/galleries\/[^/]*$/, "")}/explain`, { a, b, gallery, grid }, { signal });
+  }
+
+  /** What the decoder paints of an item's or a stored query's code. @param {string} id @param {string} model */
+  reconstructionAddress(id, model) {
+    return `${this.base}/${isItem(id) ? "items" : "queries"}/${encodeURIComponent(id)}/reconstruction?v=${model}`;
+  }
+
+  /** Where an item's reconstruction differs from it. @param {string} id @param {string} model */
+  errorMapAddress(id, model) {
+    return `${this.base}/items/${id}/error-map?v=${model}`;
+  }
+
+  /**
+   * Store a picture that lies elsewhere; the server fetches it, where it may.
+   *
+   * @param {string} url
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.StoredQueryOut>}
+   */
+  storeAddress(url, signal) {
+    return send(`${this.base}/queries`, { url }, { signal });
   }
 
   /**

@@ -11,6 +11,7 @@ import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
+import { TrayBar } from "./parts/tray_bar.js";
 import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
@@ -18,7 +19,6 @@ const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
-/** @typedef {import("./parts/drop_target.js").Taken} Taken */
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
 
 export class Page {
@@ -40,6 +40,8 @@ export class Page {
     this.first = true; // nothing but what the server drew has been shown
     /** @type {any} The API's answer to what the address asks, already here; for the first view only. */
     this.initial = given.initial;
+    /** @type {{urls: boolean}} What the server does. */
+    this.features = given.features;
     /** @type {Rest.FacetsOut | null} The values to filter by, counted for the first view. */
     this.facets = given.facets;
     /** @type {string} Of the gallery. */
@@ -55,7 +57,7 @@ export class Page {
     this.kept = new Map();
     /** @type {Map<string, number>} Key of a history entry -> how far it was scrolled. */
     this.places = new Map();
-    /** @type {Map<string, Partial<Taken>>} Key of a history entry -> the file or item that it was opened with. */
+    /** @type {Map<string, import("./parts/drop_target.js").Dropped>} Key of a history entry -> the file or item that it was opened with. */
     this.asked = new Map();
     /** @type {import("./views.js").View | null} */
     this.view = null;
@@ -72,9 +74,10 @@ export class Page {
     addEventListener("scroll", () => this.places.set(this.key, scrollY), { passive: true });
     addEventListener("pagehide", () => history.replaceState({ ...history.state, scroll: scrollY }, ""));
     document.addEventListener("click", (event) => this.#followLink(event));
-    takeEverywhere((taken, slot) => this.take(taken, slot));
+    takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
+    if (this.gallery) new TrayBar(this);
     openMenus();
     this.jobs.look();
     await this.#render();
@@ -115,7 +118,7 @@ export class Page {
    *
    * @param {string} view
    * @param {Parameters} parameters
-   * @param {Partial<Taken> | null} asked What it is opened with.
+   * @param {import("./parts/drop_target.js").Dropped | null} asked What it is opened with.
    */
   async go(view, parameters = {}, asked = null) {
     const key = newKey();
@@ -209,14 +212,17 @@ export class Page {
   /**
    * Whatever was dropped, pasted or picked.
    *
-   * @param {Taken} taken
+   * @param {import("./parts/drop_target.js").Dropped} dropped
    * @param {HTMLElement | null} slot Where.
    */
-  take = (taken, slot = null) => {
-    if (this.view?.take) this.view.take(taken, slot);
+  take = (dropped, slot = null) => {
+    const { file, item, files } = dropped;
+    if (files) this.view?.takeMany?.(files);
+    else if (this.view?.take && file) this.view.take({ file }, slot);
+    else if (this.view?.take && item) this.view.take({ item }, slot);
     else if (!this.gallery) note("There is no gallery to search in yet");
-    else if (taken.item) this.search(taken.item);
-    else this.go("search", {}, { file: taken.file });
+    else if (item) this.search(item);
+    else this.go("search", {}, dropped);
   };
 
   async surprise() {

@@ -13,6 +13,8 @@
  * @property {() => void} [morph]
  * @property {() => void} [play]
  * @property {(step: number) => void} [resize]
+ * @property {(files: File[]) => void} [takeMany] Several were dropped where `drops` has room for many.
+ * @property {import("./parts/drop_target.js").Drop[]} [drops] What the window is divided into while files are dragged over it.
  * @property {Record<string, () => void>} [keys] What single keys do here, beside those of every view.
  */
 
@@ -38,6 +40,7 @@ export const VIEWS = {
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
   item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
   jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  models: { load: async () => (await import("./models/models_view.js")).modelsView, everywhere: true },
   new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
   about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };

@@ -6,30 +6,51 @@ import { DRAGGED } from "./picture_grid.js";
 
 /** @typedef {{file: File, item?: undefined} | {item: import("../api.js").Picture, file?: undefined}} Taken A file, or a picture of the gallery. */
 /** @typedef {(taken: Taken) => unknown} Take */
+/** @typedef {{file?: File, item?: import("../api.js").Picture, files?: File[], url?: string}} Dropped One of: what is taken, several
+ *   files where they are to be added, the address of a picture elsewhere. */
+/** @typedef {{slot: string, words: string, many?: boolean}} Drop A part of the window that takes what is dropped. */
 
 /**
  * Let the whole window take pictures.
  *
- * @param {(taken: Taken, place: HTMLElement | null) => unknown} take Place is the [data-slot] that was hit, or null.
+ * @param {(dropped: Dropped, place: HTMLElement | null) => unknown} take Place is the [data-slot] that was hit, or null.
+ * @param {() => Drop[] | undefined} drops What the view that is shown divides its window into.
  */
-export function takeEverywhere(take) {
+export function takeEverywhere(take, drops) {
   const veil = need("#drop-veil");
+  const usual = [...veil.children];
   let depth = 0; // dragenter and dragleave fire for every element on the way
+  let ours = false; // a link of the page is dragged: not for us, unless it is a tile
+  addEventListener("dragstart", () => (ours = true));
 
   /** @param {DragEvent} event */
-  const carries = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === DRAGGED);
+  const typesOf = (event) => [...(event.dataTransfer?.types ?? [])];
+  /** @param {DragEvent} event */
+  const carries = (event) => typesOf(event).some((type) => type === DRAGGED || (!ours && (type === "Files" || type === "text/uri-list")));
   /** @param {DragEvent} event */
   const slotOf = (event) => targetOf(event, "[data-slot]");
   const end = () => {
+    ours = false;
     depth = 0;
     delete veil.dataset.shown;
+    delete veil.dataset.divided;
+    veil.replaceChildren(...usual);
     markSlot(null);
+  };
+  /** @param {DragEvent} event */
+  const show = (event) => {
+    const parts = typesOf(event).includes("Files") ? drops() : undefined;
+    if (parts && !veil.dataset.divided) {
+      veil.dataset.divided = "";
+      veil.replaceChildren(...parts.map(({ slot, words, many }) => h("p", { data: { slot, ...(many ? { many: "" } : {}) } }, words)));
+    }
+    if (parts || !document.querySelector("[data-slot]")) veil.dataset.shown = "";
   };
 
   addEventListener("dragenter", (event) => {
     if (!carries(event)) return;
     depth += 1;
-    if (!document.querySelector("[data-slot]")) veil.dataset.shown = "";
+    show(event);
     markSlot(slotOf(event));
   });
   addEventListener("dragleave", (event) => {
@@ -45,15 +66,30 @@ export function takeEverywhere(take) {
     if (!event.dataTransfer || !carries(event)) return;
     event.preventDefault();
     const place = slotOf(event);
+    const many = place !== null && "many" in place.dataset;
     end();
     const tile = event.dataTransfer.getData(DRAGGED);
+    const files = [...event.dataTransfer.files];
+    const url = addressIn(event.dataTransfer);
     if (tile) take({ item: JSON.parse(tile) }, place);
-    else takeFirst([...event.dataTransfer.files], (taken) => take(taken, place));
+    else if (many) take({ files }, place);
+    else if (files.length) takeFirst(files, (taken) => take(taken, place));
+    else if (url) take({ url }, place);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) takeFirst(files, (taken) => take(taken, null));
+    if (files.length) return takeFirst(files, (taken) => take(taken, null));
+    const typing = event.target instanceof Element && event.target.closest("input, textarea, [contenteditable]");
+    const url = typing ? null : addressIn(event.clipboardData);
+    if (url) take({ url }, null);
+    return undefined;
   });
+}
+
+/** The address that is dropped or pasted, if it is one of a picture elsewhere. @param {DataTransfer | null} data */
+function addressIn(data) {
+  const [first] = (data?.getData("text/uri-list") || data?.getData("text/plain") || "").trim().split(/\s+/);
+  return /^https?:\/\/\S+$/i.test(first) ? first : null;
 }
 
 /** @param {File[]} files @param {Take} take */

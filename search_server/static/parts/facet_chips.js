@@ -48,8 +48,8 @@ export function facetChips(page, view, parameters, signal) {
   return element;
 }
 
-/** @param {string | null} text @returns {Filter} */
-function readFilter(text) {
+/** A filter as an object; an empty one where the text is none. @param {string | null} text @returns {Filter} */
+export function readFilter(text) {
   try {
     const filter = JSON.parse(text ?? "{}");
     return filter && typeof filter === "object" && !Array.isArray(filter) ? filter : {};

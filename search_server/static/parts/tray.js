@@ -27,6 +27,18 @@ export class Tray extends EventTarget {
     return this.kept.has(id);
   }
 
+  /** 1 or -1, or 0 of a picture that is not in it. @param {string} id */
+  signOf(id) {
+    return this.kept.get(id)?.sign ?? 0;
+  }
+
+  /** Take a picture out if it is in with this sign, else put it in; how many found no room. @param {Picture} item @param {1 | -1} sign */
+  toggle(item, sign = 1) {
+    if (this.signOf(item.id) !== sign) return this.add([item], sign);
+    this.remove(item.id);
+    return 0;
+  }
+
   /** Put pictures in, or give those that are in another sign; how many found no room. @param {Picture[]} items @param {1 | -1} sign */
   add(items, sign = 1) {
     let refused = 0;

@@ -4,48 +4,71 @@ import { isWithdrawn, queryParameters } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
 import { emptyGallery } from "../parts/empty_gallery.js";
-import { facetChips, filterOf } from "../parts/facet_chips.js";
+import { facetChips } from "../parts/facet_chips.js";
+import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
+import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
-import { queryPanel } from "./query_panel.js";
 import { problemState, state, tooLarge } from "../parts/states.js";
-import { remember, remembered } from "../parts/storage.js";
-import { AS_INDEXED, weightSlider } from "./weight_slider.js";
 import { count, plural, scoreWords } from "../parts/words.js";
+import { queryPanel } from "./query_panel.js";
+import { choicesOf, isCombined, parametersOf, readQuestion } from "../parts/question.js";
+import { weightSlider } from "./weight_slider.js";
 
-const SMALLEST_ROW = 72; // CSS pixels
-const LARGEST_ROW = 400;
 const PATIENCE = 200; // milliseconds before grey tiles are shown: an answer is usually quicker
+const SORTED = 192; // of so many nearest pictures the newest, the biggest ... come first
+const NO_ADDRESSES = {
+  code: "url_not_allowed",
+  title: "This server fetches no addresses",
+  detail: "Save the picture and drop the file here. Whoever runs the server can allow addresses: lookalike serve --fetch-host HOST.",
+};
 
 /** @typedef {import("../api.js").Picture} Picture */
-/** @typedef {{id?: string, item?: Picture, file?: File}} Asked What is searched with. */
-/** @typedef {Rest.SearchOut & {done: boolean}} Answer Done: there are no more neighbours to be asked for. */
+/** @typedef {Rest.SearchOut & {asked: string, done: boolean}} Answer Done: there are no more neighbours to be asked for. */
 
-const PICTURE_FILE = /** @type {"input"} */ ("#picture-file");
+/** @type {Record<string, {words: string, compare: ((one: any, other: any) => number) | null}>} */
+const SORTS = {
+  score: { words: "Most similar", compare: null },
+  new: { words: "Newest", compare: (one, other) => Number(BigInt(other.id) - BigInt(one.id)) },
+  big: { words: "Biggest", compare: (one, other) => other.width * other.height - one.width * one.height },
+  changed: { words: "Most changed", compare: (one, other) => one.score - other.score },
+};
 
 /**
- * What the address asks for: the neighbours of an item (`id`) or of a stored query (`q`), of a file that was just put
- * in, or a place for a picture.
+ * What the address asks for: the neighbours of an item (`id`), of a stored query (`q`), of several (`like`, `unlike`), of
+ * a file that was just put in, or a place for a picture.
  *
  * @param {import("../app.js").Page} page
  */
 export function searchView(page) {
   const asked = page.asked.get(page.key) ?? {};
-  const id = page.parameter("id") ?? page.parameter("q");
-  if (id) return resultsView(page, { ...asked, file: undefined, id });
-  return asked.file ? resultsView(page, asked) : startView(page);
+  const question = readQuestion((name) => page.parameter(name));
+  if (question.id || isCombined(question)) return new Results(page, { item: asked.item }, question).view();
+  return asked.file || asked.url ? new Results(page, asked, question).view() : startView(page);
 }
 
 /** @param {import("../app.js").Page} page */
 function startView(page) {
   const { gallery, api } = page;
   const withdrawn = new AbortController();
+  /** @param {import("../api.js").Picture} item */
+  const open = (item) =>
+    page.lightbox.open(wall.walk(), item, {
+      similar: (chosen) => page.search(chosen),
+      morph: null,
+      share: (chosen) => copyLink(page.address("search", { id: chosen.id })),
+      acts,
+    });
+  const acts = pictureActs(page, { open });
   const wall = new PictureGrid({
     label: "Pictures of the gallery",
     address: (id) => page.address("search", { id }),
     choose: (item, tile) => page.search(item, tile),
+    actions: acts,
+    tray: page.tray,
   });
   const below = h("div", {}, wall.element);
+  const model = modelToggle(page, wall);
 
   const shuffle = async () => {
     wall.clear();
@@ -67,7 +90,7 @@ function startView(page) {
 
   const element = h(
     "div",
-    { class: "start" },
+    { class: gallery.items ? "start" : "start unfilled" },
     h(
       "section",
       { class: "hero" },
@@ -82,8 +105,10 @@ function startView(page) {
           { class: "actions" },
           filePicker(page.take, { class: "button primary", id: "picture-file" }, icon("upload"), h("span", {}, "Choose a picture")),
           filePicker(page.take, { class: "button coarse-only", capture: "environment" }, icon("camera"), h("span", {}, "Take a photo")),
+          cameraButton(page),
           button("dice", "Surprise me", () => page.surprise()),
         ),
+        page.features.urls && addressForm(page),
       ),
       h("p", { class: "hero-note" }, `Searches ${plural(gallery.items, "picture", "pictures")}. Nothing leaves this machine.`),
     ),
@@ -92,7 +117,12 @@ function startView(page) {
       : h(
           "section",
           { class: "wall", "aria-labelledby": "wall-title" },
-          h("div", { class: "section-head" }, h("h2", { id: "wall-title" }, "Or start from one of these"), button("dice", "Shuffle", shuffle, { class: "button quiet" })),
+          h(
+            "div",
+            { class: "section-head" },
+            h("h2", { id: "wall-title" }, "Or start from one of these"),
+            h("div", { class: "actions" }, model.element, button("dice", "Shuffle", shuffle, { class: "button quiet" })),
+          ),
           below,
         ),
   );
@@ -101,48 +131,83 @@ function startView(page) {
     wall.expect(18);
     fill(page.seed());
   }
-  return { element, title: gallery.name, close: () => withdrawn.abort(), grid: wall, field: () => element.querySelector(PICTURE_FILE) };
+  return {
+    element,
+    title: gallery.name,
+    close: () => withdrawn.abort(),
+    grid: wall,
+    field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-file")),
+    get keys() {
+      return { e: model.toggle, ...pictureKeys(wall, acts) };
+    },
+  };
 }
 
-/**
- * The neighbours of an item or a stored query, or of a file that is still to be sent.
- *
- * @param {import("../app.js").Page} page
- * @param {Asked} asked
- */
-function resultsView(page, asked) {
-  return new Results(page, asked).view();
+/** The camera of a computer; phones have their own way, which is better. @param {import("../app.js").Page} page */
+function cameraButton(page) {
+  if (!navigator.mediaDevices?.getUserMedia) return null; // a page without https, away from localhost
+  const open = async () => (await import("./camera.js")).takePhoto((file) => page.take({ file }));
+  return button("camera", "Camera", open, { class: "button fine-only" });
 }
 
+/** @param {import("../app.js").Page} page */
+function addressForm(page) {
+  const field = h("input", { type: "url", class: "text-field", name: "url", placeholder: "https://…", required: true, "aria-label": "Address of a picture", autocomplete: "off" });
+  /** @param {Event} event */
+  const submit = (event) => {
+    event.preventDefault();
+    page.take({ url: field.value.trim() });
+  };
+  return h("form", { class: "address-form", onsubmit: submit }, icon("globe"), field, h("button", { class: "button" }, "Search"));
+}
+
+/** The neighbours of what a question asks about, or of a file or an address that is still to be sent. */
 class Results {
   /** @type {Answer} */
   answer;
   /** @type {ReturnType<typeof queryPanel>} */
   panel;
-  /** @type {HTMLElement} */
-  leastField;
+  /** @type {HTMLInputElement} */
+  leastInput;
   /** @type {string | null} Address of the file that is searched with, on this device. */
   preview = null;
+  /** @type {IntersectionObserver | undefined} */
+  watcher;
 
-  /** @param {import("../app.js").Page} page @param {Asked} asked */
-  constructor(page, asked) {
+  /**
+   * @param {import("../app.js").Page} page
+   * @param {{item?: any, file?: File, url?: string}} asked
+   * @param {import("../parts/question.js").Question} question
+   */
+  constructor(page, asked, question) {
     this.page = page;
     this.asked = asked;
+    this.question = question;
     this.withdrawn = new AbortController();
+    this.paints = page.gallery.model.has_decoder;
     this.least = Number(page.parameter("min") ?? -1);
-    this.beta = Number(page.parameter("beta") ?? AS_INDEXED);
-    this.filter = filterOf(page);
+    const sort = page.parameter("sort") ?? "";
+    this.sort = Object.hasOwn(SORTS, sort) ? sort : "score";
+    const single = !isCombined(question);
+    this.ways = {
+      open: (/** @type {import("../api.js").Picture} */ item) => this.#open(item),
+      compare: single || this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "beside") : undefined,
+      why: single ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "why") : undefined,
+      morph: single && this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#morphWith(item) : null,
+      choices: choicesOf(question),
+    };
+    this.acts = pictureActs(page, this.ways);
     this.grid = new PictureGrid({
       label: "Pictures like yours, the most similar first",
-      address: (id) => page.address("search", { id, ...this.#choices() }),
+      address: (id) => page.address("search", { id, ...choicesOf(this.question) }),
       choose: (item) => this.#open(item),
-      actions: [
-        { icon: "similar", words: "More like this", name: "similar", act: (item, tile) => page.search(item, tile, this.#choices()) },
-        ...(page.gallery.model.has_decoder
-          ? [{ icon: "morph", words: "Morph with the query", name: "morph", act: (/** @type {Picture} */ item) => this.#morphWith(item) }]
-          : []),
-      ],
+      actions: this.acts,
+      tray: page.tray,
     });
+    this.grid.resize(chosenRow());
+    this.grid.sort(SORTS[this.sort].compare);
+    this.size = sizeSlider(this.grid);
+    this.model = modelToggle(page, this.grid);
     this.heading = h("h2", { class: "results-title", id: "results-title" }, "Looking …");
     this.foot = h("div", { class: "results-foot" });
     this.aside = h("div", { class: "query-column" });
@@ -153,19 +218,25 @@ class Results {
   view() {
     this.preview = this.asked.file ? URL.createObjectURL(this.asked.file) : null;
     const { initial } = this.page;
-    const answer = this.page.remembered() ?? (initial?.hits ? asAnswer(initial, this.page.limits) : null);
-    if (answer?.beta === this.beta) {
+    const asText = JSON.stringify(this.question);
+    const kept = this.page.remembered();
+    const answer = kept?.asked === asText ? kept : initial?.hits && this.sort === "score" ? this.#asAnswer(initial) : null;
+    if (answer) {
       this.page.remember(answer);
       this.#show(answer);
     } else this.#ask();
+    const keys = () => ({ e: this.model.toggle, ...pictureKeys(this.grid, this.acts) });
     return {
       element: this.element,
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
       close: () => this.#close(),
       grid: this.grid,
-      field: () => this.element.querySelector(PICTURE_FILE),
-      morph: () => this.#morphWith(this.grid.focused()),
-      resize: (/** @type {number} */ step) => this.#stepSize(step),
+      field: () => /** @type {HTMLElement | null} */ (this.element.querySelector("#picture-file")),
+      morph: this.ways.morph ? () => this.#morphWith(this.grid.focused()) : undefined,
+      resize: this.size.step,
+      get keys() {
+        return keys();
+      },
     };
   }
 
@@ -176,18 +247,20 @@ class Results {
   }
 
   async #ask() {
-    const { api, limits } = this.page;
-    const { file, item, id } = this.asked;
+    const { api, limits, features } = this.page;
+    const { file, url, item } = this.asked;
     if (file && file.size > limits.image_bytes) return this.#refuse(tooLarge(file, limits.image_bytes));
+    if (url && !features.urls) return this.#refuse(NO_ADDRESSES);
     if (file) this.#showPanel({ name: file.name || "Pasted picture", image: this.preview });
     else if (item) this.#showPanel(item);
     const patience = setTimeout(() => this.#expect(), PATIENCE);
+    const { signal } = this.withdrawn;
     try {
-      const response = file
-        ? await api.search(file, limits.neighbours, this.withdrawn.signal)
-        : await api.neighbours(id ?? "", limits.neighbours, 0, this.beta, this.filter, this.withdrawn.signal);
-      const answer = asAnswer(response, limits);
-      if (file) this.page.became("search", queryParameters(answer.query.id ?? ""), answer);
+      if (url) this.question.id = (await api.storeAddress(url, signal)).id;
+      const response = file && !this.question.id ? await api.search(file, limits.neighbours, signal) : await this.#fetch(0, this.#wanted(), signal);
+      this.question.id ??= isCombined(this.question) ? null : response.query.id;
+      const answer = this.#asAnswer(response);
+      if (file || url) this.page.became("search", queryParameters(this.question.id ?? ""), answer);
       else this.page.remember(answer);
       this.#show(answer);
     } catch (error) {
@@ -195,6 +268,21 @@ class Results {
     } finally {
       clearTimeout(patience);
     }
+  }
+
+  /** @param {number} offset @param {number} k @param {AbortSignal} signal */
+  #fetch(offset, k, signal) {
+    return this.page.api.answer(this.question, this.paints, k, offset, signal);
+  }
+
+  /** How many pictures are asked for at first: in another order, it is chosen among more. */
+  #wanted() {
+    return this.sort === "score" ? this.page.limits.neighbours : SORTED;
+  }
+
+  /** @param {Rest.SearchOut} response */
+  #asAnswer(response) {
+    return { ...response, asked: JSON.stringify(this.question), done: response.hits.length < this.page.limits.neighbours };
   }
 
   /** Grey tiles: only where the answer keeps the reader waiting. */
@@ -212,7 +300,7 @@ class Results {
     this.main.replaceChildren(
       problemState(problem, {
         heading: "h1",
-        subject: this.asked.file?.name,
+        subject: this.asked.file?.name ?? this.asked.url,
         retry: () => this.#askAgain(),
         others: [other, button("search", "Start over", () => this.page.go(""))],
       }),
@@ -224,11 +312,12 @@ class Results {
     this.#ask();
   }
 
-  /** @param {import("./query_panel.js").Asked} query */
+  /** @param {any} query */
   #showPanel(query) {
-    this.panel = queryPanel(query, this.page.gallery, {
-      morph: this.page.gallery.model.has_decoder ? () => this.#morphWith(this.answer?.hits[0]) : null,
+    this.panel = queryPanel(query, this.question, this.page, {
+      morph: this.ways.morph ? () => this.#morphWith(this.answer?.hits[0]) : null,
       restart: () => this.page.go(""),
+      refine: (change) => this.#refine(change),
     });
     this.aside.replaceChildren(this.panel.element, h("div", { class: "query-other" }, this.#otherPicture()));
   }
@@ -249,8 +338,7 @@ class Results {
     this.#showPanel(this.preview ? { ...answer.query, image: this.preview } : answer.query);
     this.panel.answered(answer);
     this.grid.clear();
-    this.grid.resize(this.#row());
-    this.main.replaceChildren(...this.#head(), this.#chips(answer.query.id ?? ""), this.grid.element, this.foot);
+    this.main.replaceChildren(...this.#head(), this.#chips(), this.grid.element, this.foot);
     this.#fill();
     this.page.titled(answer.query.name);
   }
@@ -263,16 +351,17 @@ class Results {
     announce(`${plural(hits.length, "result", "results")}. ${this.#nearest()}`);
   }
 
-  /** Rank anew with another weight, below the slider that the reader holds. @param {number} beta */
-  async #rank(beta) {
-    this.beta = beta;
-    this.page.amend({ beta: null, ...this.#choices() });
-    this.ranking?.abort();
-    this.ranking = new AbortController();
-    const { api, limits } = this.page;
-    const signal = AbortSignal.any([this.withdrawn.signal, this.ranking.signal]);
+  /** Ask anew with another weight, part, form or other pictures, beside what the reader holds. @param {Partial<import("../parts/question.js").Question>} change */
+  async #refine(change) {
+    Object.assign(this.question, change);
+    this.ways.choices = choicesOf(this.question);
+    this.page.amend(parametersOf(this.question));
+    this.refining?.abort();
+    this.refining = new AbortController();
+    const signal = AbortSignal.any([this.withdrawn.signal, this.refining.signal]);
+    this.grid.element.setAttribute("aria-busy", "true");
     try {
-      this.answer = asAnswer(await api.neighbours(this.answer.query.id ?? "", limits.neighbours, 0, beta, this.filter, signal), limits);
+      this.answer = this.#asAnswer(await this.#fetch(0, this.#wanted(), signal));
       this.page.remember(this.answer);
       this.panel.answered(this.answer);
       this.grid.clear();
@@ -280,13 +369,10 @@ class Results {
     } catch (error) {
       if (isWithdrawn(error)) return;
       this.watcher?.disconnect();
-      this.foot.replaceChildren(problemState(error, { retry: () => this.#rank(beta) }));
+      this.foot.replaceChildren(problemState(error, { retry: () => this.#refine({}) }));
+    } finally {
+      this.grid.element.removeAttribute("aria-busy");
     }
-  }
-
-  /** Weight and filter as the address has them: nothing where they are as usual. */
-  #choices(filter = this.filter) {
-    return { ...(this.beta === AS_INDEXED ? {} : { beta: this.beta }), ...(filter ? { filter } : {}) };
   }
 
   #nearest() {
@@ -296,43 +382,34 @@ class Results {
 
   #head() {
     const { gallery, limits } = this.page;
-    const slider = gallery.model.semantic_dims ? [weightSlider(this.beta, limits.beta, (beta) => this.#rank(beta))] : [];
+    const slider = gallery.model.semantic_dims ? [weightSlider(this.question.beta, limits.beta, (beta) => this.#refine({ beta }))] : [];
     return [this.#toolbar(), ...slider];
   }
 
-  /** @param {string} id */
-  #chips(id) {
+  #chips() {
     /** @param {string | null} filter */
-    const parameters = (filter) => ({ ...queryParameters(id), ...this.#choices(filter) });
+    const parameters = (filter) => parametersOf({ ...this.question, filter });
     return facetChips(this.page, "search", parameters, this.withdrawn.signal);
   }
 
   #toolbar() {
-    const sizes = { min: SMALLEST_ROW, max: LARGEST_ROW, step: 8, value: this.#row() };
     const least = { min: 0, max: 1, step: 0.01, value: Math.max(0, this.least) };
-    this.sizeField = range("Size", "picture-size", sizes, (value) => this.#resize(value), (value) => `${value} pixels high`);
-    this.leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
-    this.leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
-    return h("div", { class: "toolbar" }, this.heading, h("div", { class: "toolbar-controls" }, this.leastField, this.sizeField));
+    const leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
+    this.leastInput = /** @type {HTMLInputElement} */ (leastField.querySelector("input"));
+    leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
+    const sorts = Object.entries(SORTS).map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
+    const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
+    return toolbar(this.heading, [leastField, order, this.model.element, this.size.element]);
   }
 
-  #row() {
-    const usual = matchMedia("(max-width: 40rem)").matches ? 100 : 176;
-    return Math.min(LARGEST_ROW, Math.max(SMALLEST_ROW, Number(remembered("row", usual)) || usual));
-  }
-
-  /** @param {number} row */
-  #resize(row) {
-    this.grid.resize(row);
-    remember("row", row);
-  }
-
-  /** @param {number} step */
-  #stepSize(step) {
-    const field = this.sizeField?.querySelector("input");
-    if (!field) return;
-    field.value = String(Number(field.value) + step * 32);
-    field.dispatchEvent(new Event("input"));
+  /** Another order: by anything but the score, it is chosen among more than the first few. @param {string} sort */
+  async #sortBy(sort) {
+    this.sort = sort;
+    this.page.amend({ sort: sort === "score" ? null : sort });
+    if (sort !== "score" && !this.answer.done && this.answer.hits.length < SORTED) await this.#fetchMore(SORTED - this.answer.hits.length);
+    this.grid.sort(SORTS[sort].compare);
+    this.#filter(this.least);
+    announce(SORTS[sort].words);
   }
 
   /** @param {number} least */
@@ -340,7 +417,7 @@ class Results {
     this.least = least;
     const shown = this.grid.filter(least);
     const { hits, done } = this.answer;
-    // Sorted by score: once a tile is hidden, all that could still be fetched would be hidden as well.
+    // Fetched by score: once a tile is hidden, all that could still be fetched would be hidden as well.
     this.exhausted = done || shown < hits.length;
     const nothing = shown === 0;
     this.grid.element.hidden = nothing;
@@ -359,9 +436,8 @@ class Results {
   }
 
   #showAll() {
-    const field = this.leastField.querySelector("input");
-    if (field) field.value = "0";
-    field?.dispatchEvent(new Event("input"));
+    this.leastInput.value = "0";
+    this.leastInput.dispatchEvent(new Event("input"));
     this.page.amend({ min: null });
   }
 
@@ -376,21 +452,23 @@ class Results {
     return button("grid", "Show more", () => this.#fetchMore(), { class: "button more" });
   }
 
-  /** Fetch more before the reader reaches the end. */
+  /** Fetch more before the reader reaches the end; in another order than by score, more would shuffle what he sees. */
   #watchFoot() {
     this.watcher?.disconnect();
-    this.watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#fetchMore(), { rootMargin: "600px" });
+    /** @param {IntersectionObserverEntry[]} entries */
+    const near = ([entry]) => entry.isIntersecting && this.sort === "score" && this.#fetchMore();
+    this.watcher = new IntersectionObserver(near, { rootMargin: "600px" });
     this.watcher.observe(this.foot);
   }
 
-  async #fetchMore() {
+  async #fetchMore(most = this.page.limits.neighbours) {
     const { answer } = this;
     if (this.exhausted || this.fetching) return;
     this.fetching = true;
     try {
-      const { api, limits } = this.page;
-      const wanted = Math.min(limits.neighbours, limits.reach - answer.hits.length);
-      const more = await api.neighbours(answer.query.id ?? "", wanted, answer.hits.length, answer.beta, this.filter, this.withdrawn.signal);
+      const { limits } = this.page;
+      const wanted = Math.min(most, limits.reach - answer.hits.length);
+      const more = await this.#fetch(answer.hits.length, wanted, this.withdrawn.signal);
       if (answer !== this.answer) {
         this.fetching = false; // ranked anew meanwhile: these belong to the ranking before
         this.#watchFoot();
@@ -401,7 +479,7 @@ class Results {
       this.grid.add(more.hits);
       this.fetching = false;
       this.#filter(this.least);
-      this.#watchFoot(); // the foot may still be in sight: observing anew asks again
+      this.#watchFoot(); // again, so that a foot that is still in sight fetches on
     } catch (error) {
       this.fetching = false;
       if (isWithdrawn(error)) return;
@@ -410,48 +488,23 @@ class Results {
     }
   }
 
-  /** @param {Picture} item */
-  #open(item) {
-    this.page.lightbox.open(this.grid.items.filter((other) => (other.score ?? 1) >= this.least), item, {
-      query: { ...this.answer.query, image: this.preview ?? this.answer.query.image },
-      similar: (chosen) => this.page.search(chosen, null, this.#choices()),
-      morph: this.page.gallery.model.has_decoder ? (chosen) => this.#morphWith(chosen) : null,
-      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...this.#choices() })),
+  /** @param {any} item @param {string} [mode] How it is shown: see the lightbox. */
+  #open(item, mode) {
+    const { query } = this.answer;
+    this.page.lightbox.open(this.grid.walk(), item, {
+      query: { ...query, image: this.preview ?? query.image ?? query.reconstruction_url },
+      gallery: this.page.gallery,
+      api: this.page.api,
+      acts: this.acts,
+      mode,
+      similar: (chosen) => this.page.search(chosen, null, choicesOf(this.question)),
+      morph: this.ways.morph ? (chosen) => this.#morphWith(chosen) : null,
+      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...choicesOf(this.question) })),
     });
   }
 
-  /** @param {Picture | null | undefined} item */
+  /** @param {import("../api.js").Picture} item */
   #morphWith(item) {
-    if (item && this.answer) this.page.go("morph", { a: this.answer.query.id, b: item.id });
+    if (item && this.answer?.query.id) this.page.go("morph", { a: this.answer.query.id, b: item.id });
   }
-}
-
-/** @param {Rest.SearchOut} response @param {Record<"neighbours", number>} limits @returns {Answer} */
-function asAnswer(response, limits) {
-  return { ...response, done: response.hits.length < limits.neighbours };
-}
-
-/**
- * @param {string} words
- * @param {string} id
- * @param {Record<"min" | "max" | "step" | "value", number>} attributes
- * @param {(value: number) => void} act
- * @param {(value: number) => string} speak
- * @param {boolean} shown Whether the value stands beside it.
- */
-function range(words, id, attributes, act, speak, shown = false) {
-  const value = shown ? h("output", { for: id }, speak(attributes.value)) : null;
-  const field = h("input", {
-    type: "range",
-    id,
-    ...attributes,
-    "aria-valuetext": speak(attributes.value),
-    oninput: () => {
-      const number = Number(field.value);
-      field.setAttribute("aria-valuetext", speak(number));
-      if (value) value.textContent = speak(number);
-      act(number);
-    },
-  });
-  return h("label", { class: "range" }, h("span", {}, words), field, value);
 }

@@ -2,7 +2,8 @@
 
 import { h } from "../parts/dom.js";
 
-export const AS_INDEXED = 1; // the weight (`beta` of the API) that the index was made with
+export { AS_INDEXED } from "../parts/question.js";
+
 const STEPS = 10; // to each side of it
 const PATIENCE = 120; // milliseconds that the thumb rests before the server is asked
 

@@ -1,0 +1,122 @@
+/** What stands above pictures in rows: their size, their order, and whether they are shown as the model sees them. */
+
+import { button, h } from "./dom.js";
+import { announce } from "./messages.js";
+import { remember, remembered } from "./storage.js";
+
+const SMALLEST_ROW = 72; // CSS pixels
+const LARGEST_ROW = 400;
+const STEP = 8;
+
+/** The height of a row that the reader has chosen. */
+export function chosenRow() {
+  const usual = matchMedia("(max-width: 40rem)").matches ? 128 : 176;
+  return Math.min(LARGEST_ROW, Math.max(SMALLEST_ROW, Number(remembered("row", usual)) || usual));
+}
+
+/**
+ * A slider for the size of the pictures, and what makes a step of it.
+ *
+ * @param {import("./picture_grid.js").PictureGrid} grid
+ */
+export function sizeSlider(grid) {
+  const sizes = { min: SMALLEST_ROW, max: LARGEST_ROW, step: STEP, value: chosenRow() };
+  /** @param {number} row */
+  const act = (row) => {
+    grid.resize(row);
+    remember("row", row);
+  };
+  const element = range("Size", "picture-size", sizes, act, (value) => `${value} pixels high`);
+  const field = /** @type {HTMLInputElement} */ (element.querySelector("input"));
+  /** @param {number} by */
+  const step = (by) => {
+    field.value = String(Number(field.value) + by * 4 * STEP);
+    field.dispatchEvent(new Event("input"));
+  };
+  return { element, step };
+}
+
+/**
+ * "As the model sees them": every tile shows what the decoder paints of its code.
+ *
+ * @param {import("../app.js").Page} page
+ * @param {import("./picture_grid.js").PictureGrid} grid
+ */
+export function modelToggle(page, grid) {
+  if (!page.gallery.model.has_decoder) return { element: null, toggle: () => {} };
+  const show = () => {
+    const on = remembered("as-the-model", "no") === "yes";
+    element.setAttribute("aria-pressed", String(on));
+    grid.showAs(on ? (item) => page.api.reconstructionAddress(item.id, page.gallery.model.id) : null);
+    return on;
+  };
+  const toggle = () => {
+    remember("as-the-model", remembered("as-the-model", "no") === "yes" ? "no" : "yes");
+    announce(show() ? "Pictures are shown as the model sees them" : "Pictures are shown as they are");
+  };
+  const element = button("eye", "As the model sees", toggle, { class: "button quiet as-the-model-button", "aria-label": "As the model sees", title: "Show what the model keeps of each picture (e)" });
+  show();
+  return { element, toggle };
+}
+
+/**
+ * The bar above pictures: on a phone its controls fold away behind a button.
+ *
+ * @param {HTMLElement} words
+ * @param {(HTMLElement | null)[]} controls
+ */
+export function toolbar(words, controls) {
+  /** @param {boolean} open */
+  const show = (open) => {
+    element.classList.toggle("folded", !open);
+    fold.setAttribute("aria-expanded", String(open));
+    remember("tools", open ? "open" : "folded");
+  };
+  const fold = button("sliders", "Options", () => show(element.classList.contains("folded")), { class: "button quiet toolbar-fold" });
+  const element = h("div", { class: "toolbar" }, words, fold, h("div", { class: "toolbar-controls" }, controls));
+  show(remembered("tools", "folded") === "open");
+  return element;
+}
+
+/**
+ * @param {string} words
+ * @param {[string, string][]} choices Value and words.
+ * @param {string} chosen
+ * @param {(value: string) => void} act
+ */
+export function choiceField(words, choices, chosen, act) {
+  /** @type {HTMLSelectElement} */
+  const field = h(
+    "select",
+    { onchange: () => act(field.value) },
+    choices.map(([value, name]) => h("option", { value, selected: value === chosen }, name)),
+  );
+  return h("label", { class: "choice" }, h("span", {}, words), field);
+}
+
+/**
+ * A slider with its words.
+ *
+ * @param {string} words
+ * @param {string} id
+ * @param {Record<string, any>} attributes
+ * @param {(value: number) => void} act
+ * @param {(value: number) => string} speak
+ * @param {boolean} [shown] Whether the value stands beside it.
+ */
+export function range(words, id, attributes, act, speak, shown = false) {
+  const value = shown ? h("output", { for: id }, speak(attributes.value)) : null;
+  const field = h("input", {
+    type: "range",
+    id,
+    ...attributes,
+    "aria-valuetext": speak(attributes.value),
+    oninput: () => {
+      const number = Number(field.value);
+      field.setAttribute("aria-valuetext", speak(number));
+      if (value) value.textContent = speak(number);
+      act(number);
+    },
+  });
+  return h("label", { class: "range" }, h("span", {}, words), field, value);
+}

@@ -1,0 +1,89 @@
+/** One picture of a list: what it shows, what it says, and what can be done with it. */
+
+import { h, iconButton } from "./dom.js";
+import { labelWords, scoreWords } from "./words.js";
+
+/**
+ * @typedef {object} Act Something that can be done with a picture.
+ * @property {string} name
+ * @property {string} icon
+ * @property {string} words
+ * @property {(item: any, tile: HTMLElement | null) => void} act
+ * @property {string} [key] The key that does the same while the tile has the focus.
+ * @property {boolean} [quick] It has a button on the tile; all others stand in its menu.
+ * @property {boolean} [only] It stands nowhere but there.
+ * @property {(item: any) => string} [address] It leads there: a link, which can be opened in another tab.
+ * @property {(item: any) => string} [download] Name of the file that it is saved as.
+ * @property {(item: any) => boolean} [pressed] Whether it is so already.
+ */
+
+/**
+ * @param {any} item
+ * @param {string} address Where its link leads.
+ */
+export function pictureTile(item, address) {
+  const picture = h("img", { alt: altText(item), width: item.width, height: item.height, decoding: "async", draggable: "false" });
+  const link = h("a", { class: "tile-picture", href: address, draggable: "true" }, picture);
+  const tile = h("li", { class: "tile", data: { id: item.id } }, link);
+  if (item.score !== undefined) tile.append(caption(item, item.score));
+  return tile;
+}
+
+/** A picture of which only its shape is known yet. @param {string} id @param {string} address @param {string} words */
+export function waitingTile(id, address, words) {
+  return h("li", { class: "tile waiting", data: { id } }, h("a", { class: "tile-picture", href: address, "aria-label": words }));
+}
+
+/** Room for a picture of which nothing is known yet. */
+export function skeletonTile() {
+  return h("li", { class: "tile skeleton", "aria-hidden": "true" }, h("div", { class: "tile-picture" }));
+}
+
+/** "photo-12.jpg, near-duplicate, similarity 0.93" @param {any} item */
+export function altText(item) {
+  if (item.score === undefined) return item.name;
+  return `${item.name}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
+}
+
+/** @param {import("../api.js").Picture} item @param {number} score */
+function caption(item, score) {
+  const share = Math.max(0, score).toFixed(3);
+  const hint =
+    item.percentile === undefined || item.percentile === null
+      ? `Score ${score.toFixed(4)}`
+      : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
+  // The picture's text alternative says the same; read twice it would only be noise.
+  return h(
+    "div",
+    { class: "tile-caption", "aria-hidden": "true", title: hint, data: { label: item.label }, style: { "--score": share } },
+    h("span", { class: "score-label" }, labelWords(item.label ?? "")),
+    h("span", { class: "score" }, scoreWords(score)),
+  );
+}
+
+/**
+ * The buttons on a picture.
+ *
+ * @param {any} item
+ * @param {HTMLElement} tile
+ * @param {Act[]} acts
+ * @param {((button: HTMLElement) => void) | null} menu Opens what else there is.
+ */
+export function tileActions(item, tile, acts, menu) {
+  const buttons = acts.map((act) =>
+    iconButton(act.icon, act.words, () => act.act(item, tile), {
+      "aria-label": `${act.words}: ${item.name}`,
+      "aria-pressed": act.pressed ? String(act.pressed(item)) : null,
+      data: { action: act.name },
+    }),
+  );
+  if (menu) {
+    const more = iconButton("more", "More", () => menu(more), {
+      "aria-label": `More: ${item.name}`,
+      "aria-haspopup": "dialog",
+      data: { action: "menu" },
+    });
+    buttons.push(more);
+  }
+  return h("div", { class: "tile-actions" }, buttons);
+}
