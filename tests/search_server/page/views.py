@@ -7,6 +7,8 @@ from playwright.sync_api import Page, expect
 
 from search_server.static_files import FOLDER
 
+PATIENCE = 30_000  # milliseconds: far more than anything here takes on an idle machine
+
 # What an address needs beside the view's name; `a` and `b` are items.
 _OPENED_WITH = {"search": "search?id={a}", "morph": "morph?a={a}&b={b}&t=0.5", "item": "item/{a}"}
 _ENTRY = re.compile(r"^  (\w+): \{ load: (.*?),?$", re.MULTILINE)
@@ -34,8 +36,9 @@ def every_view() -> list[View]:
 
 def settle(page: Page) -> None:
     """Wait until a view shows what it was asked for."""
-    expect(page.locator("html[data-ready]")).to_be_attached()
-    expect(page.locator("main [aria-busy=true], main .skeleton")).to_have_count(0)
+    expect(page.locator("html[data-ready]")).to_be_attached(timeout=PATIENCE)
+    expect(page.locator("main [aria-busy=true], main .skeleton")).to_have_count(0, timeout=PATIENCE)
     page.wait_for_function(
-        "() => [...document.images].every((one) => one.complete || one.loading === 'lazy' || !one.checkVisibility())"
+        "() => [...document.images].every((one) => one.complete || one.loading === 'lazy' || !one.checkVisibility())",
+        timeout=PATIENCE,
     )
