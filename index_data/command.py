@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -264,6 +264,9 @@ for care in (build, explain, rollback, remove, watch, relocate, export_command, 
     help="Share of the exact neighbours to look for; 1 compares all.  [default: what the index was built for]",
 )
 @click.option("--exact", is_flag=True, help="Compare all images, whatever it takes.")
+@click.option(
+    "--collapse-duplicates", is_flag=True, help="Of hits that are the same picture only the nearest, with their number."
+)
 @click.option("--filter", "asked", metavar="JSON", help='Only items that pass it: \'{"year": {"gte": 2019}}\'.')
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
@@ -281,11 +284,13 @@ def search(
     beta: float,
     accuracy: float | None,
     exact: bool,
+    collapse_duplicates: bool,
     asked: str | None,
     provider: str,
 ) -> None:
     """Find the nearest neighbours of images in a gallery."""
     from index_data.adding import provider_sentence
+    from index_data.collapsing import without_duplicates
     from index_data.engine import Engine
     from index_data.filters import matching_ids, parse_filter
     from index_data.queries import variants
@@ -311,21 +316,29 @@ def search(
         _say_how(line, engine, among)
         line.reporter.say(provider_sentence(engine.encoder))
 
-        def find(embeddings: "Vectors") -> "list[Hit]":
-            found = engine.search(embeddings, k, beta=beta, accuracy=accuracy, exact=exact, among=among)
-            return _in_any_form(found, k)
+        def find(embeddings: "Vectors") -> dict[str, Any]:
+            def nearest(count: int) -> "list[Hit]":
+                found = engine.search(embeddings, count, beta=beta, accuracy=accuracy, exact=exact, among=among)
+                return _in_any_form(found, count)
+
+            if not collapse_duplicates:
+                return _described(engine, nearest(k), beta)
+            standing = without_duplicates(
+                nearest, k, id_of=lambda hit: hit.id, gallery=engine.gallery, calibration=engine.calibration
+            )
+            hits = [replace(hit, rank=rank) for rank, (hit, _) in enumerate(standing, 1)]
+            return _described(engine, hits, beta, {hit.id: others for hit, others in standing})
 
         if parts:
-            hits = find(_combined(pool, engine, parts, part))
-            answers.append({"query": _combination_words(parts), **_described(engine, hits, beta)})
+            found = find(_combined(pool, engine, parts, part))
+            answers.append({"query": _combination_words(parts), **found})
         for image, seen in pool.map(lambda image: _pixels(pool, engine, image, part), images):
             name = printable(os.fsencode(image))
             if isinstance(seen, ImageError):
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            hits = find(engine.embed(variants(seen, transforms)).embeddings)
-            answers.append({"query": name, **_described(engine, hits, beta)})
+            answers.append({"query": name, **find(engine.embed(variants(seen, transforms)).embeddings)})
         if out is not None:
             content = answers_as(out.suffix.lower(), answers, engine.gallery.thumbnail)
             write_file(out, content.encode("utf-8", "backslashreplace"))
@@ -418,8 +431,17 @@ def _in_any_form(found: "list[list[Hit]]", k: int) -> "list[Hit]":
     return [Hit(number, rank, score) for rank, (number, score) in enumerate(best, 1)]
 
 
-def _described(engine: "Engine", hits: "list[Hit]", beta: float) -> dict[str, Any]:
-    """Hits with what their scores mean in this gallery, and a warning where even the best one is far."""
+def _described(
+    engine: "Engine", hits: "list[Hit]", beta: float, collapsed: Mapping[int, Sequence[int]] | None = None
+) -> dict[str, Any]:
+    """Hits with what their scores mean in this gallery, and a warning where even the best one is far.
+
+    Args:
+        engine: That found them.
+        hits: The hits.
+        beta: The weight that they were found with.
+        collapsed: The ids of the duplicates that each hit stands for; None where they are listed as hits.
+    """
     scale = engine.calibration.at(beta)
     items = {item.id: item for item in engine.gallery.items_by_id([hit.id for hit in hits])}
     described = [
@@ -433,6 +455,7 @@ def _described(engine: "Engine", hits: "list[Hit]", beta: float) -> dict[str, An
             "sha256": items[hit.id].sha256,
             "width": items[hit.id].width,
             "height": items[hit.id].height,
+            **({} if collapsed is None else {"duplicates": [str(number) for number in collapsed[hit.id]]}),
         }
         for hit in hits
         if hit.id in items
@@ -442,13 +465,18 @@ def _described(engine: "Engine", hits: "list[Hit]", beta: float) -> dict[str, An
 
 
 def _answer_text(answer: dict[str, Any], *, titled: bool) -> str:
-    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["label"], hit["file"]) for hit in answer["hits"]]
+    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["label"], _and_others(hit)) for hit in answer["hits"]]
     lines = [_table(("rank", "score", "label", "file"), rows, right=(0, 1))]
     if titled:
         lines.insert(0, answer["query"])
     if answer["warning"]:
         lines.append("Nothing in this gallery is much like it: these are only the nearest.")
     return "\n".join(lines)
+
+
+def _and_others(hit: dict[str, Any]) -> str:
+    more = len(hit.get("duplicates", ()))
+    return f"{hit['file']} (and {more:,} like it)" if more else str(hit["file"])
 
 
 def _open_if_there(folder: Path) -> "Gallery | None":

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from index_data.analyses import NotComputedError, read_analysis, write_analysis
-from index_data.calibration import LABELS
+from index_data.collapsing import near_from
 from index_data.gallery import Changes, Gallery, Item
 from index_data.neighbours import BLOCK, NOBODY, nearest, open_segments, vectors_in_blocks
 from index_data.segments import Segments
@@ -94,7 +94,7 @@ def compute_duplicates(
         Interrupted: `stop` was set.
     """
     segments = open_segments(gallery)
-    least = _near_from(segments) if min_score is None else min_score
+    least = near_from(segments.generation.calibration) if min_score is None else min_score
     content_of = dict(gallery.rows("SELECT id, content_id FROM items"))
     pairs = _near_pairs(segments, content_of, least, reporter, stop)
     same = _same_pixels(gallery, pool, pairs, content_of, reporter, stop)
@@ -110,12 +110,6 @@ def compute_duplicates(
         same_pixels=np.array([pair in same for pair, _ in rows], np.bool_),
     )
     return Computed(segments.count, least, len(rows), len(same))
-
-
-def _near_from(segments: Segments) -> float:
-    scale = segments.generation.calibration.as_indexed
-    thresholds = {label: threshold for threshold, label in scale.thresholds}
-    return float(thresholds.get("near-duplicate", LABELS[1][0]))
 
 
 Pairs = dict[tuple[int, int], float]  # lower and higher content -> score

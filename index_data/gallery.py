@@ -602,6 +602,15 @@ class Gallery:
         """Embeddings of items, (n, dims), each of length 1, in the order of the ids; raises like `latents`."""
         return self._vectors(ids)[1]
 
+    def contents_of(self, ids: Sequence[int]) -> dict[int, tuple[bytes, Vectors]]:
+        """Digest of the bytes and embedding, (dims,), of those of some items that exist; raises like `latents`."""
+        statement = f"SELECT {_VECTOR_COLUMNS}, sha256 FROM {_VECTOR_TABLES} WHERE items.id IN"  # noqa: S608
+        digests, rows = {}, {}
+        for *row, sha256 in self._for_ids(statement, ids):
+            digests[row[0]], rows[row[0]] = sha256, row
+        vectors = self._of_this_model(rows)
+        return {number: (digests[number], embedding) for number, (_, embedding) in vectors.items()}
+
     def failures(self, *, after: int = 0, limit: int = 100, other: bool = False) -> list[Failure]:
         """Files that could not be used, in the order of `Failure.id`; with `other`, those meant to be no image too."""
         rows = self._all(

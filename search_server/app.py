@@ -42,6 +42,7 @@ from search_server.api.queries import queries
 from search_server.api.search import search
 from search_server.api.searches import searches
 from search_server.api.standings import standings
+from search_server.api.training import training
 from search_server.api_page import api_page
 from search_server.compression import compress_answer
 from search_server.incoming import refuse_repeated_parameters
@@ -132,6 +133,7 @@ def create_app(
         codes,
         morph,
         models,
+        training,
         jobs,
     ):
         app.register_api(routes)

@@ -18,6 +18,7 @@ class Neighbour:
 
     item: Item
     score: float  # cosine
+    duplicates: tuple[int, ...] = ()  # ids of other hits that it stands for, where they are collapsed
 
 
 class NoSuchGalleryError(UserError):

@@ -12,6 +12,7 @@ from search_server.access import caller
 from search_server.api.health import check_readiness
 from search_server.api.job_schemas import JobPath, ListJobs
 from search_server.api.jobs import describe_job, list_newest
+from search_server.api.models import NoSuchModelError, all_models
 from search_server.page import SERVER_VIEWS, checked, draw_problem, draw_view, gallery_of_reader
 from search_server.service import Service, service
 from search_server.version import installed_versions
@@ -19,7 +20,12 @@ from train.errors import UserError
 
 server_page = Blueprint("server_page", __name__)
 
-SERVER_VIEWS |= {"new": ("New gallery", "add"), "jobs": ("Jobs", "jobs"), "about": ("About", "about")}
+SERVER_VIEWS |= {
+    "new": ("New gallery", "add"),
+    "jobs": ("Jobs", "jobs"),
+    "models": ("Models", "model"),
+    "about": ("About", "about"),
+}
 _COMMANDS = [  # the first steps, for readers without JavaScript: static/new/new_view.js has the same
     ("lookalike up FOLDER", "A model that learns from your own pictures (about 15 minutes), then search:"),
     (
@@ -49,6 +55,18 @@ def jobs() -> str:
     more = url_for("server_page.jobs", cursor=listed.next_cursor) if listed.next_cursor else None
     initial = listed.model_dump(mode="json") if asked.cursor is None else None
     return draw_view("jobs", served, initial, title="Jobs", jobs=listed.jobs, more=more)
+
+
+@server_page.get("/models")
+def models() -> str:
+    """The models: what they were made of, how good they are, which galleries use them; or one of them (`name`)."""
+    listed = all_models(service()).model_dump(mode="json")
+    shown, name = listed["models"], request.args.get("name")
+    if name is not None:
+        shown = [model for model in shown if model["name"] == name]
+        if not shown:
+            raise NoSuchModelError(f"there is no model {name[:100]!r} in the server's workspace.")
+    return draw_view("models", gallery_of_reader(), listed, title=name or "Models", shown=shown)
 
 
 @server_page.get("/new")

@@ -131,16 +131,20 @@ def describe_hits(
     first_rank: int = 1,
     beta: float = AS_INDEXED,
     with_metadata: bool = False,
+    with_duplicates: bool = False,
 ) -> list[HitOut]:
     """Neighbours with what their scores mean at the weight that they were found with."""
     scale = served.engine.calibration.at(beta)
     known = descriptions(served.gallery, [each.item.id for each in neighbours]) if with_metadata else {}
     items = f"{gallery_address(served.name)}/items"
     percentiles = scale.percentiles([each.score for each in neighbours])
-    return [
+    described = [
         _describe_hit(items, neighbour, rank, percentile, scale, known.get(neighbour.item.id))
         for rank, (neighbour, percentile) in enumerate(zip(neighbours, percentiles, strict=True), first_rank)
     ]
+    for hit, neighbour in zip(described, neighbours, strict=True) if with_duplicates else ():
+        hit.duplicates = [str(number) for number in neighbour.duplicates]
+    return described
 
 
 def _describe_hit(

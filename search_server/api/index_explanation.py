@@ -23,7 +23,7 @@ class IndexPath(GalleryPath):
     version: str = Field(pattern=r"^[0-9]{6,12}$", description="see GET /galleries/{gallery}/indexes")
 
 
-class PointOut(BaseModel):
+class IndexPointOut(BaseModel):
     """What one setting of an index reaches, measured on all vectors by one thread."""
 
     k: int
@@ -34,7 +34,7 @@ class PointOut(BaseModel):
     chosen: bool = Field(description="searches that ask for nothing else are done so")
 
 
-class TrialOut(BaseModel):
+class IndexTrialOut(BaseModel):
     """What a sample said of one kind of index."""
 
     kind: str
@@ -59,8 +59,8 @@ class IndexExplanationOut(BaseModel):
     reasons: list[str]
     exact_ms: float | None = Field(description="comparing all")
     sampled: int = Field(description="vectors that the kinds were compared on")
-    points: list[PointOut]
-    trials: list[TrialOut]
+    points: list[IndexPointOut]
+    trials: list[IndexTrialOut]
 
 
 @index_explanation.get(
@@ -82,7 +82,7 @@ def explain_index(path: IndexPath) -> Response:
 def _describe(version: str, record: IndexRecord) -> IndexExplanationOut:
     curve = record.curve.points if record.curve is not None else {}
     points = [
-        PointOut(
+        IndexPointOut(
             k=k,
             recall=point.recall,
             p50_ms=point.p50_ms,
@@ -94,7 +94,7 @@ def _describe(version: str, record: IndexRecord) -> IndexExplanationOut:
         for point in measured
     ]
     trials = [
-        TrialOut(
+        IndexTrialOut(
             kind=trial.kind,
             memory_bytes=trial.memory,
             recall=trial.recall,

@@ -271,15 +271,19 @@ def gallery_prototypes(path: GalleryPath, query: PrototypesOptions) -> Response:
 @models.get("/models", responses={200: ModelsOut, **responses()})
 def list_models() -> Response:
     """List the models of the workspace."""
-    found = service()
-    return json_answer(ModelsOut(models=[_describe(found, name) for name in _names(found)]))
+    return json_answer(all_models(service()))
+
+
+def all_models(found: Service) -> ModelsOut:
+    """The models of the workspace, described."""
+    return ModelsOut(models=[_describe(found, name) for name in _names(found)])
 
 
 @models.get("/models/<model>", responses={200: NamedModelOut, **responses("no_such_model")})
 def show_model(path: ModelPath) -> Response:
     """Describe a model: what it was made from, how good it is, which galleries use it."""
     found = service()
-    _folder(found, path.model)
+    model_folder(found, path.model)
     return json_answer(_describe(found, path.model))
 
 
@@ -292,7 +296,7 @@ def show_model(path: ModelPath) -> Response:
 )
 def show_report(path: ModelPath) -> Response:
     """Show the report that stands beside a model, where there is one."""
-    report = _folder(service(), path.model) / REPORT
+    report = model_folder(service(), path.model) / REPORT
     if not report.is_file():
         raise NothingFoundError(f"there is no report of the model {path.model}: `lookalike report` makes one.")
     answer = Response(report.read_bytes(), mimetype="text/html")
@@ -423,7 +427,12 @@ def _is_model(folder: Path) -> bool:
     return True
 
 
-def _folder(found: Service, name: str) -> Path:
+def model_folder(found: Service, name: str) -> Path:
+    """The folder of a model of the workspace.
+
+    Raises:
+        NoSuchModelError: There is none of this name.
+    """
     folder = found.workspace.place("models", name)
     if not _is_model(folder):
         raise NoSuchModelError(f"there is no model {name!r} in the server's workspace.")

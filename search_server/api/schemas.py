@@ -239,6 +239,11 @@ class NeighbourOptions(Filtered):
         "Left out: what the index was built for",
     )
     exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
+    collapse_duplicates: bool = Field(
+        default=False,
+        description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
+        "only the nearest, with the ids of the others; still `k` hits where there are so many different ones",
+    )
     beta: float = Field(
         default=AS_INDEXED,
         ge=0,
@@ -636,6 +641,9 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
+    duplicates: list[str] | None = Field(
+        default=None, description="with collapse_duplicates: ids of other hits that are the same picture"
+    )
     tags: list[str] | None = Field(default=None, description="with include=metadata")
     metadata: dict[str, Any] | None = Field(default=None, description="likewise")
 

@@ -1,10 +1,12 @@
 """Neighbours: of an item, of a picture that comes with the request, of a stored query."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
+from index_data.collapsing import without_duplicates
 from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
@@ -93,18 +95,20 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
     among = served.passing(asked.filter)
     k = asked.offset + asked.k
     embeddings = embeddings_of(found, served, subject, asked.transforms)
-    nearest = in_any_form(
-        served.neighbours(
+
+    def find(count: int) -> list[Neighbour]:
+        neighbours = served.neighbours(
             embeddings,
-            k,
+            count,
             exclude=itself,
             beta=asked.beta,
             accuracy=asked.accuracy,
             exact=asked.exact,
             among=among,
-        ),
-        k,
-    )
+        )
+        return in_any_form(neighbours, count)
+
+    nearest = _different_ones(served, find, k) if asked.collapse_duplicates else find(k)
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
     described = describe_hits(
@@ -113,6 +117,7 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         first_rank=asked.offset + 1,
         beta=asked.beta,
         with_metadata="metadata" in asked.include,
+        with_duplicates=asked.collapse_duplicates,
     )
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
@@ -137,6 +142,18 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         provider=served.engine.encoder.provider,
         took_ms=took_ms(),
     )
+
+
+def _different_ones(served: ServedGallery, find: Callable[[int], list[Neighbour]], k: int) -> list[Neighbour]:
+    """The k nearest different pictures, each with the ids of those that are the same."""
+    standing = without_duplicates(
+        find,
+        k,
+        id_of=lambda neighbour: neighbour.item.id,
+        gallery=served.gallery,
+        calibration=served.engine.calibration,
+    )
+    return [replace(neighbour, duplicates=others) for neighbour, others in standing]
 
 
 def _nothing_close(served: ServedGallery, neighbours: list[Neighbour], beta: float) -> bool:

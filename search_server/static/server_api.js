@@ -4,6 +4,8 @@ import { ask, isWithdrawn, send, withParameters } from "./api.js";
 
 const LOOK_SECONDS = 2; // between two looks at a job where its events cannot be had
 
+/** @typedef {import("./api.js").Signal} Signal */
+
 /**
  * @typedef {object} Job As GET /jobs/{id} has it.
  * @property {number} id
@@ -34,12 +36,12 @@ export class ServerApi {
 
   // Jobs -------------------------------------------------------------------------------------------------------------
 
-  /** Jobs, the newest first. @returns {Promise<{jobs: Job[], next_cursor: number | null}>} */
+  /** Jobs, the newest first. @param {number} limit @param {number | null} cursor @param {Signal} [signal] @returns {Promise<{jobs: Job[], next_cursor: number | null}>} */
   jobs(limit, cursor, signal) {
     return ask(withParameters(`${this.base}/jobs`, { limit, cursor }), { signal });
   }
 
-  /** Jobs that run or wait, the first to run first. @returns {Promise<Job[]>} */
+  /** Jobs that run or wait, the first to run first. @param {Signal} [signal] @returns {Promise<Job[]>} */
   async activeJobs(signal) {
     const quiet = { signal, quiet: true };
     const { jobs: running } = await ask(withParameters(`${this.base}/jobs`, { state: "running" }), quiet);
@@ -47,19 +49,19 @@ export class ServerApi {
     return [...running, ...queued.reverse()];
   }
 
-  /** @returns {Promise<Job>} */
+  /** @param {number} id @param {Signal} [signal] @returns {Promise<Job>} */
   job(id, signal, quiet = false) {
     return ask(`${this.base}/jobs/${id}`, { signal, quiet });
   }
 
-  /** Ask a job to end; what it has done is kept. */
+  /** Ask a job to end; what it has done is kept. @param {number} id @returns {Promise<Job>} */
   cancelJob(id) {
-    return send(`${this.base}/jobs/${id}/cancel`);
+    return send(`${this.base}/jobs/${id}/cancel`, {});
   }
 
-  /** Let a job that ended too early go on. */
+  /** Let a job that ended too early go on. @param {number} id @returns {Promise<Job>} */
   resumeJob(id) {
-    return send(`${this.base}/jobs/${id}/resume`);
+    return send(`${this.base}/jobs/${id}/resume`, {});
   }
 
   /**
@@ -73,6 +75,7 @@ export class ServerApi {
   watchJob({ id, state }, told, heard, signal) {
     if (state === "queued") return this.#askForJob(id, told, heard, signal);
     const events = new EventSource(`${this.base}/jobs/${id}/events`);
+    /** @param {MessageEvent} event */
     const take = (event) => {
       heard(true);
       if (event.type === "end") events.close();
@@ -88,6 +91,7 @@ export class ServerApi {
     return undefined;
   }
 
+  /** @param {number} id @param {(job: Job) => void} told @param {(here: boolean) => void} heard @param {AbortSignal} signal */
   async #askForJob(id, told, heard, signal) {
     while (!signal.aborted) {
       try {
@@ -105,27 +109,34 @@ export class ServerApi {
 
   // Galleries --------------------------------------------------------------------------------------------------------
 
-  /** Make a gallery of folders on the server's machine. @returns {Promise<{gallery: any, jobs: Job[]}>} */
+  /** Make a gallery of folders on the server's machine. @param {string} name @param {string} model @param {string[]} roots @returns {Promise<{gallery: any, jobs: Job[]}>} */
   makeGallery(name, model, roots) {
     return send(`${this.base}/galleries`, { name, roots, ...(model ? { model } : {}) });
   }
 
-  /** Numbers of a gallery. */
+  /** Numbers of a gallery. @param {string} gallery @param {Signal} [signal] @returns {Promise<Rest.StatsOut>} */
   stats(gallery, signal) {
     return ask(`${this.#gallery(gallery)}/stats`, { signal });
   }
 
-  /** The versions of a gallery's index, the newest first. */
+  /** The versions of a gallery's index, the newest first. @param {string} gallery @param {Signal} [signal] @returns {Promise<Rest.IndexesOut>} */
   indexes(gallery, signal) {
     return ask(`${this.#gallery(gallery)}/indexes`, { signal });
   }
 
-  /** Why a version of the index is as it is, and what a search costs at which recall. */
+  /**
+   * Why a version of the index is as it is, and what a search costs at which recall.
+   *
+   * @param {string} gallery
+   * @param {string} version
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.IndexExplanationOut>}
+   */
   index(gallery, version, signal) {
     return ask(`${this.#gallery(gallery)}/indexes/${version}`, { signal });
   }
 
-  /** Let another version answer. */
+  /** Let another version answer. @param {string} gallery @param {string} version */
   chooseIndex(gallery, version) {
     return send(`${this.#gallery(gallery)}/indexes/current`, { version }, { method: "PUT" });
   }
@@ -133,31 +144,35 @@ export class ServerApi {
   /**
    * Long work on a gallery: `scan`, `indexes`, `map`, `duplicates/compute`, `anomalies`.
    *
-   * @returns {Promise<Job | any>} The job, or what is there at once.
+   * @param {string} gallery
+   * @param {string} what
+   * @param {Record<string, any>} [options]
+   * @returns {Promise<any>} The job, or what is there at once.
    */
   work(gallery, what, options = {}) {
     return send(`${this.#gallery(gallery)}/${what}`, options);
   }
 
-  /** Put pictures into a gallery. */
+  /** Put pictures into a gallery. @param {string} gallery @param {File[]} files @param {Signal} [signal] @returns {Promise<Rest.AdditionOut>} */
   addPictures(gallery, files, signal) {
     const body = new FormData();
     for (const file of files) body.append("images", file, file.name || "picture");
     return ask(`${this.#gallery(gallery)}/items`, { method: "POST", body, signal });
   }
 
+  /** @param {string} name */
   #gallery(name) {
     return `${this.base}/galleries/${encodeURIComponent(name)}`;
   }
 
   // Models -----------------------------------------------------------------------------------------------------------
 
-  /** The models of the workspace. */
+  /** The models of the workspace. @param {Signal} [signal] @returns {Promise<Rest.NamedModelOut[]>} */
   async models(signal) {
     return (await ask(`${this.base}/models`, { signal })).models;
   }
 
-  /** How a model was trained. */
+  /** How a model was trained. @param {string} model @param {Signal} [signal] @returns {Promise<Rest.TrainingOut>} */
   training(model, signal) {
     return ask(`${this.base}/models/${encodeURIComponent(model)}/training`, { signal });
   }

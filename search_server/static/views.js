@@ -40,6 +40,7 @@ export const VIEWS = {
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
   item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
   jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
+  models: { load: async () => (await import("./models/models_view.js")).modelsView, everywhere: true },
   new: { load: async () => (await import("./new/new_view.js")).newView, everywhere: true },
   about: { load: async () => (await import("./about/about_view.js")).aboutView, everywhere: true },
 };

@@ -1,7 +1,7 @@
 /** What the server is. The server draws it all; this only puts it in its place, and looks again when asked to. */
 
 import { fetchDrawn, isWithdrawn } from "../api.js";
-import { h } from "../parts/dom.js";
+import { h, need } from "../parts/dom.js";
 import { announce } from "../parts/messages.js";
 import { problemState } from "../parts/states.js";
 
@@ -11,9 +11,10 @@ export function aboutView(page) {
   const element = h("div", {});
   const drawn = page.takeDrawn(".about");
 
+  /** @param {HTMLElement} about */
   const show = (about) => {
     element.replaceChildren(about);
-    about.querySelector("[data-again]").addEventListener("click", (event) => {
+    need("[data-again]", about).addEventListener("click", (event) => {
       event.preventDefault();
       fetch(true);
     });
@@ -23,8 +24,8 @@ export function aboutView(page) {
     try {
       show(await fetchDrawn(page.address("about"), ".about", withdrawn.signal));
       if (!again) return;
-      announce(`Checked again. ${element.querySelector("#health-title").textContent}`);
-      /** @type {HTMLElement} */ (element.querySelector("[data-again]")).focus();
+      announce(`Checked again. ${need("#health-title", element).textContent}`);
+      need("[data-again]", element).focus();
     } catch (error) {
       if (!isWithdrawn(error)) element.replaceChildren(problemState(error, { retry: () => fetch(), heading: "h1" }));
     }

@@ -23,6 +23,7 @@ export function galleryWork(page, started, signal) {
   const numbers = h("p", { class: "quiet-words" });
   const trouble = h("div", {});
 
+  /** @param {string} what @param {HTMLButtonElement} pressed @returns {Promise<void>} */
   const begin = async (what, pressed) => {
     pressed.disabled = true;
     try {
@@ -48,6 +49,7 @@ export function galleryWork(page, started, signal) {
   };
 
   const rows = WORK.map(({ what, icon, words, says }) => {
+    /** @type {HTMLButtonElement} */
     const pressed = button(icon, words, () => begin(what, pressed));
     return h("li", {}, pressed, h("span", { class: "quiet-words" }, says));
   });

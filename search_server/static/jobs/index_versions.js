@@ -31,6 +31,7 @@ export function indexVersions(page, started, signal) {
     }
   };
 
+  /** @param {Rest.IndexBuildOut[]} indexes */
   const table = (indexes) =>
     h(
       "table",
@@ -40,6 +41,7 @@ export function indexVersions(page, started, signal) {
       h("tbody", {}, indexes.map(row)),
     );
 
+  /** @param {Rest.IndexBuildOut} one */
   const row = (one) =>
     h(
       "tr",
@@ -52,6 +54,7 @@ export function indexVersions(page, started, signal) {
       h("td", {}, one.current ? h("span", { class: "index-current" }, icon("check"), "answers") : page.may.admin && one.kind && button("loop", "Use it", () => choose(one.version), { class: "button quiet", "aria-label": `Let version ${Number(one.version)} answer` })),
     );
 
+  /** @param {string} version @returns {Promise<void>} */
   const choose = async (version) => {
     try {
       await server.chooseIndex(gallery.name, version);
@@ -63,6 +66,7 @@ export function indexVersions(page, started, signal) {
     }
   };
 
+  /** @param {string} version */
   const explain = async (version) => {
     try {
       why.replaceChildren(...explained(await server.index(gallery.name, version, signal)));
@@ -71,8 +75,10 @@ export function indexVersions(page, started, signal) {
     }
   };
 
+  /** @param {Event} event */
   const build = async (event) => {
     event.preventDefault();
+    /** @type {Record<string, any>} */
     const given = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== "").map(([name, value]) => [name, name === "kind" ? value : Number(value)]));
     if (given.target_recall) given.target_recall /= 100;
     try {
@@ -83,6 +89,7 @@ export function indexVersions(page, started, signal) {
     }
   };
 
+  /** @param {string} words @param {string} name @param {Record<string, any>} attributes @param {string} [after] */
   const field = (words, name, attributes, after = "") => h("label", { class: "field" }, h("span", {}, words), h("input", { name, type: "number", ...attributes }), after && h("small", {}, after));
   const form = h(
     "form",
@@ -106,10 +113,11 @@ export function indexVersions(page, started, signal) {
   return { element, refresh };
 }
 
-/** Why an index is as it is: sentences, and the curve where there is one. */
+/** Why an index is as it is: sentences, and the curve where there is one. @param {Rest.IndexExplanationOut} index */
 function explained(index) {
   const sentences = h("ul", { class: "index-reasons" }, h("li", {}, `Version ${Number(index.version)}: ${index.says}.`), index.reasons.map((reason) => h("li", {}, reason)));
   const ks = [...new Set(index.points.map((point) => point.k))];
+  /** @type {import("../parts/line_chart.js").Series[]} */
   const series = ks.map((k) => ({
     name: `${k} neighbours`,
     points: index.points.filter((point) => point.k === k).map((point) => ({ x: 100 * point.recall, y: point.p50_ms, words: point.setting, marked: point.chosen })),

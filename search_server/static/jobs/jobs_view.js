@@ -1,7 +1,7 @@
 /** The jobs: those at work, those that ended; what can be done to a gallery; one job by itself. */
 
 import { isWithdrawn } from "../api.js";
-import { button, h, icon } from "../parts/dom.js";
+import { button, h, icon, opensElsewhere } from "../parts/dom.js";
 import { fetchJobCard, hasEnded, JobCard, jobWords, stateMark } from "../parts/job_card.js";
 import { announce } from "../parts/messages.js";
 import { problemState, state } from "../parts/states.js";
@@ -28,14 +28,14 @@ function refused() {
   return { element, title: "Jobs", close: () => {} };
 }
 
-/** @param {import("../app.js").Page} page */
+/** @param {import("../app.js").Page} page @param {string} id */
 function oneJob(page, id) {
   const withdrawn = new AbortController();
   const place = h("div", {});
   const element = h(
     "div",
     { class: "jobs one" },
-    h("p", {}, h("a", { class: "button quiet", href: page.address("jobs"), onclick: (event) => follow(event, () => page.go("jobs")) }, icon("back"), h("span", {}, "All jobs"))),
+    h("p", {}, h("a", { class: "button quiet", href: page.address("jobs"), onclick: (/** @type {MouseEvent} */ event) => follow(event, () => page.go("jobs")) }, icon("back"), h("span", {}, "All jobs"))),
     place,
   );
   fetchJobCard(page, Number(id), place, { heading: "h1", open: true, linked: false }, withdrawn.signal);
@@ -45,13 +45,16 @@ function oneJob(page, id) {
 /** @param {import("../app.js").Page} page */
 function allJobs(page) {
   const withdrawn = new AbortController();
-  const cards = new Map(); // id -> card
+  /** @type {Map<number, JobCard>} */
+  const cards = new Map();
   const active = h("section", { class: "jobs-active", "aria-label": "At work" });
   const list = h("ul", { class: "jobs-list", role: "list" });
   const foot = h("div", { class: "results-foot" });
   const ended = h("section", { "aria-labelledby": "ended-title" }, h("h2", { id: "ended-title" }, "Before"), list, foot);
+  /** @type {number | null} */
   let cursor = null;
 
+  /** @param {import("../server_api.js").Job[]} jobs */
   const show = (jobs) => {
     for (const job of jobs) {
       if (hasEnded(job)) list.append(row(page, job));
@@ -60,6 +63,7 @@ function allJobs(page) {
     settle();
   };
 
+  /** @param {import("../server_api.js").Job} job */
   const addCard = (job) => {
     const card = new JobCard(page, job, { ended: again });
     cards.set(job.id, card);
@@ -83,6 +87,7 @@ function allJobs(page) {
     }
   };
 
+  /** @param {{jobs: import("../server_api.js").Job[], next_cursor: number | null}} found */
   const begin = (found) => {
     cards.forEach((card) => card.close());
     cards.clear();
@@ -103,6 +108,7 @@ function allJobs(page) {
     }
   };
 
+  /** @param {import("../server_api.js").Job} job */
   const started = (job) => {
     announce(`Started: ${jobWords(job)}`);
     page.jobs.look();
@@ -145,7 +151,7 @@ function row(page, job) {
     {},
     h(
       "a",
-      { href: page.address("jobs", { id: job.id }), onclick: (event) => follow(event, () => page.go("jobs", { id: job.id })) },
+      { href: page.address("jobs", { id: job.id }), onclick: (/** @type {MouseEvent} */ event) => follow(event, () => page.go("jobs", { id: job.id })) },
       stateMark(job),
       h("span", { class: "jobs-what" }, jobWords(job)),
       h("time", { datetime: job.ended_at ?? job.created_at }, ago(job.ended_at ?? job.created_at)),
@@ -162,8 +168,9 @@ function none() {
   });
 }
 
+/** @param {MouseEvent} event @param {() => void} go */
 function follow(event, go) {
-  if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with every link
+  if (opensElsewhere(event)) return;
   event.preventDefault();
   go();
 }

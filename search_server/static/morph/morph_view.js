@@ -337,6 +337,7 @@ class Morph {
     const player = this.#buildStage();
     this.#buildActions();
     player.t = t;
+    this.slider.value = String(Math.round(t * SLIDER_STEPS));
     try {
       const morph = answer ?? (await this.api.morph(this.#ids(), { path: this.path, frames: this.#wanted() }, signal));
       await player.load(morph.frames.map((frame) => frame.image), stops.length - 1);
@@ -397,11 +398,11 @@ class Morph {
       this.#pathSwitch(),
       choice("Frames", "morph-frames", FRAMES.map((frames) => [frames, String(frames)]), this.frames, (frames) => this.#chooseFrames(frames)),
       choice("Speed", "morph-speed", SPEEDS.map((speed) => [speed, `${speed} ×`]), this.#speed(), (speed) => this.#chooseSpeed(speed)),
-      button("swap", "Swap", () => this.#swap()),
+      iconButton("swap", "Swap A and B", () => this.#swap(), { class: "icon-button framed" }),
       button("dice", "Two others", () => this.#surprise()),
       ...(this.stops.length < MOST_BETWEEN + 2 ? [button("pick", "Add a stop", () => this.#pick("add"), { data: { slot: "add" }, title: "A picture that the way leads past" })] : []),
       ...(VIEWS.map && ids.every(isItem) ? [this.#mapLink(ids)] : []),
-      button("link", "Copy link", () => copyLink(location.href)),
+      iconButton("link", "Copy link", () => copyLink(location.href), { class: "icon-button framed" }),
       exportMenu(this.api, this.page.limits, shown, () => this.withdrawn.signal),
     );
   }

@@ -1,11 +1,12 @@
 /** A new gallery, the first one or one more: of a folder on the server, or of pictures of this device. */
 
-import { isWithdrawn } from "../api.js";
+import { isWithdrawn, Problem } from "../api.js";
 import { command } from "../parts/commands.js";
-import { h, icon } from "../parts/dom.js";
+import { h, icon, need } from "../parts/dom.js";
 import { fetchJobCard } from "../parts/job_card.js";
 import { announce } from "../parts/messages.js";
 import { problemState } from "../parts/states.js";
+import { plural } from "../parts/words.js";
 import { picturesBox, Uploader } from "../parts/uploader.js";
 
 const STARTER = "starter"; // the model that comes with the package
@@ -18,7 +19,7 @@ export function newView(page) {
   const title = first ? "Find the pictures that look like yours" : "New gallery";
   const made = page.parameter("made");
   const show = new Ways(page, way, withdrawn.signal);
-  if (made) show.progress(made, page.parameter("job"));
+  if (made) show.progress(made, Number(page.parameter("job")) || null);
   else if (page.may.admin) show.form();
   else way.append(h("h2", {}, "Here"), h("p", { class: "quiet-words" }, "Your token does not allow making galleries: that takes one with the scope admin."));
   const element = h(
@@ -44,48 +45,43 @@ function terminal(first) {
   );
 }
 
-/** What was refused, without the name that the field has in the API. */
+/** What was refused, without the name that the field has in the API. @param {import("../api.js").Problem} problem */
 function inWords(problem) {
   if (problem.code !== "invalid" && problem.code !== "bad_request") return problem;
-  return { ...problem, code: problem.code, title: "This gallery cannot be made", detail: problem.detail.replace(/^\w+: /, "") };
+  return new Problem({ code: problem.code, title: "This gallery cannot be made", detail: problem.detail.replace(/^\w+: /, "") });
 }
 
-class Ways {
-  /** @param {import("../app.js").Page} page @param {HTMLElement} place @param {AbortSignal} signal */
-  constructor(page, place, signal) {
-    Object.assign(this, { page, place, signal });
+/** What is asked of who makes a gallery. */
+class Form {
+  /** @param {import("../app.js").Page} page @param {(event: Event) => void} make @param {AbortSignal} signal */
+  constructor(page, make, signal) {
+    this.page = page;
+    this.signal = signal;
+    /** @type {File[]} */
     this.files = [];
-  }
-
-  /** What is dropped beside the box: one picture, as everywhere on the page. */
-  take = ({ file }) => {
-    if (file && this.box?.isConnected) this.#chosen([file]);
-  };
-
-  form() {
+    this.fromFolder = true;
+    this.named = false; // by the reader: then nothing else is suggested
     this.name = h("input", { name: "name", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]{0,63}", maxlength: 64, autocomplete: "off", title: "Letters, digits, - and _" });
-    this.folder = h("input", { name: "folder", placeholder: "/home/me/Pictures", autocomplete: "off", spellcheck: "false", oninput: () => this.#suggest(this.folder.value) });
+    this.folder = h("input", { name: "folder", required: true, placeholder: "/home/me/Pictures", autocomplete: "off", spellcheck: "false" });
     this.model = h("select", { name: "model" }, h("option", { value: STARTER }, "The one that comes with Lookalike"));
     this.name.addEventListener("input", () => (this.named = this.name.value !== ""));
-    this.box = picturesBox((files) => this.#chosen(files));
+    this.folder.addEventListener("input", () => this.#suggest(this.folder.value));
+    this.box = picturesBox((files) => this.choose(files));
     this.chosen = h("p", { class: "new-chosen", hidden: true });
     this.trouble = h("div", {});
-    const kind = (value, words, checked) => h("label", {}, h("input", { type: "radio", name: "kind", value, checked, onchange: () => this.#kind(value) }), words);
     this.folderPart = h("label", { class: "field" }, h("span", {}, "Path of the folder"), this.folder);
     this.picturesPart = h("div", { class: "new-pictures", hidden: true }, this.box, this.chosen);
     this.submit = h("button", { class: "button primary" }, icon("add"), h("span", {}, "Make the gallery"));
-    const form = h(
+    this.element = h(
       "form",
-      { onsubmit: (event) => this.#make(event) },
-      h("fieldset", { class: "segments" }, h("legend", { class: "visually-hidden" }, "Pictures from"), kind("folder", "Folder on the server", true), kind("pictures", "This device", false)),
+      { onsubmit: make },
+      h("fieldset", { class: "segments" }, h("legend", { class: "visually-hidden" }, "Pictures from"), this.#kind(true, "Folder on the server"), this.#kind(false, "This device")),
       this.folderPart,
       this.picturesPart,
       h("div", { class: "new-row" }, h("label", { class: "field" }, h("span", {}, "Name"), this.name), h("label", { class: "field" }, h("span", {}, "Model"), this.model)),
       h("div", {}, this.submit),
       this.trouble,
     );
-    this.place.replaceChildren(h("h2", {}, "Here"), form);
-    this.#kind("folder");
     this.#offerModels();
   }
 
@@ -98,76 +94,109 @@ class Ways {
     }
   }
 
-  #kind(kind) {
-    this.fromFolder = kind === "folder";
-    this.folderPart.hidden = !this.fromFolder;
-    this.folder.required = this.fromFolder;
-    this.picturesPart.hidden = this.fromFolder;
+  /** @param {boolean} fromFolder @param {string} words */
+  #kind(fromFolder, words) {
+    const change = () => {
+      this.fromFolder = fromFolder;
+      this.folderPart.hidden = !fromFolder;
+      this.folder.required = fromFolder;
+      this.picturesPart.hidden = fromFolder;
+    };
+    return h("label", {}, h("input", { type: "radio", name: "kind", checked: fromFolder, onchange: change }), words);
   }
 
+  /** @param {string} path */
   #suggest(path) {
-    if (this.named) return; // the reader has said how it is to be called
+    if (this.named) return;
     const last = path.split("/").filter(Boolean).at(-1) ?? "";
     this.name.value = last.replaceAll(/[^\w-]+/g, "-").replace(/^[-_]+|-+$/g, "").slice(0, 64).toLowerCase();
   }
 
-  #chosen(files) {
+  /** @param {File[]} files */
+  choose(files) {
     this.files = files;
-    this.chosen.textContent = `${files.length.toLocaleString("en")} ${files.length === 1 ? "picture" : "pictures"} chosen`;
-    this.chosen.hidden = false;
-    announce(this.chosen.textContent);
-    this.#suggest(files[0].webkitRelativePath?.split("/")[0] || "pictures");
+    this.say(plural(files.length, "picture", "pictures") + " chosen");
+    this.#suggest(files[0]?.webkitRelativePath.split("/")[0] || "pictures");
   }
 
-  async #make(event) {
+  /** @param {string} words */
+  say(words) {
+    this.chosen.textContent = words;
+    this.chosen.hidden = false;
+    announce(words);
+  }
+}
+
+/** The way from a form to a gallery that is ready. */
+class Ways {
+  /** @param {import("../app.js").Page} page @param {HTMLElement} place @param {AbortSignal} signal */
+  constructor(page, place, signal) {
+    this.page = page;
+    this.place = place;
+    this.signal = signal;
+    /** @type {Form | null} */
+    this.shown = null;
+  }
+
+  /** What is dropped beside the box: one picture, as everywhere on the page. @param {import("../parts/drop_target.js").Taken} taken */
+  take = (taken) => {
+    if ("file" in taken && taken.file && this.shown?.element.isConnected) this.shown.choose([taken.file]);
+  };
+
+  form() {
+    const form = new Form(this.page, (event) => this.#make(event, form), this.signal);
+    this.shown = form;
+    this.place.replaceChildren(h("h2", {}, "Here"), form.element);
+  }
+
+  /** @param {Event} event @param {Form} form */
+  async #make(event, form) {
     event.preventDefault();
-    if (!this.fromFolder && !this.files.length) {
-      this.chosen.textContent = "Choose pictures first.";
-      this.chosen.hidden = false;
-      return;
-    }
-    this.submit.disabled = true;
-    const name = this.name.value;
+    if (!form.fromFolder && !form.files.length) return form.say("Choose pictures first.");
+    form.submit.disabled = true;
+    const name = form.name.value;
     try {
-      const answer = await this.page.server.makeGallery(name, this.model.value, this.fromFolder ? [this.folder.value] : []);
+      const answer = await this.page.server.makeGallery(name, form.model.value, form.fromFolder ? [form.folder.value] : []);
       const job = answer.jobs[0]?.id ?? null;
       this.page.amend({ made: name, job });
       this.page.jobs.look();
-      if (this.fromFolder) this.progress(name, job);
-      else this.#upload(name);
+      if (form.fromFolder) this.progress(name, job);
+      else this.#upload(name, form.files);
     } catch (error) {
-      this.trouble.replaceChildren(problemState(inWords(error), { heading: "h3" }));
+      form.trouble.replaceChildren(problemState(inWords(error), { heading: "h3" }));
     } finally {
-      this.submit.disabled = false;
+      form.submit.disabled = false;
     }
   }
 
-  #upload(name) {
-    const uploader = new Uploader(this.page.server, name, this.files, () => this.#ready(name, uploader.element));
+  /** @param {string} name @param {File[]} files */
+  #upload(name, files) {
+    const uploader = new Uploader(this.page.server, name, files, () => this.#ready(name, uploader.element));
     this.signal.addEventListener("abort", () => uploader.close());
     this.place.replaceChildren(h("h2", {}, "Your gallery is being made"), uploader.element);
   }
 
-  /** A gallery that is being filled; a reload comes back to it. */
+  /** A gallery that is being filled; a reload comes back to it. @param {string} name @param {number | null} job */
   progress(name, job) {
     const card = h("div", {});
     const peek = h("p", { class: "quiet-words" }, "Pictures can be found as soon as they are in. ", h("a", { href: this.#address(name) }, `Look into ${name} now`));
     this.place.replaceChildren(h("h2", {}, job ? "Your gallery is being made" : "Your gallery is made"), card, peek);
-    const ways = { heading: "h3", linked: false, ended: (ended) => this.#ended(ended, name, card) };
-    if (job) fetchJobCard(this.page, Number(job), card, ways, this.signal);
+    /** @param {import("../server_api.js").Job} ended */
+    const ended = ({ state }) => {
+      if (state === "done") this.#ready(name, card);
+      else need("h2", this.place).textContent = "It stopped before it was done";
+    };
+    if (job) fetchJobCard(this.page, job, card, { heading: "h3", linked: false, ended }, this.signal);
   }
 
-  #ended(job, name, card) {
-    if (job.state === "done") this.#ready(name, card);
-    else this.place.querySelector("h2").textContent = "It stopped before it was done";
-  }
-
+  /** @param {string} name @param {HTMLElement} before */
   #ready(name, before) {
     const go = h("a", { class: "button primary", href: this.#address(name) }, icon("search"), h("span", {}, `Search ${name}`));
     this.place.replaceChildren(h("h2", {}, "Your gallery is ready"), before, h("div", { class: "actions" }, go));
     go.focus();
   }
 
+  /** @param {string} name */
   #address(name) {
     return `${this.page.top}g/${encodeURIComponent(name)}/`;
   }

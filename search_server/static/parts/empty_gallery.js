@@ -20,6 +20,7 @@ export function emptyGallery(page, signal) {
   const heading = h("h2", {}, "This gallery has no pictures yet");
   const element = h("section", { class: "empty-gallery" }, h("div", { class: "state-icon" }, icon("pick")), heading, below);
 
+  /** @param {File[]} files */
   const upload = (files) => {
     const uploader = new Uploader(page.server, gallery.name, files, here);
     signal.addEventListener("abort", () => uploader.close());

@@ -19,6 +19,7 @@ export function begin() {
   };
 }
 
+/** @param {boolean} shown */
 function show(shown) {
   const line = document.getElementById("in-flight");
   if (line) line.hidden = !shown;

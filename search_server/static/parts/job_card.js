@@ -1,13 +1,14 @@
 /** One job: how far it is, how fast, how long it still takes, what it says; with its Cancel and Resume. */
 
 import { isWithdrawn } from "../api.js";
-import { button, h, icon } from "./dom.js";
+import { button, h, icon, opensElsewhere } from "./dom.js";
 import { announce, note } from "./messages.js";
 import { problemState } from "./states.js";
 import { ago, count, duration, plural } from "./words.js";
 
 /** @typedef {import("../server_api.js").Job} Job */
 
+/** @type {Record<string, string>} */
 const KINDS = {
   add: "Adding pictures",
   scan: "Looking through the folders",
@@ -18,6 +19,7 @@ const KINDS = {
   duplicates: "Looking for duplicates",
   outliers: "Looking for outliers",
 };
+/** @type {Record<Job["state"], [string, string]>} */
 const STATES = {
   queued: ["Waiting", "jobs"],
   running: ["Running", "jobs"],
@@ -36,7 +38,7 @@ export function jobWords(job) {
 
 /** The state of a job as a mark with words. @param {Job} job */
 export function stateMark(job) {
-  const [words, drawing] = STATES[job.state] ?? [job.state, "jobs"];
+  const [words, drawing] = STATES[job.state];
   return h("span", { class: "job-state", data: { state: job.state } }, icon(drawing), h("span", {}, words));
 }
 
@@ -49,7 +51,7 @@ export class JobCard {
   /**
    * @param {import("../app.js").Page} page
    * @param {Job} job
-   * @param {{heading?: string, open?: boolean, linked?: boolean, ended?: (job: Job) => void}} [ways] heading: of its
+   * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, ended?: (job: Job) => void}} [ways] heading: of its
    *   title; open: its log stands open; linked: its title leads to its own page, and it to its gallery; ended: it came to
    *   an end.
    */
@@ -59,7 +61,7 @@ export class JobCard {
     this.ended = ended;
     this.linked = linked;
     this.withdrawn = new AbortController();
-    const title = linked ? h("a", { href: page.address("jobs", { id: job.id }), onclick: (event) => this.#open(event) }, jobWords(job)) : jobWords(job);
+    const title = linked ? h("a", { href: page.address("jobs", { id: job.id }), onclick: (/** @type {MouseEvent} */ event) => this.#open(event) }, jobWords(job)) : jobWords(job);
     this.state = h("span", {});
     this.bar = h("progress", { "aria-label": jobWords(job) });
     this.facts = h("p", { class: "job-facts" });
@@ -68,6 +70,7 @@ export class JobCard {
     this.log = h("pre", { class: "job-log", tabindex: "0", "aria-label": "Log" });
     this.logBox = h("details", { class: "job-log-box", open }, h("summary", {}, "Log"), this.log);
     this.acts = h("div", { class: "actions" });
+    this.shownActs = "";
     this.element = h(
       "article",
       { class: "job" },
@@ -106,6 +109,7 @@ export class JobCard {
     this.acts.hidden = !acts.buttons.length;
   }
 
+  /** @param {Job} job */
   #showBar(job) {
     this.bar.hidden = job.state !== "running";
     if (job.total) {
@@ -114,6 +118,7 @@ export class JobCard {
     } else this.bar.removeAttribute("value"); // under way, nobody knows how far
   }
 
+  /** @param {string[]} lines */
   #showLog(lines) {
     const text = lines.map(logLine).filter(Boolean).join("\n");
     this.logBox.hidden = !text;
@@ -123,6 +128,7 @@ export class JobCard {
     if (atEnd) this.log.scrollTop = this.log.scrollHeight;
   }
 
+  /** @param {Job} job */
   #acts(job) {
     const { may } = this.page;
     const buttons = [];
@@ -130,11 +136,12 @@ export class JobCard {
     if (may.admin && !hasEnded(job)) buttons.push(button("close", "Stop", () => this.#ask("cancelJob", "It stops as soon as it can; what it has done is kept")));
     if (may.admin && ["failed", "cancelled", "interrupted"].includes(job.state))
       buttons.push(button("play", "Go on", () => this.#ask("resumeJob", "It goes on where it was"), { class: "button primary" }));
-    if (job.state === "done" && toGallery)
+    if (job.state === "done" && job.gallery && toGallery)
       buttons.push(h("a", { class: "button", href: `${this.page.top}g/${encodeURIComponent(job.gallery)}/` }, icon("picture"), h("span", {}, `Open ${job.gallery}`)));
     return { key: `${job.state}${toGallery}`, buttons };
   }
 
+  /** @param {"cancelJob" | "resumeJob"} what @param {string} words */
   async #ask(what, words) {
     try {
       const job = await this.page.server[what](this.job.id);
@@ -148,6 +155,7 @@ export class JobCard {
   }
 
   #watch() {
+    /** @param {Job} job */
     const told = (job) => {
       const ended = hasEnded(job) && !hasEnded(this.job);
       this.show(job.log_tail.length ? job : { ...job, log_tail: this.job.log_tail });
@@ -156,12 +164,14 @@ export class JobCard {
       this.page.jobs.look();
       this.ended?.(job);
     };
+    /** @param {boolean} here */
     const heard = (here) => this.element.toggleAttribute("data-unheard", !here);
     this.page.server.watchJob(this.job, told, heard, this.withdrawn.signal);
   }
 
+  /** @param {MouseEvent} event */
   #open(event) {
-    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (opensElsewhere(event)) return;
     event.preventDefault();
     this.page.go("jobs", { id: this.job.id });
   }
@@ -173,7 +183,7 @@ export class JobCard {
  * @param {import("../app.js").Page} page
  * @param {number} id
  * @param {HTMLElement} place
- * @param {{heading?: string, open?: boolean, linked?: boolean, ended?: (job: Job) => void}} ways As of a card.
+ * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, ended?: (job: Job) => void}} ways As of a card.
  * @param {AbortSignal} signal
  */
 export async function fetchJobCard(page, id, place, ways, signal) {
@@ -187,6 +197,7 @@ export async function fetchJobCard(page, id, place, ways, signal) {
   }
 }
 
+/** @param {Job} job */
 function facts(job) {
   const parts = [];
   const unit = job.unit ?? "";
@@ -206,7 +217,7 @@ function facts(job) {
   return parts.map((words) => h("span", {}, words));
 }
 
-/** Numbers of what a job found, as words. */
+/** Numbers of what a job found, as words. @param {Job["result"]} result */
 function resultFacts(result) {
   return Object.entries(result ?? {})
     .filter(([, value]) => Number.isInteger(value) && value !== 0)
@@ -214,6 +225,7 @@ function resultFacts(result) {
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${count(value)}`);
 }
 
+/** @param {string[]} lines */
 function warnings(lines) {
   if (!lines.length) return [];
   return [
@@ -226,7 +238,7 @@ function warnings(lines) {
   ];
 }
 
-/** A line of a job's log as people read it: most are events in JSON. */
+/** A line of a job's log as people read it: most are events in JSON. @param {string} line */
 function logLine(line) {
   let event;
   try {

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [640, 300];
-const [LEFT, RIGHT, TOP, BOTTOM] = [58, 14, 14, 40];
+const [LEFT, RIGHT, TOP, BOTTOM] = [72, 14, 22, 48];
 const TICKS = 5;
 
 /**
@@ -20,15 +20,15 @@ const TICKS = 5;
  */
 export function lineChart({ title, x, y, series, level = null }) {
   const all = series.flatMap((one) => one.points);
-  const across = scale(all.map((point) => point.x), [LEFT, WIDTH - RIGHT], x.logarithmic);
-  const up = scale([...all.map((point) => point.y), ...(level ? [level.y] : [])], [HEIGHT - BOTTOM, TOP], y.logarithmic);
+  const across = scale(all.map((point) => point.x), LEFT, WIDTH - RIGHT, x.logarithmic);
+  const up = scale([...all.map((point) => point.y), ...(level ? [level.y] : [])], HEIGHT - BOTTOM, TOP, y.logarithmic);
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart-drawing", role: "img", "aria-label": `${title}. The table below has the numbers.` });
   for (const tick of up.ticks) {
     drawing.append(svg("line", { class: "chart-rule", x1: LEFT, x2: WIDTH - RIGHT, y1: up.at(tick), y2: up.at(tick) }), text(LEFT - 8, up.at(tick) + 4, short(tick), "end"));
   }
   for (const tick of across.ticks) drawing.append(text(across.at(tick), HEIGHT - BOTTOM + 18, short(tick), "middle"));
-  drawing.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, unit(x), "middle", "chart-title"), text(LEFT - 8, TOP - 2, y.unit ?? "", "end", "chart-title"));
-  if (level) drawing.append(svg("line", { class: "chart-level", x1: LEFT, x2: WIDTH - RIGHT, y1: up.at(level.y), y2: up.at(level.y) }), text(WIDTH - RIGHT, up.at(level.y) - 6, level.words, "end"));
+  drawing.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, unit(x), "middle", "chart-title"), text(LEFT - 8, TOP - 8, y.unit ?? "", "end", "chart-title"));
+  if (level) drawing.append(svg("line", { class: "chart-level", x1: LEFT, x2: WIDTH - RIGHT, y1: up.at(level.y), y2: up.at(level.y) }), text(LEFT + 6, up.at(level.y) + 16, level.words, "start"));
   series.forEach(({ points, line = true }, place) => {
     const group = svg("g", { class: `chart-series chart-series-${place % 4}` });
     if (line) group.append(svg("polyline", { points: points.map((point) => `${across.at(point.x)},${up.at(point.y)}`).join(" ") }));
@@ -44,6 +44,7 @@ export function lineChart({ title, x, y, series, level = null }) {
   );
 }
 
+/** @param {string} title @param {Axis} x @param {Axis} y @param {Series[]} series */
 function numbers(title, x, y, series) {
   const rows = series.flatMap(({ name, points }) =>
     points.map((point) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, short(point.x)), h("td", {}, short(point.y)), h("td", {}, `${point.words ?? ""}${point.marked ? " (chosen)" : ""}`))),
@@ -57,17 +58,20 @@ function numbers(title, x, y, series) {
   );
 }
 
-/** Where values stand between two ends, and a few round ones. */
-function scale(values, [from, to], logarithmic = false) {
-  const bent = logarithmic ? (value) => Math.log10(Math.max(value, 1e-9)) : (value) => value;
-  const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+/** Where values stand between two ends, and a few round ones. @param {number[]} values @param {number} from @param {number} to */
+function scale(values, from, to, logarithmic = false) {
+  /** @param {number} value */
+  const bent = (value) => (logarithmic ? Math.log10(Math.max(value, 1e-9)) : value);
+  const least = values.length ? Math.min(...values) : 0;
+  const most = values.length ? Math.max(...values) : 1;
   const ticks = logarithmic ? roundPowers(least, most) : roundSteps(least, most);
-  const low = bent(Math.min(least, ticks[0]));
-  const high = bent(Math.max(most, ticks.at(-1)));
+  const low = bent(Math.min(least, ...ticks));
+  const high = bent(Math.max(most, ...ticks));
   const span = high - low || 1;
-  return { ticks, at: (value) => Number((from + ((bent(value) - low) / span) * (to - from)).toFixed(2)) };
+  return { ticks, at: (/** @type {number} */ value) => Number((from + ((bent(value) - low) / span) * (to - from)).toFixed(2)) };
 }
 
+/** @param {number} least @param {number} most */
 function roundSteps(least, most) {
   const rough = (most - least || Math.abs(most) || 1) / TICKS;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -77,10 +81,13 @@ function roundSteps(least, most) {
   return Array.from({ length: last - first + 1 }, (_, place) => Number(((first + place) * step).toPrecision(12)));
 }
 
+/** @param {number} least @param {number} most */
 function roundPowers(least, most) {
+  if (least > 0 && most / least < 8) return roundSteps(least, most).filter((tick) => tick > 0);
   const first = Math.floor(Math.log10(Math.max(least, 1e-9)));
   const last = Math.ceil(Math.log10(Math.max(most, 1e-9)));
   const fine = last - first <= 1 ? [1, 2, 5] : last - first <= 3 ? [1, 3] : [1];
+  /** @type {number[]} */
   const ticks = [];
   for (let power = first; power <= last; power += 1) ticks.push(...fine.map((times) => Number((times * 10 ** power).toPrecision(6))));
   const from = ticks.findLastIndex((tick) => tick <= least);
@@ -88,20 +95,24 @@ function roundPowers(least, most) {
   return ticks.slice(Math.max(from, 0), to < 0 ? ticks.length : Math.max(to + 1, from + 2));
 }
 
+/** @param {number} value */
 function short(value) {
   return Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
 }
 
+/** @param {Axis} axis */
 function unit(axis) {
   return axis.unit ? `${axis.words} (${axis.unit})` : axis.words;
 }
 
+/** @param {number} x @param {number} y @param {string} words @param {string} anchor */
 function text(x, y, words, anchor, name = "chart-words") {
   const element = svg("text", { x, y, "text-anchor": anchor, class: name });
   element.textContent = words;
   return element;
 }
 
+/** @param {string} name @param {Record<string, any>} attributes */
 function svg(name, attributes) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));

@@ -1,5 +1,6 @@
 /** The bar: its menus, which view and gallery it marks, and the badge of the jobs that run. */
 
+import { need, targetOf } from "./dom.js";
 import { plural } from "./words.js";
 
 const SOON = 3_000; // milliseconds between two looks while a job waits or runs
@@ -9,8 +10,9 @@ const LATER = 30_000; // … while none does
 export function openMenus() {
   document.addEventListener("click", (event) => {
     for (const menu of openOnes()) {
-      const inside = menu.contains(event.target) && event.target !== menu; // the veil behind a sheet is the menu's own
-      if (!inside || event.target.closest("a")) menu.open = false;
+      const target = targetOf(event);
+      const inside = menu.contains(target) && target !== menu; // the veil behind a sheet is the menu's own
+      if (!inside || targetOf(event, "a")) menu.open = false;
     }
   });
   addEventListener("keydown", (event) => {
@@ -18,14 +20,13 @@ export function openMenus() {
     for (const menu of openOnes()) {
       const held = menu.contains(document.activeElement);
       menu.open = false;
-      if (held) menu.querySelector("summary").focus();
+      if (held) need("summary", menu).focus();
     }
   });
 }
 
-/** @returns {HTMLDetailsElement[]} */
 function openOnes() {
-  return [...document.querySelectorAll("details.menu[open]")];
+  return [.../** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu[open]"))];
 }
 
 /**
@@ -35,16 +36,21 @@ function openOnes() {
  * @param {string | null} everywhere Its address where it belongs to the server: it then shows another gallery's part.
  */
 export function markView(name, everywhere) {
-  for (const link of document.querySelectorAll("a[data-view]")) {
+  for (const link of links("a[data-view]")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   const listed = document.querySelector(`.bar nav a[data-view="${name}"]`) !== null; // else it shows something of this one
-  for (const link of document.querySelectorAll(".galleries a[data-root]")) {
-    const { root, name: gallery } = link.dataset;
+  for (const link of links(".galleries a[data-root]")) {
+    const { root = "", name: gallery = "" } = link.dataset;
     const kept = listed && name !== "search" ? root + name : root;
     link.setAttribute("href", everywhere && name !== "new" ? `${everywhere}?${new URLSearchParams({ gallery })}` : kept);
   }
+}
+
+/** @param {string} selector @returns {NodeListOf<HTMLElement>} */
+function links(selector) {
+  return document.querySelectorAll(selector);
 }
 
 /** The badge in the bar: hidden until a job waits or runs, then how many, and how far the first one is. */
@@ -62,6 +68,7 @@ export class JobsBadge {
   async look() {
     clearTimeout(this.timer);
     if (!this.element || document.hidden) return;
+    /** @type {import("../server_api.js").Job[]} */
     let active = [];
     try {
       active = await this.api.activeJobs();
@@ -73,13 +80,16 @@ export class JobsBadge {
     this.timer = setTimeout(() => this.look(), active.length ? SOON : LATER);
   }
 
+  /** @param {import("../server_api.js").Job[]} active */
   #show(active) {
+    if (!this.element) return;
     this.element.hidden = active.length === 0;
-    if (!active.length) return;
-    const first = active.find((job) => job.state === "running") ?? active[0];
+    if (!active[0]) return;
+    const [next] = active;
+    const first = active.find((job) => job.state === "running") ?? next;
     const share = first.total ? Math.floor((100 * first.done) / first.total) : null;
     const words = `${plural(active.length, "job", "jobs")}${share === null ? "" : `, ${share} %`}`;
-    this.element.querySelector("span").textContent = share === null ? String(active.length) : `${share} %`;
+    need("span", this.element).textContent = share === null ? String(active.length) : `${share} %`;
     this.element.setAttribute("aria-label", `${words}. Show the jobs`);
     this.element.title = words;
   }

@@ -57,7 +57,7 @@ const CALM = 60; // seconds without trouble after which the next wait is short a
  * time that the server says, or when a server that was gone is back.
  *
  * @param {import("../api.js").Told} problem
- * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: "h1" | "h2"}} ways What it is about,
+ * @param {{subject?: string, retry?: () => void, others?: HTMLElement[], heading?: "h1" | "h2" | "h3"}} ways What it is about,
  *   what can be done, and "h1" where it is the whole view.
  */
 export function problemState(problem, { subject, retry, others = [], heading }) {
@@ -89,6 +89,7 @@ function signIn() {
 
 const waits = { seconds: 0, at: 0 }; // how long the last one was, and when it began: each is twice the one before
 
+/** @param {number} least */
 function nextWait(least) {
   const now = performance.now() / 1000;
   waits.seconds = now - waits.at > CALM ? 0 : waits.seconds;
@@ -97,7 +98,13 @@ function nextWait(least) {
   return waits.seconds;
 }
 
-/** Count down, then ask; the number is for the eye alone: read aloud every second, it would be a torment. */
+/**
+ * Count down, then ask; the number is for the eye alone: read aloud every second, it would be a torment.
+ *
+ * @param {HTMLElement} element
+ * @param {() => void} retry
+ * @param {number} least
+ */
 function askLater(element, retry, least) {
   let left = Math.ceil(nextWait(least));
   const number = h("span", { "aria-hidden": "true" }, ` in ${left} s`);
@@ -112,7 +119,12 @@ function askLater(element, retry, least) {
   }, 1000);
 }
 
-/** Look now and then whether the server is back; then ask again. */
+/**
+ * Look now and then whether the server is back; then ask again.
+ *
+ * @param {HTMLElement} element
+ * @param {() => void} retry
+ */
 function askWhenItIsBack(element, retry) {
   element.append(h("p", { class: "state-wait" }, "As soon as it answers, this goes on by itself."));
   const look = async () => {
@@ -128,7 +140,7 @@ function askWhenItIsBack(element, retry) {
 /**
  * A quiet word with a drawing: an empty list, a first step.
  *
- * @param {{iconName: string, title: string, text?: string, detail?: string | null, kind?: string, heading?: "h1" | "h2", actions?: Node[]}} said
+ * @param {{iconName: string, title: string, text?: string, detail?: string | null, kind?: string, heading?: "h1" | "h2" | "h3", actions?: Node[]}} said
  */
 export function state({ iconName, title, text, detail = null, kind = "quiet", heading = "h2", actions = [] }) {
   return h(

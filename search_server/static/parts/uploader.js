@@ -17,16 +17,18 @@ function mayBePicture(file) {
   return file.type.startsWith("image/") || PICTURE.test(file.name);
 }
 
-/** All files of what was dropped, folders with everything in them. @param {DataTransfer} transfer */
+/** All files of what was dropped, folders with everything in them. @param {DataTransfer} transfer @returns {Promise<File[]>} */
 async function droppedFiles(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files];
   return (await Promise.all(entries.map(filesOf))).flat();
 }
 
+/** @param {any} entry Of a file system: DOM types know no entries of files. @returns {Promise<File[]>} */
 async function filesOf(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
   const reader = entry.createReader();
+  /** @type {any[]} */
   const found = [];
   for (;;) {
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
@@ -42,13 +44,16 @@ async function filesOf(entry) {
  * @param {(files: File[]) => void} take What may be pictures of them.
  */
 export function picturesBox(take) {
+  /** @param {File[]} files */
   const given = (files) => {
     const pictures = files.filter(mayBePicture);
     if (pictures.length) take(pictures);
     else announce("There was no picture in it");
   };
+  /** @param {import("./dom.js").Properties} attributes @param {...(Node | string)} children */
   const picker = (attributes, ...children) => {
-    const field = h("input", { type: "file", class: "visually-hidden", multiple: true, onchange: () => given([...field.files]), ...attributes });
+    /** @type {HTMLInputElement} */
+    const field = h("input", { type: "file", class: "visually-hidden", multiple: true, onchange: () => given([...(field.files ?? [])]), ...attributes });
     return h("label", { class: "button" }, field, ...children);
   };
   const box = h(
@@ -63,7 +68,7 @@ export function picturesBox(take) {
     ),
   );
   box.addEventListener("drop", async (event) => {
-    if (![...event.dataTransfer.types].includes("Files")) return;
+    if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     dispatchEvent(new Event("dragend")); // whatever waits for the end of the drag
     event.stopPropagation();
@@ -80,10 +85,15 @@ export class Uploader {
    * @param {(added: number) => void} done All of them were sent, or the reader has stopped it.
    */
   constructor(server, gallery, files, done) {
-    Object.assign(this, { server, gallery, files, done });
+    this.server = server;
+    this.gallery = gallery;
+    this.files = files;
+    this.done = done;
     this.withdrawn = new AbortController();
     this.sent = 0;
+    /** @type {Record<string, number>} */
     this.counts = { created: 0, duplicate: 0, failed: 0 };
+    /** @type {string[]} */
     this.refusals = [];
     this.began = performance.now();
     this.bar = h("progress", { max: files.length, value: 0, "aria-label": `Adding pictures to ${gallery}` });
@@ -107,7 +117,7 @@ export class Uploader {
         const some = this.#next();
         const { results } = await this.#sendPatiently(some);
         results.forEach((result, place) => {
-          this.counts[result.status] += 1;
+          this.counts[result.status] = (this.counts[result.status] ?? 0) + 1;
           if (result.problem) this.refusals.push(`${some[place]?.name ?? result.name}: ${result.problem.title}`);
         });
         this.sent += some.length;
@@ -120,7 +130,7 @@ export class Uploader {
     }
   }
 
-  /** A busy server is asked again, as often as it takes. */
+  /** A busy server is asked again, as often as it takes. @param {File[]} files @returns {Promise<Rest.AdditionOut>} */
   async #sendPatiently(files) {
     for (;;) {
       try {
@@ -133,6 +143,7 @@ export class Uploader {
   }
 
   #next() {
+    /** @type {File[]} */
     const some = [];
     let bytes = 0;
     for (const file of this.files.slice(this.sent, this.sent + AT_ONCE)) {

@@ -51,7 +51,7 @@ export function bytesWords(bytes) {
   return bytes < 2 ** 30 ? megabytes(bytes) : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
-/** Seconds as "45 s", "3 min 20 s", "2 h 5 min". */
+/** Seconds as "45 s", "3 min 20 s", "2 h 5 min". @param {number} seconds */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -59,16 +59,18 @@ export function duration(seconds) {
   return minutes ? `${minutes} min${rest && minutes < 10 ? ` ${rest} s` : ""}` : `${rest} s`;
 }
 
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [
   ["day", 86_400],
   ["hour", 3_600],
   ["minute", 60],
 ];
 
-/** A moment (RFC 3339) as people say it: "3 minutes ago". */
+/** A moment (RFC 3339) as people say it: "3 minutes ago". @param {string} moment */
 export function ago(moment) {
   const seconds = (Date.now() - Date.parse(moment)) / 1000;
-  const [unit, length] = UNITS.find(([, size]) => seconds >= size) ?? [null, 1];
+  const unit = UNITS.find(([, size]) => seconds >= size);
   if (!unit) return "just now";
-  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
+  const [name, length] = unit;
+  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.floor(seconds / length), name);
 }

@@ -90,7 +90,7 @@ function startView(page) {
 
   const element = h(
     "div",
-    { class: "start" },
+    { class: gallery.items ? "start" : "start unfilled" },
     h(
       "section",
       { class: "hero" },

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from export.bundle import Bundle
 from tests.conftest import draw_picture
 from tests.search_server.conftest import Server, make_gallery, serving
-from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
+from tests.search_server.page.conftest import DESKTOP, PHONE, WAIT, Visit, tiles
 from tests.search_server.page.test_page import PICTURE, drop
 
 pytestmark = pytest.mark.browser
@@ -48,8 +48,8 @@ def opened(visit: Callable[..., Visit], address: str = "explore", **options: obj
 
 
 def settled(page: Page) -> None:
-    expect(page.locator(".explore-stage:not([aria-busy])")).to_be_visible()
-    expect(page.locator(".axis-end img[src]")).to_have_count(16)
+    expect(page.locator(".explore-stage:not([aria-busy])")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".axis-end img[src]")).to_have_count(16, timeout=WAIT)
     page.wait_for_load_state("networkidle")
 
 

@@ -202,7 +202,67 @@ def test_a_job_that_is_not_there_is_said_in_the_page(filled: Place, asked: str):
     assert b'role="alert"' in answer.body
 
 
-VIEWS = ("/new?gallery=drawn", "/jobs?gallery=drawn", "/about", "/g/unfilled/", "/g/unfilled/browse")
+VIEWS = (
+    "/models",
+    "/models?name=trained",
+    "/new?gallery=drawn",
+    "/jobs?gallery=drawn",
+    "/about",
+    "/g/unfilled/",
+    "/g/unfilled/browse",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(place: Place) -> Place:
+    """A model whose run is still in the workspace, and what that run measured."""
+    model, run = place.home / "models" / "trained", place.home / "runs" / "trained"
+    shutil.copytree(place.home / "models" / "averaging", model)
+    described = json.loads((model / "bundle.json").read_text())
+    described["source"] = "run trained"
+    described["quality"] = {"psnr": 22.5, "ratio": 0.8, "train_images": 900, "test_images": 50}
+    (model / "bundle.json").write_text(json.dumps(described))
+    (run / "sheets").mkdir(parents=True)
+    (run / "sheets" / "reconstructions.png").write_bytes(encoded(draw_picture(1)))
+    recipe = {"name": "similarity", "about": {"title": "any pictures"}}
+    plan = {"steps": 200, "steps_per_epoch": 50, "device": "cpu", "pca_validation_mse": 0.007}
+    record = {"format": 2, "recipe": recipe, "plan": plan, "preprocessing": described["preprocessing"]}
+    (run / "run.json").write_text(json.dumps(record))
+    measured = [
+        {"step": step, "epoch": step / 50, "split": split, "mse": 0.02 / (1 + step), "images_per_second": 100.0}
+        for step in range(1000)
+        for split in ("train", "validation")
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in measured))
+    return place
+
+
+def test_a_model_says_how_good_it_is_and_how_it_was_trained(visit: Callable[..., Visit], trained: Place):
+    page = visit(server=trained.server).go("/models")
+    page.get_by_role("link", name="trained").click()
+    expect(page.get_by_text("It paints shapes, and loses fine detail (PSNR 22.5 dB")).to_be_visible()
+    expect(page.get_by_text("It paints better than the best linear model of its size")).to_be_visible()
+    chart = page.locator(".chart", has_text="Error of the reconstructions")
+    expect(chart.locator("polyline")).to_have_count(2)
+    chart.get_by_text("The numbers").click()
+    expect(chart.get_by_role("row").last).to_contain_text("step 999")
+    sheet = page.get_by_role("img", name="Pictures, and what it paints of them")
+    assert sheet.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    page.get_by_role("link", name="All models").click()
+    page.get_by_role("link", name="averaging").click()
+    expect(page.get_by_text("Nothing was measured of it here.")).to_be_visible()
+
+
+def test_the_curves_of_a_training_are_thinned_and_keep_their_end(trained: Place):
+    training = trained.server.get("/api/v1/models/trained/training").json()
+    assert (training["recipe"], training["epochs"], training["pca_mse"]) == ("similarity", 4.0, 0.007)
+    assert 200 < len(training["train"]) <= 400
+    assert training["train"][-1]["step"] == training["validation"][-1]["step"] == 999
+    assert list(training["sheets"]) == ["reconstructions"]
+    assert trained.server.get(training["sheets"]["reconstructions"]).headers["content-type"] == "image/png"
+    assert trained.server.get("/api/v1/models/trained/training/sheets/morphs").code == "empty"
+    assert trained.server.get("/api/v1/models/averaging/training").code == "empty"
+    assert trained.server.get("/api/v1/models/nothing/training").code == "no_such_model"
 
 
 def _show(page: Page, view: str) -> None:
@@ -213,7 +273,7 @@ def _show(page: Page, view: str) -> None:
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def test_every_view_of_the_server_is_accessible_and_never_wider_than_the_window(
-    visit: Callable[..., Visit], filled: Place, size: dict[str, int], scheme: str
+    visit: Callable[..., Visit], filled: Place, trained: Place, size: dict[str, int], scheme: str
 ):
     filled.server.send_json("/api/v1/galleries", name="unfilled", model="averaging")
     table, number = _work(filled, done=5, total=10, unit="files", warnings=json.dumps(["one is cut short"]))

@@ -55,7 +55,8 @@ def test_two_pictures_morph_and_the_slider_moves_the_frames(visit: Callable[...,
     drop(page, PICTURE)
     third = tiles(page).nth(2)
     third.hover()
-    third.get_by_role("button", name="Morph with the query").click()
+    third.get_by_role("button", name=re.compile("^More: ")).click()
+    page.get_by_role("button", name="Morph with the query").click()
     film = frames(page)
     assert re.search(r"/morph\?a=q_[\w-]+&b=\d+$", page.url)
     start = paint(page)
@@ -74,7 +75,7 @@ def test_two_pictures_morph_and_the_slider_moves_the_frames(visit: Callable[...,
     assert len({start, middle, between, end}) == 4
     assert "t=1.00" in page.url
 
-    page.get_by_role("button", name="Swap").click()
+    page.get_by_role("button", name="Swap A and B").click()
     expect(page.locator(".slot-b .slot-name")).to_have_text("mine.png")
     expect(page.locator(".morph-stage:not([aria-busy])")).to_be_visible()
     assert paint(page) == end  # the same place, seen from the other end
