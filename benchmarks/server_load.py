@@ -1,6 +1,7 @@
 """What HTTP costs: uploads searched by a server, beside the same pipeline called in process, and other WSGI servers.
 
     python benchmarks/server_load.py --model BUNDLE [--items 100000] [--seconds 10] [--servers ours,gunicorn,...]
+    python benchmarks/server_load.py --model BUNDLE --servers ours,batching      (sharing the calls of the encoder)
     python benchmarks/server_load.py --model BUNDLE --overload 600      (twice what our server can do)
 
 The query is a JPEG of 50 KB: decode, embed, search, fetch 20 items. All servers run the same application with as many
@@ -59,8 +60,9 @@ def application() -> Any:
 def command(name: str, port: int) -> list[str]:
     """What starts a server."""
     here, python = Path(__file__), sys.executable
-    if name == "ours":
+    if name in ("ours", "batching"):
         options = ["--port", str(port), "--no-browser", "--threads", str(THREADS), "--decode-workers", str(DECODERS)]
+        options += ["--batching", "on" if name == "batching" else "off"]
         return [python, "-m", "search_server", os.environ[PLACE], "--provider", "cpu", *options]
     if name == "gunicorn":
         options = ["-k", "gthread", "--threads", str(THREADS), "-b", f"127.0.0.1:{port}", "--no-control-socket"]
@@ -170,6 +172,24 @@ def pipeline(data: bytes) -> Iterator[Callable[[], None]]:
             engine.gallery.items_by_id([hit.id for hit in hits])
 
         yield once
+
+
+@contextlib.contextmanager
+def ahead_of_others(process: psutil.Process, *, wanted: bool) -> Iterator[None]:
+    """Let this process, the server and their decoders run before whatever else the machine does (root only)."""
+    everybody = {one.pid: one for root in (psutil.Process(), process) for one in [root, *root.children(recursive=True)]}
+
+    def change(policy: int, priority: int) -> None:
+        for one in everybody.values() if wanted else ():
+            for thread in one.threads():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
+
+    change(os.SCHED_RR, 1)
+    try:
+        yield
+    finally:
+        change(os.SCHED_OTHER, 0)
 
 
 def in_turns(ways: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
@@ -458,6 +478,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of load for each")
     parser.add_argument("--servers", default=",".join(SERVERS))
     parser.add_argument("--overload", type=float, metavar="SECONDS", help="ask our server for more than it can do")
+    parser.add_argument("--ahead", action="store_true", help="measure one client ahead of all other work (root)")
     parser.add_argument("--serve", choices=("waitress", "cheroot"), help=argparse.SUPPRESS)
     parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -490,7 +511,8 @@ def main() -> None:
             for name in asked.servers.split(","):
                 with running(name) as (port, process):
                     found = figures(by_http(port, data), process, asked.seconds)
-                    turns = in_turns({"in_process": once, "http": by_http(port, data)()}, asked.seconds)
+                    with ahead_of_others(process, wanted=asked.ahead):
+                        turns = in_turns({"in_process": once, "http": by_http(port, data)()}, asked.seconds)
                     beside = {
                         "cpu_ratio": round(found["cpu_ms"] / bare["cpu_ms"], 2),
                         "cpu_more_ms": round(found["cpu_ms"] - bare["cpu_ms"], 2),

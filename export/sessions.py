@@ -61,7 +61,7 @@ class Codes:
 
         A broken model gives NaN; a picture whose latent is zero has no direction. Neither spoils the other rows.
         """
-        lengths = np.linalg.norm(self.embeddings, axis=1)
+        lengths = np.sqrt(np.einsum("ij,ij->i", self.embeddings, self.embeddings))
         usable: NDArray[np.bool_] = np.isfinite(self.latents).all(axis=1) & (np.abs(lengths - 1) <= LENGTH_TOLERANCE)
         return usable
 

@@ -142,6 +142,7 @@ def _question(served: ServedGallery) -> SearchBody:
         "crop": given.get("crop"),
         "transforms": given.get("forms", "none"),
         "exclude_self": given.get("self") != "1",
+        "collapse_duplicates": given.get("once") == "1",
     }
     if any(parts.values()):
         asked |= parts
@@ -389,6 +390,7 @@ def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
         "crop": f"{crop.x:g},{crop.y:g},{crop.w:g},{crop.h:g}" if crop else None,
         "forms": None if asked.transforms == "none" else asked.transforms,
         "self": None if asked.exclude_self else 1,
+        "once": 1 if asked.collapse_duplicates else None,
         "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
         "filter": _filter_text(asked.filter),
         "offset": asked.offset or None,

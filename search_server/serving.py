@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import Error
 
 from search_server import limits
@@ -32,6 +32,7 @@ CLEAN_UP_SECONDS = 5
 LEAST_RATE = 2048  # bytes a second of a request, after IDLE_SECONDS: one byte now and then keeps no place for ever
 HEADER_BYTES = 16_384
 RECEIVED_BYTES = 65_536  # at once: a picture comes in one or two pieces, not in ten
+SHORT_BYTES = 65_536  # of an answer that is sent together with its head
 DRAIN_SECONDS = 9.0  # for what is being answered when the server is told to stop
 WAITING_FOR_A_THREAD = 4  # requests for each thread; more are refused
 WAIT_SECONDS = 5.0  # of a request for its thread; then it is refused
@@ -99,6 +100,22 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
 
+class _Task(WSGITask):
+    """One request; a short answer goes out in one piece, so that its client is woken once, not twice."""
+
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        """Send the head, if it was not yet, and a part of the body (called by waitress)."""
+        whole = self.content_length == len(data) <= SHORT_BYTES and data
+        if not (self.complete and whole and self.has_body) or self.wrote_header:
+            super().write(data)
+            return
+        self.wrote_header = True
+        self.channel.write_soon(self.build_response_header() + data)
+        self.content_bytes_written = len(data)
+
+
 _CODE_OF_STATUS = {413: "body_too_large", 503: "busy"}
 
 
@@ -112,6 +129,7 @@ class _Busy(Error):
 class _Channel(HTTPChannel):
     """One connection; it knows how long its request has been coming in."""
 
+    task_class = _Task
     error_task_class = _ProblemTask
     waits_since = 0.0  # for a thread
     comes_since: float | None = None  # the request that is not complete yet

@@ -177,8 +177,8 @@ export class Api {
    * @returns {Promise<Rest.SearchOut>}
    */
   answer(question, paints, k, offset, signal) {
-    const { id, crop, forms, self, beta, filter } = question;
-    if (id && isItem(id) && !crop && forms === "none" && !self) {
+    const { id, crop, forms, self, once, beta, filter } = question;
+    if (id && isItem(id) && !crop && forms === "none" && !self && !once) {
       return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
     }
     return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, { signal });

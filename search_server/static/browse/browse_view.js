@@ -40,9 +40,10 @@ class Browse {
     this.filter = filterOf(page);
     this.sort = page.parameter("sort") ?? "id";
     this.selection = new Selection();
+    /** @type {import("../parts/picture_tile.js").Act[]} */
     this.acts = [
       ...pictureActs(page, { open: (item) => this.#open(item) }),
-      { name: "select", icon: "check", words: "Select", key: "x", act: (/** @type {import("../api.js").Picture} */ item) => this.grid.select(this.grid.placeOf(item.id)), pressed: (/** @type {import("../api.js").Picture} */ item) => this.selection.has(item.id) },
+      { name: "select", icon: "check", words: "Select", key: "x", act: (item) => this.grid.select(this.grid.placeOf(item.id)), pressed: (item) => this.selection.has(item.id) },
     ];
     this.grid = new PictureGrid({
       label: "All pictures",

@@ -200,8 +200,8 @@ export class Lightbox {
   /** @param {Picture} item */
   #showActions(item) {
     const { acts = [], morph, similar, share } = this.ways;
-    const tray = acts.find((/** @type {Act} */ act) => act.name === "tray");
-    const others = acts.filter((/** @type {Act} */ act) => ["plus", "minus", "item", "path", "download"].includes(act.name));
+    const tray = acts.find((act) => act.name === "tray");
+    const others = acts.filter((act) => ["plus", "minus", "item", "path", "download"].includes(act.name));
     const trayButton = tray && button("tray", "Tray", () => (tray.act(item, null), this.#showActions(item)), { "aria-pressed": String(tray.pressed?.(item)), data: { action: "tray" } });
     const focused = /** @type {HTMLElement | null} */ (this.actions.contains(document.activeElement) ? document.activeElement : null)?.dataset.action;
     this.actions.replaceChildren(
@@ -218,7 +218,7 @@ export class Lightbox {
   #more(item, others) {
     const open = async () => {
       const { openMenu } = await import("./picture_menu.js");
-      const leaving = others.map((/** @type {Act} */ act) => (act.name === "item" ? { ...act, act: () => this.#leaveFor(act.act) } : act));
+      const leaving = others.map((act) => (act.name === "item" ? { ...act, act: () => this.#leaveFor(act.act) } : act));
       openMenu(more, item, leaving, null);
     };
     const more = iconButton("more", "More", open, { data: { action: "menu" }, "aria-haspopup": "dialog" });
@@ -254,7 +254,7 @@ export class Lightbox {
     const { acts = [] } = this.ways;
     /** @param {string} name */
     const put = (name) => () => {
-      acts.find((/** @type {Act} */ act) => act.name === name)?.act(this.item, null);
+      acts.find((act) => act.name === name)?.act(this.item, null);
       this.#showActions(this.item);
     };
     /** @type {Record<string, () => unknown>} */

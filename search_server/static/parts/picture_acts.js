@@ -28,19 +28,19 @@ export function pictureActs(page, ways = {}) {
   const put = (item, sign) => putOnTray(page, item, sign);
   /** @type {(Act | false | null | undefined)[]} */
   const acts = [
-    { name: "similar", icon: "similar", words: "More like this", key: "s", quick: true, act: (/** @type {import("../api.js").Picture} */ item, /** @type {HTMLElement | null} */ tile) => page.search(item, tile, choices()) },
-    { name: "tray", icon: "plus", words: "Put on the tray", key: "x", quick: true, only: true, act: (/** @type {import("../api.js").Picture} */ item) => put(item, tray.signOf(item.id) || 1), pressed: (/** @type {import("../api.js").Picture} */ item) => tray.has(item.id) },
+    { name: "similar", icon: "similar", words: "More like this", key: "s", quick: true, act: (item, tile) => page.search(item, tile, choices()) },
+    { name: "tray", icon: "plus", words: "Put on the tray", key: "x", quick: true, only: true, act: (item) => put(item, tray.signOf(item.id) || 1), pressed: (item) => tray.has(item.id) },
     ways.open && { name: "open", icon: "expand", words: "Open", key: "Enter", act: ways.open },
     ways.compare && { name: "compare", icon: "beside", words: "Beside the query", key: "c", act: ways.compare },
     ways.why && { name: "why", icon: "heat", words: "Why similar", key: "w", act: ways.why },
     paints && ways.morph && { name: "morph", icon: "morph", words: "Morph with the query", key: "m", act: ways.morph },
-    paints && !ways.morph && { name: "morph", icon: "morph", words: "Morph from this", key: "m", act: (/** @type {import("../api.js").Picture} */ item) => page.go("morph", { a: item.id }) },
-    { name: "plus", icon: "plus", words: "More of this", key: "+", act: (/** @type {import("../api.js").Picture} */ item) => put(item, 1), pressed: (/** @type {import("../api.js").Picture} */ item) => tray.signOf(item.id) > 0 },
-    { name: "minus", icon: "minus", words: "Less of this", key: "-", act: (/** @type {import("../api.js").Picture} */ item) => put(item, -1), pressed: (/** @type {import("../api.js").Picture} */ item) => tray.signOf(item.id) < 0 },
-    "item" in VIEWS && { name: "item", icon: "info", words: "All about it", act: (/** @type {import("../api.js").Picture} */ item) => page.go(`item/${item.id}`) },
-    { name: "link", icon: "link", words: "Copy link", act: (/** @type {import("../api.js").Picture} */ item) => copyLink(page.address("search", { id: item.id, ...choices() })) },
-    { name: "path", icon: "copy", words: "Copy path", act: (/** @type {import("../api.js").Picture} */ item) => copyText(item.path, "Path copied") },
-    { name: "download", icon: "download", words: "Download", act: () => {}, address: (/** @type {import("../api.js").Picture} */ item) => fullAddress(item), download: (/** @type {import("../api.js").Picture} */ item) => jpegName(item.name) },
+    paints && !ways.morph && { name: "morph", icon: "morph", words: "Morph from this", key: "m", act: (item) => page.go("morph", { a: item.id }) },
+    { name: "plus", icon: "plus", words: "More of this", key: "+", act: (item) => put(item, 1), pressed: (item) => tray.signOf(item.id) > 0 },
+    { name: "minus", icon: "minus", words: "Less of this", key: "-", act: (item) => put(item, -1), pressed: (item) => tray.signOf(item.id) < 0 },
+    "item" in VIEWS && { name: "item", icon: "info", words: "All about it", act: (item) => page.go(`item/${item.id}`) },
+    { name: "link", icon: "link", words: "Copy link", act: (item) => copyLink(page.address("search", { id: item.id, ...choices() })) },
+    { name: "path", icon: "copy", words: "Copy path", act: (item) => copyText(item.path, "Path copied") },
+    { name: "download", icon: "download", words: "Download", act: () => {}, address: (item) => fullAddress(item), download: (item) => jpegName(item.name) },
   ];
   return acts.filter((act) => Boolean(act)).map((act) => /** @type {Act} */ (act));
 }

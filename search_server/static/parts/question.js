@@ -16,6 +16,7 @@ export const FORMS = ["none", "mirror", "rotate", "all"];
  * @property {Crop | null} crop
  * @property {string} forms
  * @property {boolean} self Whether an item is found by its own search.
+ * @property {boolean} once Whether of pictures that are the same only the best is found.
  * @property {number} beta
  * @property {string | null} filter JSON.
  */
@@ -29,6 +30,7 @@ export function readQuestion(parameter) {
     crop: readCrop(parameter("crop")),
     forms: FORMS.find((one) => one === parameter("forms")) ?? "none",
     self: parameter("self") === "1",
+    once: parameter("once") === "1",
     beta: Number(parameter("beta") ?? AS_INDEXED),
     filter: parameter("filter"),
   };
@@ -50,6 +52,7 @@ export function parametersOf(question) {
     crop: crop ? cropText(crop) : null,
     forms: forms === "none" ? null : forms,
     self: question.self ? 1 : null,
+    once: question.once ? 1 : null,
     ...choicesOf(question),
   };
 }
@@ -61,13 +64,14 @@ export function choicesOf({ beta, filter }) {
 
 /** As the body of POST search. @param {Question} question @param {boolean} paints Whether the model has a decoder. */
 export function bodyOf(question, paints) {
-  const { id, like, unlike, crop, forms, self, beta, filter } = question;
+  const { id, like, unlike, crop, forms, self, once, beta, filter } = question;
   const what = isCombined(question) ? { positive: like, negative: unlike } : { id };
   return {
     ...what,
     beta,
     ...(crop ? { crop } : {}),
     ...(self ? { exclude_self: false } : {}),
+    ...(once ? { collapse_duplicates: true } : {}),
     ...(forms === "none" ? {} : { transforms: forms }),
     ...(filter ? { filter } : {}),
     ...(paints && (crop || isCombined(question)) ? { include: ["reconstruction"] } : {}),

@@ -44,6 +44,8 @@ export function queryPanel(query, question, page, ways) {
   );
   /** @type {HTMLInputElement} */
   const itself = h("input", { type: "checkbox", checked: question.self, onchange: () => ways.refine({ self: itself.checked }) });
+  /** @type {HTMLInputElement} */
+  const once = h("input", { type: "checkbox", checked: question.once, title: "Of duplicates only the best", onchange: () => ways.refine({ once: once.checked }) });
   const element = h(
     "section",
     { class: combined ? "query combined" : "query", "aria-label": combined ? "Your pictures" : "Your picture" },
@@ -58,14 +60,13 @@ export function queryPanel(query, question, page, ways) {
       crop?.button,
       button("link", "Copy link", () => copyLink(location.href)),
     ),
-    combined
-      ? null
-      : h(
-          "div",
-          { class: "query-options" },
-          h("label", { class: "choice" }, icon("mirror"), forms),
-          query.kind === "item" && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
-        ),
+    h(
+      "div",
+      { class: "query-options" },
+      !combined && h("label", { class: "choice" }, icon("mirror"), forms),
+      query.kind === "item" && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
+      h("label", { class: "check" }, once, h("span", {}, "Show each picture once")),
+    ),
     notice,
   );
   if (crop && question.crop) crop.begin();
