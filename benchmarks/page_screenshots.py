@@ -135,7 +135,7 @@ def film_morph(browser: Browser, address: str, file: Path) -> None:
     taken = [frame.resize(side, Image.Resampling.LANCZOS) for frame in taken]
     frames = [*taken, *taken[-2:0:-1]]
     durations = [REST_MS if place in (0, STEPS) else STEP_MS for place in range(len(frames))]
-    frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=72, method=6)
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=72, method=4)
     print(f"{file}  {file.stat().st_size / 1000:.0f} kB", flush=True)
     page.close()
 
