@@ -26,7 +26,7 @@ from benchmarks.page_screenshots import when_ready
 
 WINDOW = {"width": 1280, "height": 860}
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 30_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
 SETTLE = 1_500  # milliseconds after which nothing is on its way any more
 GESTURES = (  # pixels, pixels a second
     ("wheel", 12_000, 1_500),
@@ -114,6 +114,7 @@ def main() -> None:
 def measure_first_view(browser: Browser, address: str, figures: Figures) -> None:
     """A first visit with nothing in the cache, and a second one."""
     context = browser.new_context(viewport=WINDOW)
+    context.set_default_timeout(PATIENCE)
     for names in (("bytes", "ready", "requests"), ("again bytes", "again", None)):
         page = context.new_page()
         page.add_init_script(WATCH)
@@ -153,6 +154,7 @@ def wire_sizes(page: Page) -> dict[str, float]:
 def measure_results(browser: Browser, address: str, picture: Path, figures: Figures) -> None:
     """From the moment when the answer has come to the first frame with its pictures' places."""
     page = browser.new_page(viewport=WINDOW)
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     expect(page.locator("html[data-ready]")).to_be_attached(timeout=PATIENCE)
     page.wait_for_timeout(SETTLE)
@@ -177,6 +179,7 @@ def measure_results(browser: Browser, address: str, picture: Path, figures: Figu
 def measure_scrolling(browser: Browser, address: str, figures: Figures) -> None:
     """Scroll through a gallery as a wheel does, faster than anybody reads, and by jumps."""
     page = browser.new_page(viewport=WINDOW)
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     expect(page.locator(".grid .tile:not(.skeleton) img").first).to_be_visible(timeout=PATIENCE)
     page.wait_for_timeout(2 * SETTLE)
