@@ -46,7 +46,7 @@ export class Thumbnails {
       const response = await fetch(this.address(id), { signal: this.signal });
       if (response.ok) this.kept.set(id, await small(await response.blob()));
     } catch {
-      this.kept.delete(id); // the server is gone, or the view is: it is asked for again when it is seen again
+      // The server is gone, or the view is: the point stays a point. To ask again at once would be to ask without end.
     }
     this.fetching -= 1;
     if (this.signal.aborted) return this.#forgetAll();

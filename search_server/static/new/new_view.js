@@ -62,7 +62,7 @@ class Form {
     this.fromFolder = true;
     this.named = false; // by the reader: then nothing else is suggested
     this.name = h("input", { name: "name", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]{0,63}", maxlength: 64, autocomplete: "off", title: "Letters, digits, - and _" });
-    this.folder = h("input", { name: "folder", required: true, placeholder: "/home/me/Pictures", autocomplete: "off", spellcheck: "false" });
+    this.folder = h("input", { name: "folder", required: true, placeholder: "/srv/pictures", autocomplete: "off", spellcheck: "false" });
     this.model = h("select", { name: "model" }, h("option", { value: STARTER }, "The one that comes with Lookalike"));
     this.name.addEventListener("input", () => (this.named = this.name.value !== ""));
     this.folder.addEventListener("input", () => this.#suggest(this.folder.value));

@@ -105,7 +105,7 @@ def test_ticked_pictures_are_tagged_and_the_filter_finds_them(visit: Callable[..
     page.keyboard.press("x")
     expect(bar).to_contain_text("4 selected")
     bar.get_by_role("button", name="Tag").click()
-    page.get_by_role("textbox", name="Tag").fill("chosen")
+    page.get_by_role("combobox", name="Tag").fill("chosen")
     page.get_by_role("button", name="Add the tag").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.goto(f'{page.url.split("?")[0]}?filter={{"tags":{{"eq":"chosen"}}}}')

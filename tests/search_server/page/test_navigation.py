@@ -80,4 +80,4 @@ def test_a_gallery_that_is_not_there_is_said_in_the_page_and_others_are_offered(
     answer = page_server.get("/g/nothing/browse", headers={"Accept": "text/html"})
     assert answer.status == 404
     assert b'href="/g/drawings/"' in answer.body
-    assert b"More" in answer.body
+    assert b">About<" in answer.body
