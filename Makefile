@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lookalike demo $(ARGS)
 
 test: $(VENV)/.test check
-	$(BIN)/pytest -m "not full" $(ARGS)
+	$(BIN)/pytest -m "not full" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-full: $(VENV)/.test check
 	$(BIN)/pytest --timeout 3600 $(ARGS)

@@ -95,7 +95,7 @@ def test_verdicts_are_remembered_by_the_bytes_wherever_the_files_go(gallery, bun
         put_verdict(changes, gallery, ids_of(gallery, "03.png"), "keep")
     groups = describe_groups(gallery, duplicate_groups(gallery))
     (group,) = [group for group in groups if any(member.item.id in pair for member in group.members)]
-    assert group.verdict == "duplicate"
+    assert group.verdict == "keep"
     assert [member.item.path for member in group.members] == [b"03.png", b"copies/larger.png"]
     assert group.members[0].why == "chosen by hand"
     with gallery.changes() as changes:

@@ -32,9 +32,11 @@ def test_several_pictures_with_weights_are_one_query(server):
     total = 2 * vector_of(server, "3") + np.array(sent) - 0.5 * vector_of(server, "9")
     assert answer["query"]["vector"] == pytest.approx(total / np.linalg.norm(total), abs=1e-5)
     by_vector = server.send_json(f"{GALLERY}/search", vector=answer["query"]["vector"], k=50).json()
-    assert [hit["id"] for hit in by_vector["hits"]] == [hit["id"] for hit in answer["hits"]]
+    # What the query is made of is no news; a vector is made of nothing.
+    others = [hit["id"] for hit in by_vector["hits"] if hit["id"] not in ("3", "9")]
+    assert others == [hit["id"] for hit in answer["hits"]]
     assert by_vector["query"]["kind"] == "vector"
-    alone = server.send_json(f"{GALLERY}/search", positive=[{"id": "3"}], k=1).json()
+    alone = server.send_json(f"{GALLERY}/search", positive=[{"id": "3"}], k=1, exclude_self=False).json()
     assert (alone["hits"][0]["id"], alone["hits"][0]["score"]) == ("3", pytest.approx(1, abs=1e-5))
     painted = server.send_json(f"{GALLERY}/search", positive=parts, k=1, include=["reconstruction"]).json()
     assert painted["query"]["reconstruction_url"].startswith("data:image/webp;base64,")

@@ -84,7 +84,6 @@ def test_an_insecure_server_listens_beyond_this_machine_and_knows_its_names(draw
     ("arguments", "exit_code", "words"),
     [
         (("nothing-here",), 4, "there is no gallery 'nothing-here'"),
-        ((), 4, "lookalike up FOLDER"),
         (("--port", "99999"), 2, "99999"),
         (("GALLERY", "--host", "no.such.host.invalid", "--insecure"), 2, "--host 127.0.0.1"),
         (("GALLERY", "GALLERY"), 2, "rename a folder"),

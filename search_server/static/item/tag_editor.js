@@ -56,6 +56,7 @@ export function tagEditor({ tags, link, save }) {
       note(error.message);
     }
     if (shown !== wanted) return; // changed again meanwhile
+    if (kept.join("\n") === shown.join("\n")) return; // drawn anew, a button would go from under the pointer
     shown = kept;
     show();
   };

@@ -40,7 +40,7 @@ export function lineChart({ title, x, y, series, level = null }) {
     { class: "chart" },
     h("figcaption", {}, h("strong", {}, title), h("ul", { class: "chart-key", role: "list" }, series.map((one, place) => h("li", { class: `chart-series-${place % 4}` }, one.name)))),
     drawing,
-    h("details", {}, h("summary", {}, "The numbers"), h("div", { class: "chart-table" }, numbers(title, x, y, series))),
+    h("details", {}, h("summary", {}, "The numbers"), h("div", { class: "chart-table", tabindex: "0", role: "region", "aria-label": `${title}: the numbers` }, numbers(title, x, y, series))),
   );
 }
 

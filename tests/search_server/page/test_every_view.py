@@ -165,27 +165,33 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(open_view: Callable[..., Pag
     expect_kept_focus(page, lambda: page.keyboard.press("Enter"))
 
 
+SOMETHING = ("img", "a", "button", "table", "dl", "p")
+
+
 @every
 def test_every_view_can_be_read_without_javascript(open_view: Callable[..., Page], view: View):
     page = open_view(view, java_script_enabled=False)
     main = page.locator("main")
     expect(main.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.locator("nav [aria-current=page], nav [aria-current=true]").first).to_be_attached()
-    # Something to look at or to do beside the heading.
-    assert main.locator("img:visible, a:visible, button:visible, table:visible, dl:visible").count() > 0
+    if view.name != "new":  # it has a place in the bar only where no gallery is served
+        expect(page.locator("nav [aria-current=page], nav [aria-current=true]").first).to_be_attached()
+    # Something to look at, to do or to read beside the heading: where there are no jobs, that there are none.
+    assert main.locator(", ".join(f"{kind}:visible" for kind in SOMETHING)).count() > 0
     expect(main.locator("[aria-busy=true], .skeleton")).to_have_count(0)
 
 
 def test_without_javascript_the_bar_leads_to_every_view(open_view: Callable[..., Page]):
     page = open_view(VIEWS[0], java_script_enabled=False)
-    links = page.locator("header a[data-view]").evaluate_all("(all) => all.map((one) => [one.dataset.view, one.href])")
+    links = page.locator("header nav a[data-view]").evaluate_all(
+        "(all) => all.map((one) => [one.dataset.view, one.href])"
+    )
     # A picture's own view has no link of its own in the bar; a gallery's making has one only where none is served.
     assert {view.name for view in VIEWS} - {name for name, _ in links} <= {"item", "new"}
     for name, address in dict(links).items():
         answer = page.goto(address)
         assert answer is not None
         assert answer.ok, address
-        expect(page.locator(f"header nav [data-view={name}][aria-current=page]")).to_be_attached()
+        expect(page.locator(f"header nav [data-view={name}][aria-current=page]").first).to_be_attached()
 
 
 def expect_kept_focus(page: Page, open_dialog: Callable[[], None]) -> None:

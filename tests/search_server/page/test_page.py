@@ -338,6 +338,7 @@ def test_without_javascript_the_weights_are_links(visit: Callable[..., Visit]):
     expect(page.get_by_role("link", name="as indexed")).to_have_attribute("aria-current", "true")
     page.get_by_role("link", name="looks the same").click()
     expect(page).to_have_url(re.compile("beta=1000"))
+    expect(tiles(page)).to_have_count(48)
     assert names_shown(page) == names_found(reader, "1", 1000)
     page.get_by_role("link", name="Show more").click()
     expect(page).to_have_url(re.compile("beta=1000&offset=48"))
