@@ -187,6 +187,8 @@ class Results {
     this.paints = page.gallery.model.has_decoder;
     this.least = Number(page.parameter("min") ?? -1);
     const sort = page.parameter("sort") ?? "";
+    /** @type {Promise<boolean> | null} The helping that is on its way. */
+    this.fetching = null;
     this.sort = Object.hasOwn(SORTS, sort) ? sort : "score";
     const single = !isCombined(question);
     this.ways = {
@@ -366,6 +368,7 @@ class Results {
       this.panel.answered(this.answer);
       this.grid.clear();
       this.#fill();
+      await this.#deepen();
     } catch (error) {
       if (isWithdrawn(error)) return;
       this.watcher?.disconnect();
@@ -402,11 +405,12 @@ class Results {
     return toolbar(this.heading, [leastField, order, this.model.element, this.size.element]);
   }
 
-  /** Another order: by anything but the score, it is chosen among more than the first few. @param {string} sort */
+  /** @param {string} sort */
   async #sortBy(sort) {
     this.sort = sort;
     this.page.amend({ sort: sort === "score" ? null : sort });
-    if (sort !== "score" && !this.answer.done && this.answer.hits.length < SORTED) await this.#fetchMore(SORTED - this.answer.hits.length);
+    await this.#deepen();
+    if (this.sort !== sort) return; // another one was chosen meanwhile
     this.grid.sort(SORTS[sort].compare);
     this.#filter(this.least);
     announce(SORTS[sort].words);
@@ -461,31 +465,40 @@ class Results {
     this.watcher.observe(this.foot);
   }
 
-  async #fetchMore(most = this.page.limits.neighbours) {
+  /** Fetch further neighbours, one helping at a time; whether it is worth asking again. */
+  #fetchMore(most = this.page.limits.neighbours) {
+    if (this.exhausted) return Promise.resolve(false);
+    this.fetching ??= this.#append(most).finally(() => (this.fetching = null));
+    return this.fetching;
+  }
+
+  /** @param {number} most */
+  async #append(most) {
     const { answer } = this;
-    if (this.exhausted || this.fetching) return;
-    this.fetching = true;
     try {
       const { limits } = this.page;
       const wanted = Math.min(most, limits.reach - answer.hits.length);
       const more = await this.#fetch(answer.hits.length, wanted, this.withdrawn.signal);
-      if (answer !== this.answer) {
-        this.fetching = false; // ranked anew meanwhile: these belong to the ranking before
-        this.#watchFoot();
-        return;
-      }
-      answer.hits.push(...more.hits);
-      answer.done = more.hits.length < wanted || answer.hits.length >= limits.reach;
-      this.grid.add(more.hits);
-      this.fetching = false;
-      this.#filter(this.least);
+      if (answer === this.answer) {
+        answer.hits.push(...more.hits);
+        answer.done = more.hits.length < wanted || answer.hits.length >= limits.reach;
+        this.grid.add(more.hits);
+        this.#filter(this.least);
+      } // else ranked anew meanwhile: these belong to the ranking before
       this.#watchFoot(); // again, so that a foot that is still in sight fetches on
+      return true;
     } catch (error) {
-      this.fetching = false;
-      if (isWithdrawn(error)) return;
+      if (isWithdrawn(error)) return false;
       this.watcher?.disconnect();
       this.foot.replaceChildren(problemState(error, { retry: () => this.#fetchMore() }));
+      return false;
     }
+  }
+
+  /** An order by anything but the score chooses among more than the first few, whatever was asked before it was chosen. */
+  async #deepen() {
+    const isShort = () => this.sort !== "score" && !this.answer.done && this.answer.hits.length < SORTED;
+    while (isShort() && (await this.#fetchMore(SORTED - this.answer.hits.length)));
   }
 
   /** @param {any} item @param {string} [mode] How it is shown: see the lightbox. */
