@@ -703,6 +703,9 @@ class SearchAllOut(BaseModel):
     by: Literal["score", "percentile"] = Field(
         description="what they are ranked by: scores of different models cannot be compared, percentiles can"
     )
+    problems: dict[str, dict[str, Any]] = Field(
+        description="galleries that could not be searched, each with its problem; where none could, that is the answer"
+    )
     took_ms: dict[str, float]
 
 

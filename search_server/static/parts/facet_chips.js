@@ -5,6 +5,7 @@ import { h, icon, opensElsewhere } from "./dom.js";
 import { count } from "./words.js";
 
 /** @typedef {Record<string, any>} Filter As the API has it. */
+/** @typedef {(fields: string[], values: number, filter: string | null, signal: AbortSignal) => Promise<Rest.FacetsOut>} Counting */
 
 /** @type {Record<string, string>} */
 const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
@@ -25,24 +26,25 @@ export function filterOf(page) {
  * @param {(filter: string | null) => Record<string, any>} parameters Of the address that shows what passes a filter.
  * @param {string} view Its view.
  * @param {AbortSignal} signal
+ * @param {{count?: Counting, first?: HTMLElement | null}} [ways] Who counts, where it is not this gallery alone; and what stands
+ *   before the chips.
  */
-export function facetChips(page, view, parameters, signal) {
-  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: true });
+export function facetChips(page, view, parameters, signal, { count: counting, first = null } = {}) {
+  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: !first }, first);
   const chosen = readFilter(filterOf(page));
   /** @param {Rest.FacetsOut} counted */
   const show = (counted) => {
     const children = drawn(counted.facets, chosen, (filter) => link(page, view, parameters(filter)));
-    element.replaceChildren(...children);
-    element.hidden = !children.length;
+    element.replaceChildren(...(first ? [first] : []), ...children);
+    element.hidden = !element.children.length;
   };
   const given = page.takeFacets();
-  if (given) show(given);
+  if (given && !counting) show(given);
   else {
-    page.api
-      .facets(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
+    (counting ?? page.api.facets.bind(page.api))(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
       .then(show)
       .catch((error) => {
-        if (!isWithdrawn(error)) element.hidden = true; // the pictures themselves say what is wrong
+        if (!isWithdrawn(error)) element.hidden = !first; // the pictures themselves say what is wrong
       });
   }
   return element;
