@@ -5,7 +5,7 @@ import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
 import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips } from "../parts/facet_chips.js";
-import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar } from "../parts/grid_tools.js";
+import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar, whyToggle } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
@@ -238,6 +238,9 @@ class Results {
     this.grid.sort(SORTS[this.sort].compare);
     this.size = sizeSlider(this.grid);
     this.model = modelToggle(page, this.grid);
+    /** @type {import("./why_on_tiles.js").WhyOnTiles | null} While it is switched on. */
+    this.whyOnTiles = null;
+    this.why = single ? whyToggle((on) => this.#explain(on)) : { element: null, toggle: () => {}, isOn: () => false };
     this.heading = h("h2", { class: "results-title", id: "results-title" }, "Looking …");
     this.foot = h("div", { class: "results-foot" });
     this.aside = h("div", { class: "query-column" });
@@ -255,7 +258,7 @@ class Results {
       this.page.remember(answer);
       this.#show(answer);
     } else this.#ask();
-    const keys = () => ({ e: this.model.toggle, ...pictureKeys(this.grid, this.acts) });
+    const keys = () => ({ e: this.model.toggle, h: this.why.toggle, ...pictureKeys(this.grid, this.acts) });
     return {
       element: this.element,
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
@@ -272,6 +275,7 @@ class Results {
 
   #close() {
     this.withdrawn.abort();
+    this.whyOnTiles?.close();
     this.watcher?.disconnect();
     if (this.preview) URL.revokeObjectURL(this.preview);
   }
@@ -402,6 +406,7 @@ class Results {
       this.answer = this.#asAnswer(await this.#fetch(0, this.#wanted(), signal));
       this.page.remember(this.answer);
       this.panel.answered(this.answer);
+      this.whyOnTiles?.forget();
       this.grid.clear();
       this.#fill();
       await this.#deepen();
@@ -461,7 +466,22 @@ class Results {
     const sorts = Object.entries(SORTS).filter(([name]) => name !== "changed" || this.answer?.by !== "percentile").map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
     const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
     const byScore = this.answer?.by !== "percentile"; // scores of different models cannot be compared
-    return toolbar(this.heading, [byScore ? leastField : null, order, this.model.element, this.size.element]);
+    return toolbar(this.heading, [byScore ? leastField : null, order, this.size.element], [this.model.element, this.why.element]);
+  }
+
+  /** Say on each tile that is pointed at why it is like the query, or no longer. @param {boolean} on */
+  async #explain(on) {
+    this.whyOnTiles?.close();
+    this.whyOnTiles = null;
+    if (!on) return;
+    const { WhyOnTiles } = await import("./why_on_tiles.js");
+    if (this.withdrawn.signal.aborted || !this.why.isOn()) return;
+    const { api, gallery } = this.page;
+    this.whyOnTiles = new WhyOnTiles(this.grid, {
+      explain: (item, patches, signal) => api.explain(this.question.id ?? "", item.id, gallery.name, patches, signal),
+      fits: (item) => Boolean(this.question.id) && (!item.gallery || item.gallery === gallery.name || this.#fits(item, "why")),
+      frame: () => this.panel?.frame ?? null,
+    });
   }
 
   /** @param {string} sort */
