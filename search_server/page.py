@@ -54,7 +54,7 @@ SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
-FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
+FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera", "cluster": "Cluster"}
 # Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
 VIEWS = {
     "search": ("Search", "search"),
@@ -358,9 +358,11 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
             is_chosen = asked.get(facet.field) == {"eq": each.value}
             others = {field: condition for field, condition in asked.items() if field != facet.field}
             then = others if is_chosen else {**others, facet.field: {"eq": each.value}}
-            value = {"words": _value_words(facet.field, each.value), "count": each.count, "chosen": is_chosen}
+            words = _value_words(facet.field, each.value)
+            value = {"words": words, "count": each.count, "thumb": each.thumb, "chosen": is_chosen}
             values.append(value | {"address": address(then or None)})
-        chosen += [{"title": FACETS[facet.field], **value} for value in values if value["chosen"]]
+        title = "" if facet.field == "cluster" else FACETS[facet.field]  # its words say it
+        chosen += [{"title": title, **value} for value in values if value["chosen"]]
         if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
             groups.append({"title": FACETS[facet.field], "values": values})
     return {
@@ -375,7 +377,9 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
 
 
 def _value_words(field: str, value: Any) -> str:
-    return "(top folder)" if field == "folder" and value == "" else str(value)
+    if field == "folder" and value == "":
+        return "(top folder)"
+    return f"Cluster {value + 1}" if field == "cluster" else str(value)  # they are called from 1, as on the map
 
 
 def _filter_text(asked: Filter | None) -> str | None:

@@ -1,4 +1,4 @@
-/** Filters to choose from: folders, tags, years and cameras with their counts, and what is chosen of them. */
+/** Filters to choose from: folders, tags, years, cameras and clusters with their counts, and what is chosen of them. */
 
 import { isWithdrawn } from "../api.js";
 import { h, icon, opensElsewhere } from "./dom.js";
@@ -8,7 +8,7 @@ import { count } from "./words.js";
 /** @typedef {(fields: string[], values: number, filter: string | null, signal: AbortSignal) => Promise<Rest.FacetsOut>} Counting */
 
 /** @type {Record<string, string>} */
-const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
+const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera", cluster: "Cluster" };
 
 /**
  * The filter of the address; nothing where it cannot be read: the server then says what is wrong with it.
@@ -60,6 +60,12 @@ export function readFilter(text) {
   }
 }
 
+/** A value as people read it; clusters are counted from 0, and called from 1 as on the map. @param {string} field @param {Rest.FacetValueOut["value"]} value */
+function wordsOf(field, value) {
+  if (field === "folder" && value === "") return "(top folder)";
+  return field === "cluster" ? `Cluster ${Number(value) + 1}` : String(value);
+}
+
 /**
  * @param {Rest.FacetOut[]} facets
  * @param {Filter} chosen
@@ -72,17 +78,18 @@ function drawn(facets, chosen, open) {
   const groups = [];
   for (const { field, values } of facets) {
     const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
-    const drawnValues = values.map(({ value, count: number }) => {
+    const drawnValues = values.map(({ value, count: number, thumb }) => {
       const isChosen = JSON.stringify(chosen[field]) === JSON.stringify({ eq: value });
       const then = isChosen ? others : { ...others, [field]: { eq: value } };
-      const words = field === "folder" && value === "" ? "(top folder)" : String(value);
+      const words = wordsOf(field, value);
       const attributes = open(Object.keys(then).length ? JSON.stringify(then) : null);
       if (isChosen) {
-        const label = `${TITLES[field]} ${words}: take this filter away`;
+        const label = `${field === "cluster" ? "" : `${TITLES[field]} `}${words}: take this filter away`;
         chips.push(h("a", { class: "chip", "aria-label": label, ...attributes }, h("span", {}, words), icon("close")));
       }
       const current = isChosen ? { "aria-current": "true" } : {};
-      return h("li", {}, h("a", { class: "chip", ...current, ...attributes }, h("span", {}, words), " ", h("small", {}, count(number))));
+      const picture = thumb ? h("img", { src: thumb, alt: "", width: 32, height: 32, loading: "lazy", decoding: "async" }) : null;
+      return h("li", {}, h("a", { class: picture ? "chip pictured" : "chip", ...current, ...attributes }, picture, h("span", {}, words), " ", h("small", {}, count(number))));
     });
     if (values.length > 1 || field === "tags") groups.push(h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawnValues)));
   }
