@@ -118,19 +118,6 @@ export class Api {
     return ask(withParameters(`${this.base}/failures`, { cursor, limit: 200 }), { signal });
   }
 
-  /**
-   * Add pictures to the gallery; each has its result.
-   *
-   * @param {File[]} files
-   * @param {Signal} [signal]
-   * @returns {Promise<Rest.AdditionOut>}
-   */
-  add(files, signal) {
-    const data = new FormData();
-    for (const file of files) data.append("images", file, file.name || "Pasted picture");
-    return ask(`${this.base}/items`, { method: "POST", body: data, signal });
-  }
-
   /** Give items tags, or take tags from them. @param {string[]} ids @param {{add?: string[], remove?: string[]}} change */
   tag(ids, change) {
     return send(`${this.base}/items/tags`, { ids, ...change });
