@@ -101,7 +101,8 @@ def _describe_calibration(calibration: Calibration) -> CalibrationOut:
 def _quantiles(scores: NDArray[np.float32]) -> dict[str, float]:
     if len(scores) == 0:
         return {}
-    return {f"p{percent}": round(float(np.quantile(scores, percent / 100)), 4) for percent in _PERCENT}
+    values = np.quantile(scores, [percent / 100 for percent in _PERCENT])
+    return {f"p{percent}": round(float(value), 4) for percent, value in zip(_PERCENT, values, strict=True)}
 
 
 def describe_item(served: ServedGallery, item: Item, known: Description | None = None) -> ItemOut:
