@@ -340,7 +340,7 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
     """The facets of what is shown, each value with the address that chooses it, or lets it go."""
     asked = asked or {}
     counted = find_facets(served, FacetOptions(filter=asked or None, fields=list(FACETS), values=CHOICES, own=False))
-    groups, chosen = [], []
+    groups = []
     for facet in counted.facets:
         values = []
         for each in facet.values:
@@ -350,19 +350,24 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
             words = _value_words(facet.field, each.value)
             value = {"words": words, "count": each.count, "thumb": each.thumb, "chosen": is_chosen}
             values.append(value | {"address": address(then or None)})
-        title = "" if facet.field == "cluster" else FACETS[facet.field]  # its words say it
-        chosen += [{"title": title, **value} for value in values if value["chosen"]]
         if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
             groups.append({"title": FACETS[facet.field], "values": values})
     return {
         "facets": {
             "groups": groups,
-            "chosen": chosen,
+            "chosen": [_chosen_value(asked, field, address) for field in FACETS if "eq" in asked.get(field, {})],
             "everything": address(None) if asked else None,
             "passing": counted.passing,
         },
         "counted": counted.model_dump(mode="json"),
     }
+
+
+def _chosen_value(asked: Filter, field: str, address: Callable[[Filter | None], str]) -> dict[str, Any]:
+    """What is chosen of a field, also where it is not among its most frequent values, and where letting it go leads."""
+    others = {name: condition for name, condition in asked.items() if name != field}
+    title = "" if field == "cluster" else FACETS[field]  # its words say it
+    return {"title": title, "words": _value_words(field, asked[field]["eq"]), "address": address(others or None)}
 
 
 def _value_words(field: str, value: Any) -> str:

@@ -190,13 +190,13 @@ class Browse {
     };
     this.grid.outline(outline, load, known);
     this.#count(outline.ids.length, outline.total);
-    if (!outline.ids.length) this.foot.replaceChildren(state({ iconName: "search", title: "No picture passes this filter", text: "Take a part of it away." }));
   }
 
   /** @param {number} shown @param {number} total */
   #count(shown, total) {
     const all = shown < total ? `The first ${count(shown)} of ${plural(total, "picture", "pictures")}: choose a filter to see others.` : plural(total, "picture", "pictures");
     this.words.textContent = all;
+    if (!total) this.foot.replaceChildren(state({ iconName: "search", title: "No picture passes this filter", text: "Take a part of it away." }));
   }
 
   /** A picture that was in the outline is no longer there: look again at what there is. @param {import("../api.js").Problem} problem */

@@ -72,21 +72,26 @@ function wordsOf(field, value) {
  * @param {(filter: string | null) => import("./dom.js").Properties} open
  */
 function drawn(facets, chosen, open) {
-  /** @type {HTMLElement[]} */
-  const chips = [];
+  /** What is chosen besides. @param {string} field */
+  const othersThan = (field) => Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
+  /** @param {Filter} then */
+  const leadTo = (then) => open(Object.keys(then).length ? JSON.stringify(then) : null);
+  const chips = Object.keys(TITLES)
+    .filter((field) => chosen[field]?.eq !== undefined) // also where it is not among the most frequent ones
+    .map((field) => {
+      const words = wordsOf(field, chosen[field].eq);
+      const label = `${field === "cluster" ? "" : `${TITLES[field]} `}${words}: take this filter away`;
+      return h("a", { class: "chip", "aria-label": label, ...leadTo(othersThan(field)) }, h("span", {}, words), icon("close"));
+    });
   /** @type {HTMLElement[]} */
   const groups = [];
   for (const { field, values } of facets) {
-    const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
+    const others = othersThan(field);
     const drawnValues = values.map(({ value, count: number, thumb }) => {
       const isChosen = JSON.stringify(chosen[field]) === JSON.stringify({ eq: value });
       const then = isChosen ? others : { ...others, [field]: { eq: value } };
       const words = wordsOf(field, value);
-      const attributes = open(Object.keys(then).length ? JSON.stringify(then) : null);
-      if (isChosen) {
-        const label = `${field === "cluster" ? "" : `${TITLES[field]} `}${words}: take this filter away`;
-        chips.push(h("a", { class: "chip", "aria-label": label, ...attributes }, h("span", {}, words), icon("close")));
-      }
+      const attributes = leadTo(then);
       const current = isChosen ? { "aria-current": "true" } : {};
       const picture = thumb ? h("img", { src: thumb, alt: "", width: 32, height: 32, loading: "lazy", decoding: "async" }) : null;
       return h("li", {}, h("a", { class: picture ? "chip pictured" : "chip", ...current, ...attributes }, picture, h("span", {}, words), " ", h("small", {}, count(number))));

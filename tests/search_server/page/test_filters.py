@@ -158,3 +158,15 @@ def test_without_javascript_clusters_are_links(visit: Callable[..., Visit]):
     first.click()
     expect(tiles(page)).to_have_count(number)
     expect(page.get_by_role("link", name=re.compile(r"Cluster \d: take this filter away"))).to_be_visible()
+
+
+def test_what_is_chosen_can_be_taken_away_also_where_it_is_not_listed(visit: Callable[..., Visit]):
+    asked = 'browse?filter={"cluster":{"eq":77}}'
+    page = visit().open(asked)
+    expect(page.get_by_text("No picture passes this filter")).to_be_visible()
+    page.get_by_role("link", name="Cluster 78: take this filter away").click()
+    expect(tiles(page)).to_have_count(30)
+    reader = visit(java_script_enabled=False)
+    reader.page.goto(f"{reader.origin}/g/drawings/{asked}")
+    reader.page.get_by_role("link", name="Cluster 78: take this filter away").click()
+    expect(tiles(reader.page)).to_have_count(30)

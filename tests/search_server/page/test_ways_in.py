@@ -16,6 +16,7 @@ from search_server.fetching import FetchPolicy
 from search_server.service import EXTENSION
 from search_server.settings import ServerSettings
 from tests.conftest import draw_picture, encoded
+from tests.search_server.conftest import Server, serving
 from tests.search_server.page.conftest import CHROMIUM, DESKTOP, PHONE, QUIET, WAIT, Visit, tiles
 from tests.search_server.test_fetching import PUBLIC, Stub, answering, whole
 from train.workspace import Workspace
@@ -35,6 +36,13 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def page_server(galleries: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the drawn pictures."""
+    with serving(galleries[0], log=tmp_path_factory.mktemp("page-server") / "log") as running:
+        yield running
 
 
 # The camera ---------------------------------------------------------------------------------------------------------
