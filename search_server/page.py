@@ -109,8 +109,9 @@ def start(gallery: str) -> str:
     """A place for a picture, above a random choice of the gallery's pictures."""
     served = service().gallery(gallery)
     seed = secrets.randbelow(2**31)
-    sample = find_items(served, ListItems(limit=SAMPLE, seed=seed)).model_dump(mode="json")
-    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"])
+    sample = find_items(served, ListItems(limit=SAMPLE, seed=seed, placeholders=True)).model_dump(mode="json")
+    choice = _choice_of_galleries(served, _chosen_galleries(served))
+    return draw_view("start", served, {**sample, "seed": seed}, items=sample["items"], choice=choice)
 
 
 @page.get("/g/<gallery>/search")
@@ -222,6 +223,7 @@ def _question(served: ServedGallery) -> SearchBody:
     parts = {"positive": _parts(given.get("like")), "negative": _parts(given.get("unlike"))}
     asked: dict[str, Any] = {
         "k": NEIGHBOURS,
+        "placeholders": True,
         "offset": given.get("offset", 0),
         "beta": given.get("beta", AS_INDEXED),
         "filter": given.get("filter"),
@@ -270,7 +272,9 @@ def browse(gallery: str) -> str:
     if request.args.get("show") == "failures":
         return _failures(served)
     cursor, sort = request.args.get("cursor"), request.args.get("sort", "id")
-    asked = checked(ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"))
+    asked = checked(
+        ListItems, limit=LISTED, cursor=cursor, sort=sort, filter=request.args.get("filter"), placeholders=True
+    )
     listed = find_items(served, asked).model_dump(mode="json")
 
     def address(chosen: Filter | None, cursor: str | None = None, order: str = sort) -> str:

@@ -168,6 +168,7 @@ def _describe_hit(
         thumb=_image_address(items, item, "thumb"),
         image=_image_address(items, item, "preview"),
         duplicates=None,
+        placeholder=None,
         tags=known.tags if known else None,
         metadata=known.fields if known else None,
     )

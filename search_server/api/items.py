@@ -58,7 +58,11 @@ def find_items(served: ServedGallery, query: ListItems) -> ItemsOut:
         else:
             found, cursor = _page(served, query)
         known = descriptions(served.gallery, [item.id for item in found]) if "metadata" in query.include else {}
-    return ItemsOut(items=[describe_item(served, item, known.get(item.id)) for item in found], next_cursor=cursor)
+        small = service().placeholders.of(served, [item.id for item in found]) if query.placeholders else {}
+    described = [describe_item(served, item, known.get(item.id)) for item in found]
+    for item in described if small else ():
+        item.placeholder = small.get(int(item.id))
+    return ItemsOut(items=described, next_cursor=cursor)
 
 
 @items.get(

@@ -82,6 +82,11 @@ def words_of(value: Any) -> Any:
     return value
 
 
+PLACEHOLDERS = Field(
+    default=False,
+    description="with each picture a tiny blurred likeness of it, guessed from its code; the first ones of a gallery "
+    "may come without",
+)
 IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(words_of)]
 Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
 IncludedInMaps = Annotated[list[Coloured], BeforeValidator(words_of)]
@@ -123,6 +128,7 @@ class ListItems(Filtered):
         default=None, max_length=20_000, description="only these items: ids with commas between them"
     )
     include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
+    placeholders: bool = PLACEHOLDERS
 
 
 class OutlineOptions(Filtered):
@@ -249,6 +255,7 @@ class NeighbourOptions(Filtered):
         "Left out: what the index was built for",
     )
     exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
+    placeholders: bool = PLACEHOLDERS
     collapse_duplicates: bool = Field(
         default=False,
         description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
@@ -592,6 +599,7 @@ class ItemOut(BaseModel):
     added_at: str
     thumb: str
     image: str
+    placeholder: str | None = Field(default=None, description="4 x 4 pixels as a data: URI; with placeholders=true")
     tags: list[str] | None = Field(default=None, description="with include=metadata, and of a single item")
     metadata: dict[str, Any] | None = Field(default=None, description="its fields by name; likewise")
 
@@ -658,6 +666,7 @@ class HitOut(TypedDict):
     duplicates: Annotated[
         list[str] | None, Field(description="with collapse_duplicates: ids of other hits that are the same picture")
     ]
+    placeholder: Annotated[str | None, Field(description="4 x 4 pixels as a data: URI; with placeholders=true")]
     tags: Annotated[list[str] | None, Field(description="with include=metadata")]
     metadata: Annotated[dict[str, Any] | None, Field(description="likewise")]
 

@@ -33,7 +33,7 @@ from search_server.morphing import encode
 from search_server.painting import STRANGE, error_percentile, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
-from search_server.stopwatch import took_ms
+from search_server.stopwatch import stage, took_ms
 from search_server.subjects import Subject, find_item, look_at
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
@@ -120,6 +120,11 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         with_metadata="metadata" in asked.include,
         with_duplicates=asked.collapse_duplicates,
     )
+    if asked.placeholders:
+        with stage("fetch"):
+            small = found.placeholders.of(served, [neighbour.item.id for neighbour in wanted])
+        for hit, neighbour in zip(described, wanted, strict=True):
+            hit["placeholder"] = small.get(neighbour.item.id)
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
         query.warning = "nothing-close"

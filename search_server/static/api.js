@@ -75,7 +75,7 @@ export class Api {
    * @returns {Promise<Rest.ItemOut[]>}
    */
   async sample(limit, seed, signal) {
-    const page = await ask(withParameters(`${this.base}/items`, { limit, seed }), { signal });
+    const page = await ask(withParameters(`${this.base}/items`, { limit, seed, placeholders: true }), { signal });
     return page.items;
   }
 
@@ -103,7 +103,7 @@ export class Api {
    * @returns {Promise<Rest.ItemOut[]>}
    */
   async described(ids, signal) {
-    const page = await ask(withParameters(`${this.base}/items`, { ids: ids.join(","), limit: ids.length }), { signal });
+    const page = await ask(withParameters(`${this.base}/items`, { ids: ids.join(","), limit: ids.length, placeholders: true }), { signal });
     return page.items;
   }
 
@@ -161,7 +161,7 @@ export class Api {
    * @returns {Promise<Rest.SearchOut>}
    */
   search(file, k, signal) {
-    return ask(`${this.base}/search`, { method: "POST", body: form(file, { k }), signal });
+    return ask(`${this.base}/search`, { method: "POST", body: form(file, { k, placeholders: true }), signal });
   }
 
   /**
@@ -177,7 +177,7 @@ export class Api {
   answer(question, paints, k, offset, signal) {
     const { id, crop, forms, self, once, beta, filter } = question;
     if (id && isItem(id) && !crop && forms === "none" && !self && !once) {
-      return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter }), { signal });
+      return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter, placeholders: true }), { signal });
     }
     return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, { signal });
   }

@@ -30,6 +30,10 @@ export function actsOf(acts, item) {
 export function pictureTile(item, address) {
   const picture = h("img", { alt: altText(item), width: item.width, height: item.height, decoding: "async", draggable: "false" });
   const link = h("a", { class: "tile-picture", href: address, draggable: "true" }, picture);
+  if (item.placeholder) {
+    link.style.backgroundImage = `url("${item.placeholder}")`;
+    picture.addEventListener("load", () => (link.style.backgroundImage = ""), { once: true }); // it would shine through
+  }
   const tile = h("li", { class: "tile", data: { id: item.id } }, link);
   if (item.gallery) tile.append(h("span", { class: "tile-gallery", "aria-hidden": "true" }, item.gallery));
   if (item.score !== undefined) tile.append(caption(item, item.score));

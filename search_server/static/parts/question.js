@@ -71,6 +71,7 @@ export function bodyOf(question, paints) {
   return {
     ...what,
     beta,
+    placeholders: true,
     ...(crop ? { crop } : {}),
     ...(self ? { exclude_self: false } : {}),
     ...(once ? { collapse_duplicates: true } : {}),

@@ -1,6 +1,7 @@
 """What a reader does with results: puts pictures aside, combines them, searches with a part, compares, asks why."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -264,6 +265,27 @@ def test_the_whole_grid_is_shown_as_the_model_sees_it(visit: Callable[..., Visit
     expect(tiles(page).first.locator("img")).to_have_attribute("src", re.compile("/reconstruction"))
     page.get_by_role("button", name="As the model sees").click()
     expect(tiles(page).first.locator("img")).to_have_attribute("src", re.compile("size=thumb"))
+
+
+def test_a_blurred_likeness_is_there_before_the_picture(visit: Callable[..., Visit], page_server: Server):
+    reader = visit()
+    page = reader.page
+    listed = f"{reader.origin}/api/v1/galleries/drawings/items?limit=1&placeholders=true"
+    deadline = time.monotonic() + 60
+    while page.request.get(listed).json()["items"][0]["placeholder"] is None:  # they are being fitted
+        assert time.monotonic() < deadline
+    reader.open('browse?filter={"id":{"lt":10}}')
+    held: list[Route] = []
+    page.route("**/image?size=thumb*", lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks it)
+    focus(page, 0)
+    page.keyboard.press("s")
+    blurred = page.locator(".results .tile:has(.tile-picture[style*='data:image/bmp'])").first
+    expect(blurred).to_be_visible()
+    picture = page.locator(f".results .tile[data-id='{blurred.get_attribute('data-id')}'] .tile-picture")
+    page.unroute("**/image?size=thumb*")
+    for route in held:
+        route.continue_()
+    expect(picture).to_have_css("background-image", "none")  # a picture may let something through
 
 
 def test_a_model_without_decoder_offers_nothing_that_it_would_have_to_paint(visit: Callable[..., Visit]):
