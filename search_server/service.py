@@ -18,6 +18,7 @@ from search_server.fetching import Fetcher, FetchPolicy
 from search_server.galleries import Galleries, ServedGallery
 from search_server.jobs import JobQueue
 from search_server.metrics import GalleryState, Metrics
+from search_server.placeholders import Placeholders
 from search_server.problems import InvalidRequest
 from search_server.settings import ServerSettings
 from train.decoding import DecodePool
@@ -66,6 +67,7 @@ class Service:
     fetcher: Fetcher
     decoding: DecodePool  # of what clients send
     originals: DecodePool  # of the galleries' files, which may be larger
+    placeholders: Placeholders
     queries: BoundedCache[str, StoredQuery] = field(
         default_factory=lambda: BoundedCache(
             _size_of_query,
@@ -143,6 +145,7 @@ class Service:
         self.closing.set()
         self.jobs.close()
         self.fetcher.close()
+        self.placeholders.close()
         self.decoding.close()
         self.originals.close()
 
@@ -155,6 +158,7 @@ def open_engine(folder: Path, settings: ServerSettings) -> Engine:
 def open_service(engines: Mapping[str, Engine], settings: ServerSettings, workspace: Workspace) -> Service:
     """Put everything together; decode workers start when they are first needed, and end with `close`."""
     patient = replace(FOLDER_LIMITS, wait_seconds=HTTP_LIMITS.wait_seconds)
+    originals = DecodePool(settings.decode_workers, patient)
     service = Service(
         galleries=Galleries(engines),
         settings=settings,
@@ -163,7 +167,8 @@ def open_service(engines: Mapping[str, Engine], settings: ServerSettings, worksp
         jobs=JobQueue(workspace.home),
         fetcher=Fetcher(FetchPolicy(frozenset(host.lower() for host in settings.fetch_hosts), settings.fetch_http)),
         decoding=DecodePool(settings.decode_workers, HTTP_LIMITS),
-        originals=DecodePool(settings.decode_workers, patient),
+        originals=originals,
+        placeholders=Placeholders(originals),
     )
     service.metrics.watch(
         lambda: {served.name: _state_of(served) for served in service.galleries}, service.jobs.table.counts

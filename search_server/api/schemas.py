@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from index_data.config import AS_INDEXED, MAX_WEIGHT
 from index_data.filters import parse_filter
@@ -73,6 +82,11 @@ def words_of(value: Any) -> Any:
     return value
 
 
+PLACEHOLDERS = Field(
+    default=False,
+    description="with each picture a tiny blurred likeness of it, guessed from its code; the first ones of a gallery "
+    "may come without",
+)
 IncludedInLists = Annotated[list[Literal["metadata"]], BeforeValidator(words_of)]
 Coloured = Literal["folder", "tags", "year", "camera", "reconstruction", "distance"]
 IncludedInMaps = Annotated[list[Coloured], BeforeValidator(words_of)]
@@ -114,6 +128,7 @@ class ListItems(Filtered):
         default=None, max_length=20_000, description="only these items: ids with commas between them"
     )
     include: IncludedInLists = Field(default_factory=list, description="metadata: tags and fields of each item")
+    placeholders: bool = PLACEHOLDERS
 
 
 class OutlineOptions(Filtered):
@@ -127,7 +142,8 @@ class FacetOptions(Filtered):
 
     fields: Annotated[list[str], BeforeValidator(words_of), Field(max_length=20)] = Field(
         default_factory=list,
-        description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
+        description="which; else folder, tags, year, camera, the map's cluster and all with few values. As text: with "
+        "commas between them",
     )
     values: int = Field(default=50, ge=1, le=limits.LIST, description="how many of each field, the most frequent first")
     own: bool = Field(
@@ -239,6 +255,7 @@ class NeighbourOptions(Filtered):
         "Left out: what the index was built for",
     )
     exact: bool = Field(default=False, description="compare all stored vectors, whatever it takes")
+    placeholders: bool = PLACEHOLDERS
     collapse_duplicates: bool = Field(
         default=False,
         description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
@@ -582,6 +599,7 @@ class ItemOut(BaseModel):
     added_at: str
     thumb: str
     image: str
+    placeholder: str | None = Field(default=None, description="4 x 4 pixels as a data: URI; with placeholders=true")
     tags: list[str] | None = Field(default=None, description="with include=metadata, and of a single item")
     metadata: dict[str, Any] | None = Field(default=None, description="its fields by name; likewise")
 
@@ -604,6 +622,9 @@ class FacetValueOut(BaseModel):
 
     value: str | int | float | bool
     count: int = Field(description="items that have it")
+    thumb: str | None = Field(
+        default=None, description="address of a small picture that stands for it: of a cluster, the one in its middle"
+    )
 
 
 class FacetOut(BaseModel):
@@ -624,15 +645,16 @@ class FacetsOut(BaseModel):
 ScoreLabel = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
 
 
-class HitOut(BaseModel):
+class HitOut(TypedDict):
     """One neighbour."""
 
     id: str
     rank: int
-    score: float = Field(description="cosine, -1 to 1; with `beta` the weighted mean of the halves' cosines")
-    percentile: float | None = Field(
-        description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
-    )
+    score: Annotated[float, Field(description="cosine, -1 to 1; with `beta` the weighted mean of the halves' cosines")]
+    percentile: Annotated[
+        float | None,
+        Field(description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"),
+    ]
     label: ScoreLabel
     name: str
     path: str
@@ -641,11 +663,16 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
-    duplicates: list[str] | None = Field(
-        default=None, description="with collapse_duplicates: ids of other hits that are the same picture"
-    )
-    tags: list[str] | None = Field(default=None, description="with include=metadata")
-    metadata: dict[str, Any] | None = Field(default=None, description="likewise")
+    duplicates: Annotated[
+        list[str] | None, Field(description="with collapse_duplicates: ids of other hits that are the same picture")
+    ]
+    placeholder: Annotated[str | None, Field(description="4 x 4 pixels as a data: URI; with placeholders=true")]
+    tags: Annotated[list[str] | None, Field(description="with include=metadata")]
+    metadata: Annotated[dict[str, Any] | None, Field(description="likewise")]
+
+
+# Built by us, and many in each answer: dictionaries that the type checker has seen are not looked at again.
+Hits = Annotated[list[HitOut], WrapValidator(lambda hits, _check: hits)]
 
 
 QueryWarning = Literal["plain-query", "nothing-close", "out-of-domain"]
@@ -681,7 +708,7 @@ class SearchOut(BaseModel):
     """Neighbours, best first."""
 
     query: QueryOut
-    hits: list[HitOut]
+    hits: Hits
     beta: float = Field(description="weight that the hits were found with")
     passing: int | None = Field(default=None, description="items that pass the filter; null without one")
     index: IndexOut
@@ -702,6 +729,9 @@ class SearchAllOut(BaseModel):
     hits: list[GalleryHitOut]
     by: Literal["score", "percentile"] = Field(
         description="what they are ranked by: scores of different models cannot be compared, percentiles can"
+    )
+    problems: dict[str, dict[str, Any]] = Field(
+        description="galleries that could not be searched, each with its problem; where none could, that is the answer"
     )
     took_ms: dict[str, float]
 

@@ -28,12 +28,12 @@ from search_server.api.schemas import (
 )
 from search_server.combinations import embeddings_of, in_any_form, painted_alone, subject_of
 from search_server.galleries import Neighbour, ServedGallery
-from search_server.incoming import File, read_request
+from search_server.incoming import File, read_request, reads_parameters
 from search_server.morphing import encode
 from search_server.painting import STRANGE, error_percentile, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
 from search_server.service import Service, service
-from search_server.stopwatch import took_ms
+from search_server.stopwatch import stage, took_ms
 from search_server.subjects import Subject, find_item, look_at
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
@@ -59,12 +59,13 @@ search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
     },
 )
 @needs("read")
+@reads_parameters
 def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture: uploaded, as base64, an item by its id, or a stored query."""
     found = service()
     incoming = read_request(SearchBody, query, image_fields=("image",))
     asked = incoming.options
-    served = found.gallery(path.gallery)
+    served = found.galleries.find(path.gallery)
     return json_answer(answer_search(found, served, asked, incoming.file("image")))
 
 
@@ -119,6 +120,11 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         with_metadata="metadata" in asked.include,
         with_duplicates=asked.collapse_duplicates,
     )
+    if asked.placeholders:
+        with stage("fetch"):
+            small = found.placeholders.of(served, [neighbour.item.id for neighbour in wanted])
+        for hit, neighbour in zip(described, wanted, strict=True):
+            hit["placeholder"] = small.get(neighbour.item.id)
     query = describe_subject(served, subject)
     if query.warning is None and asked.offset == 0 and _nothing_close(served, wanted, asked.beta):
         query.warning = "nothing-close"

@@ -1,9 +1,8 @@
 /** The page: which view the address asks for, the history, and what all views share. */
 
-import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
+import { Api, homeOf, Problem, queryParameters, SERVER_GONE } from "./api.js";
 import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
-import { Lightbox } from "./parts/lightbox.js";
 import { begin } from "./parts/in_flight.js";
 import { announce, note } from "./parts/messages.js";
 import { JobsBadge, markView, openMenus } from "./parts/navigation.js";
@@ -11,15 +10,16 @@ import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
-import { TrayBar } from "./parts/tray_bar.js";
 import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
+const IDLE = 2_000; // milliseconds after which what comes next is fetched although the window has not come to rest
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
+/** @typedef {{name: string, items: number, model: string, semantic: boolean, paints: boolean}} Searchable A gallery to choose for a search. */
 
 export class Page {
   constructor() {
@@ -35,6 +35,8 @@ export class Page {
     this.limits = given.limits;
     /** @type {string[]} Names of all galleries that are served. */
     this.galleries = given.galleries;
+    /** @type {Searchable[]} All galleries that a search can go through; none where there is only one. */
+    this.searchable = given.searchable;
     /** @type {{read: boolean, write: boolean, admin: boolean}} What the reader's token allows. */
     this.may = given.may;
     this.first = true; // nothing but what the server drew has been shown
@@ -51,7 +53,7 @@ export class Page {
     this.api = new Api(given.api);
     this.server = new ServerApi(given.server);
     this.main = need("main");
-    this.lightbox = new Lightbox();
+    this.lightbox = new LateLightbox();
     this.tray = new Tray(this.gallery?.name ?? "");
     /** @type {Map<string, any>} Key of a history entry -> what its view wants to have again. */
     this.kept = new Map();
@@ -77,14 +79,29 @@ export class Page {
     takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
-    if (this.gallery) new TrayBar(this);
+    if (this.gallery) this.#showTray();
     openMenus();
-    this.jobs.look();
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
     this.first = false;
     document.documentElement.dataset.ready = "";
+    whenIdle(() => this.#fetchNext());
+  }
+
+  /** The bar of the tray comes with the first picture on it. */
+  #showTray() {
+    const show = async () => new (await import("./parts/tray_bar.js")).TrayBar(this);
+    if (this.tray.size) show();
+    else this.tray.addEventListener("change", show, { once: true });
+  }
+
+  /** The page can be used: what its reader is likely to want next need not be waited for then. */
+  #fetchNext() {
+    this.jobs.look();
+    if (!this.gallery) return;
+    const next = [fetchView("search"), import("./parts/picture_menu.js"), import("./parts/lightbox.js")];
+    Promise.allSettled(next); // what does not come now is asked for again when it is wanted
   }
 
   // Addresses --------------------------------------------------------------------------------------------------------
@@ -99,13 +116,21 @@ export class Page {
    *
    * @param {string} view
    * @param {Parameters} parameters
+   * @param {string | null} gallery Another one than this.
    */
-  address(view, parameters = {}) {
+  address(view, parameters = {}, gallery = null) {
     const { everywhere } = VIEWS[view] ?? {};
     const all = everywhere ? { gallery: this.#cameFrom(), ...parameters } : parameters;
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(all)) if (value !== null && value !== undefined) query.set(name, String(value));
-    return (everywhere ? this.top : this.root) + view + (query.size ? `?${query}` : "");
+    const root = gallery ? `${this.top}g/${encodeURIComponent(gallery)}/` : this.root;
+    return (everywhere ? this.top : root) + view + (query.size ? `?${query}` : "");
+  }
+
+  /** Where the neighbours of a picture are, which another gallery may have. @param {string} id @param {Parameters} parameters */
+  neighboursOf(id, parameters = {}) {
+    const home = homeOf(id);
+    return this.address("search", { ...queryParameters(home.id), ...parameters }, home.gallery);
   }
 
   /** What the address of a view of the server says of the gallery the reader came from; nothing where it is the first. */
@@ -119,8 +144,10 @@ export class Page {
    * @param {string} view
    * @param {Parameters} parameters
    * @param {import("./parts/drop_target.js").Dropped | null} asked What it is opened with.
+   * @param {string | null} gallery Another one than this: the page is fetched anew.
    */
-  async go(view, parameters = {}, asked = null) {
+  async go(view, parameters = {}, asked = null, gallery = null) {
+    if (gallery) return location.assign(this.address(view, parameters, gallery));
     const key = newKey();
     history.pushState({ key }, "", this.address(view, parameters));
     if (asked) this.asked.set(key, asked);
@@ -196,9 +223,10 @@ export class Page {
    * @param {Parameters} parameters
    */
   search(item, tile = null, parameters = {}) {
-    const go = () => this.go("search", { ...queryParameters(item.id), ...parameters }, { item });
+    const home = homeOf(item.id);
+    const go = () => this.go("search", { ...queryParameters(home.id), ...parameters }, { item }, home.gallery);
     const picture = tile?.querySelector("img");
-    if (!picture || !document.startViewTransition || motionIsReduced()) return go();
+    if (home.gallery || !picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");
     const transition = document.startViewTransition(async () => {
       await go();
@@ -222,7 +250,7 @@ export class Page {
     else if (this.view?.take && item) this.view.take({ item }, slot);
     else if (!this.gallery) note("There is no gallery to search in yet");
     else if (item) this.search(item);
-    else this.go("search", {}, dropped);
+    else this.go("search", { in: this.parameter("in") }, dropped);
   };
 
   async surprise() {
@@ -250,7 +278,7 @@ export class Page {
   // The views --------------------------------------------------------------------------------------------------------
 
   async #popped() {
-    if (this.lightbox.isOpen) return this.lightbox.dialog.close();
+    if (this.lightbox.isOpen) return this.lightbox.close();
     if (history.state?.key === this.key) return; // only the lightbox's own entry was left
     if (!history.state?.key) history.replaceState({ key: newKey() }, "");
     const place = this.places.get(history.state.key) ?? 0;
@@ -267,7 +295,7 @@ export class Page {
 
   /** Draw what the address shows: at once, where its module is here already. */
   async #render() {
-    const name = viewAt(location.pathname, this.root, this.top);
+    const name = this.#name();
     if (!this.gallery && !VIEWS[name].everywhere) return; // the server has said what is wrong
     const drawer = drawerOf(name);
     if (drawer) return this.#draw(name, drawer);
@@ -281,6 +309,14 @@ export class Page {
     } finally {
       end();
     }
+  }
+
+  /** The view that the address shows; a search that asks nothing begins where all do. */
+  #name() {
+    const name = viewAt(location.pathname, this.root, this.top);
+    const { file, url } = this.asked.get(this.key) ?? {};
+    const asks = file || url || ["id", "q", "like", "unlike"].some((part) => this.parameter(part));
+    return name === "search" && !asks ? "start" : name;
   }
 
   /** @param {string} name @param {import("./views.js").Drawer} drawer */
@@ -323,6 +359,33 @@ export class Page {
     need("#shortcuts").addEventListener("click", showShortcuts);
     show();
   }
+}
+
+/** The lightbox, whose module comes with the first picture that is opened. */
+class LateLightbox {
+  /** @type {import("./parts/lightbox.js").Lightbox | null} */
+  #lightbox = null;
+
+  get isOpen() {
+    return this.#lightbox?.isOpen ?? false;
+  }
+
+  close() {
+    this.#lightbox?.dialog.close();
+  }
+
+  /** @param {any[] | import("./parts/lightbox.js").Walk} items @param {any} item @param {import("./parts/lightbox.js").LightboxWays} ways */
+  async open(items, item, ways) {
+    const { Lightbox } = await import("./parts/lightbox.js");
+    this.#lightbox ??= new Lightbox();
+    this.#lightbox.open(items, item, ways);
+  }
+}
+
+/** @param {() => void} act */
+function whenIdle(act) {
+  if ("requestIdleCallback" in globalThis) requestIdleCallback(act, { timeout: IDLE });
+  else setTimeout(act, IDLE); // Safari
 }
 
 /** A view whose module did not come. @param {Page} page */

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search_server.compression import LEAST_BYTES
-from search_server.static_files import FOLDER, StaticFolder
+from search_server.static_files import FOLDER, STYLES, StaticFolder
 from tests.search_server.conftest import Client, Server
 
 PACKED = {"Accept-Encoding": "gzip, deflate"}
@@ -32,12 +32,12 @@ def test_a_page_names_all_modules_that_it_begins_with(server: Server):
     for name in modules:
         text = (FOLDER / name).read_text()
         imported = re.findall(r'^(?:import|\}) .*?"(\.[^"]+)";$', text, re.MULTILINE)
-        assert imported or name not in ("app.js", "search/search_view.js")
+        assert imported or name not in ("app.js", "start/start_view.js")
         assert {str((FOLDER / name).parent.joinpath(to).resolve().relative_to(FOLDER)) for to in imported} <= modules
 
 
 def test_files_are_compressed_for_who_can_read_it(server: Server):
-    [style] = [address for address in addresses(server) if address.endswith("controls.css")]
+    [style] = [address for address in addresses(server, "/docs") if address.endswith("controls.css")]
     plain, packed = server.get(style), server.get(style, headers=PACKED)
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
@@ -47,12 +47,38 @@ def test_files_are_compressed_for_who_can_read_it(server: Server):
     assert "accept-encoding" in packed.headers["vary"].lower()
 
 
+def test_the_style_sheets_of_every_view_come_as_one(server: Server):
+    """In their order, so that what counts last stands last; each view's own follows."""
+    every, own = (address for address in addresses(server) if address.endswith(".css"))
+    text = server.get(every).body.decode()
+    sheets = [(FOLDER / "styles" / f"{name}.css").read_text() for name in STYLES]
+    places = [text.index(sheet) for sheet in sheets]
+    assert places == sorted(places)
+    assert own.endswith("/start/start.css")
+    assert {path.stem for path in (FOLDER / "styles").iterdir()} == {*STYLES, "plain"}
+
+
 def test_a_page_that_was_opened_before_an_update_still_finds_its_files_but_keeps_none(server: Server):
     answer = server.get("/static/000000000000/app.js")
     assert answer.body == (FOLDER / "app.js").read_bytes()
     assert answer.headers["cache-control"] == "no-cache"
     again = server.get("/static/000000000000/app.js", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status == 304
+
+
+def test_scripts_and_styles_are_not_sent_what_only_documents_obey(server: Server):
+    document = server.get("/g/drawn/").headers
+    kinds = set()
+    for address in addresses(server):
+        headers = server.get(address).headers
+        kinds.add(kind := Path(address).suffix)
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["referrer-policy"] == "no-referrer"
+        for name in ("content-security-policy", "cross-origin-opener-policy", "permissions-policy"):
+            assert (name in headers) == (kind == ".svg"), address  # a drawing can be opened as a document
+            assert name in document
+    assert kinds == {".js", ".css", ".svg"}
 
 
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "nothing.js", "", "styles"])
@@ -76,8 +102,10 @@ def test_a_changed_file_changes_every_address(tmp_path: Path):
     assert sorted(before.files) == ["app.js", "later.js", "parts/one.js", "two.js"]
     assert before.modules_of("app.js") == ["app.js", "parts/one.js", "two.js"]
     (tmp_path / "two.js").write_text("export const two = 22;\n")
-    after = folder.read()
+    assert folder.of(before.version) is before  # who asks for what was read last is not kept waiting by a look
+    after = folder.of("another")
     assert after.version != before.version
+    assert after is folder.read()
     assert after.files["two.js"].data == b"export const two = 22;\n"
 
 

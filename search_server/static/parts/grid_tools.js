@@ -1,4 +1,4 @@
-/** What stands above pictures in rows: their size, their order, and whether they are shown as the model sees them. */
+/** What stands above pictures in rows: their size, their order, whether they are shown as the model sees them, of which galleries they are. */
 
 import { button, h } from "./dom.js";
 import { announce } from "./messages.js";
@@ -60,12 +60,51 @@ export function modelToggle(page, grid) {
 }
 
 /**
+ * "Why similar": what counts is shown on the tile that is pointed at.
+ *
+ * @param {(on: boolean) => void} act Called at once where the reader has it on.
+ */
+export function whyToggle(act) {
+  const isOn = () => remembered("why-on-tiles", "no") === "yes";
+  const show = () => {
+    element.setAttribute("aria-pressed", String(isOn()));
+    act(isOn());
+  };
+  const toggle = () => {
+    remember("why-on-tiles", isOn() ? "no" : "yes");
+    show();
+    announce(isOn() ? "Rest on a picture to see why it is similar" : "Why similar is off");
+  };
+  const element = button("heat", "Why similar", toggle, { class: "button quiet why-button", title: "Point at a picture, or hold a finger on it, to see what makes it similar (h)" });
+  queueMicrotask(() => isOn() && show());
+  element.setAttribute("aria-pressed", String(isOn()));
+  return { element, toggle, isOn };
+}
+
+/**
+ * Where several galleries are served: which of them are searched.
+ *
+ * @param {import("../app.js").Page} page
+ * @param {import("./question.js").Question} question
+ * @param {(galleries: string[]) => void} act
+ * @param {boolean} [atOnce] Whether each tick counts at once.
+ */
+export function choiceOfGalleries(page, question, act, atOnce = false) {
+  if (!page.searchable.length) return null;
+  const place = h("div", { class: "gallery-choice-place" });
+  const fill = async () => place.append((await import("./gallery_choice.js")).galleryChoice(page, question, act, atOnce));
+  fill().catch(() => place.remove()); // the server is gone: what is searched next says so
+  return place;
+}
+
+/**
  * The bar above pictures: on a phone its controls fold away behind a button.
  *
  * @param {HTMLElement} words
  * @param {(HTMLElement | null)[]} controls
+ * @param {(HTMLElement | null)[]} toggles Beside the words, where there is room.
  */
-export function toolbar(words, controls) {
+export function toolbar(words, controls, toggles = []) {
   /** @param {boolean} open */
   const show = (open) => {
     element.classList.toggle("folded", !open);
@@ -73,7 +112,7 @@ export function toolbar(words, controls) {
     remember("tools", open ? "open" : "folded");
   };
   const fold = button("sliders", "Options", () => show(element.classList.contains("folded")), { class: "button quiet toolbar-fold" });
-  const element = h("div", { class: "toolbar" }, words, fold, h("div", { class: "toolbar-controls" }, controls));
+  const element = h("div", { class: "toolbar" }, words, fold, toggles.length > 0 && h("div", { class: "toolbar-controls" }, toggles), h("div", { class: "toolbar-controls" }, controls));
   show(remembered("tools", "folded") === "open");
   return element;
 }

@@ -1,11 +1,10 @@
-/** The search: first a place for a picture above pictures to click, then the query beside its neighbours. */
+/** The search: the query beside its neighbours. */
 
-import { isWithdrawn, queryParameters } from "../api.js";
+import { homeOf, isItem, isWithdrawn } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
-import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips } from "../parts/facet_chips.js";
-import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar } from "../parts/grid_tools.js";
+import { choiceField, choiceOfGalleries, chosenRow, modelToggle, range, sizeSlider, toolbar, whyToggle } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
@@ -24,7 +23,8 @@ const NO_ADDRESSES = {
 };
 
 /** @typedef {import("../api.js").Picture} Picture */
-/** @typedef {Rest.SearchOut & {asked: string, done: boolean}} Answer Done: there are no more neighbours to be asked for. */
+/** @typedef {Rest.SearchOut & Partial<import("./several_galleries.js").Together> & {asked: string, done: boolean}} Answer Done: there are
+ *   no more neighbours to be asked for. */
 
 /** @type {Record<string, {words: string, compare: ((one: any, other: any) => number) | null}>} */
 const SORTS = {
@@ -35,138 +35,26 @@ const SORTS = {
 };
 
 /**
- * What the address asks for: the neighbours of an item (`id`), of a stored query (`q`), of several (`like`, `unlike`), of
- * a file that was just put in, or a place for a picture.
+ * The neighbours of an item (`id`), of a stored query (`q`), of several (`like`, `unlike`), or of a file or an address that
+ * was just put in.
  *
  * @param {import("../app.js").Page} page
  */
 export function searchView(page) {
   const asked = page.asked.get(page.key) ?? {};
   const question = readQuestion((name) => page.parameter(name));
-  if (question.id || isCombined(question)) return new Results(page, { item: asked.item }, question).view();
-  return asked.file || asked.url ? new Results(page, asked, question).view() : startView(page);
-}
-
-/** @param {import("../app.js").Page} page */
-function startView(page) {
-  const { gallery, api } = page;
-  const withdrawn = new AbortController();
-  /** @param {import("../api.js").Picture} item */
-  const open = (item) =>
-    page.lightbox.open(wall.walk(), item, {
-      similar: (chosen) => page.search(chosen),
-      morph: null,
-      share: (chosen) => copyLink(page.address("search", { id: chosen.id })),
-      acts,
-    });
-  const acts = pictureActs(page, { open });
-  const wall = new PictureGrid({
-    label: "Pictures of the gallery",
-    address: (id) => page.address("search", { id }),
-    choose: (item, tile) => page.search(item, tile),
-    actions: acts,
-    tray: page.tray,
-  });
-  const below = h("div", {}, wall.element);
-  const model = modelToggle(page, wall);
-
-  const shuffle = async () => {
-    wall.clear();
-    wall.expect(18);
-    await fill(page.newSeed());
-    announce("Other pictures are shown");
-  };
-
-  /** @param {number} seed */
-  const fill = async (seed) => {
-    try {
-      const items = await api.sample(page.limits.sample, seed, withdrawn.signal);
-      wall.clear();
-      wall.add(items);
-    } catch (error) {
-      if (!isWithdrawn(error)) below.replaceChildren(problemState(error, { retry: () => page.reload() }));
-    }
-  };
-
-  const element = h(
-    "div",
-    { class: gallery.items ? "start" : "start unfilled" },
-    h(
-      "section",
-      { class: "hero" },
-      h("h1", {}, "Find the pictures that look like yours"),
-      h(
-        "div",
-        { class: "drop-box" },
-        h("div", { class: "drop-drawing", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
-        h("p", { class: "drop-words fine-only" }, h("strong", {}, "Drop a picture anywhere"), " or paste it"),
-        h(
-          "div",
-          { class: "actions" },
-          filePicker(page.take, { class: "button primary", id: "picture-file" }, icon("upload"), h("span", {}, "Choose a picture")),
-          filePicker(page.take, { class: "button coarse-only", capture: "environment" }, icon("camera"), h("span", {}, "Take a photo")),
-          cameraButton(page),
-          button("dice", "Surprise me", () => page.surprise()),
-        ),
-        page.features.urls && addressForm(page),
-      ),
-      h("p", { class: "hero-note" }, `Searches ${plural(gallery.items, "picture", "pictures")}. Nothing leaves this machine.`),
-    ),
-    gallery.items === 0
-      ? emptyGallery(page, withdrawn.signal)
-      : h(
-          "section",
-          { class: "wall", "aria-labelledby": "wall-title" },
-          h(
-            "div",
-            { class: "section-head" },
-            h("h2", { id: "wall-title" }, "Or start from one of these"),
-            h("div", { class: "actions" }, model.element, button("dice", "Shuffle", shuffle, { class: "button quiet" })),
-          ),
-          below,
-        ),
-  );
-  if (page.initial?.items) wall.add(page.initial.items);
-  else if (gallery.items) {
-    wall.expect(18);
-    fill(page.seed());
-  }
-  return {
-    element,
-    title: gallery.name,
-    close: () => withdrawn.abort(),
-    grid: wall,
-    field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-file")),
-    get keys() {
-      return { e: model.toggle, ...pictureKeys(wall, acts) };
-    },
-  };
-}
-
-/** The camera of a computer; phones have their own way, which is better. @param {import("../app.js").Page} page */
-function cameraButton(page) {
-  if (!navigator.mediaDevices?.getUserMedia) return null; // a page without https, away from localhost
-  const open = async () => (await import("./camera.js")).takePhoto((file) => page.take({ file }));
-  return button("camera", "Camera", open, { class: "button fine-only" });
-}
-
-/** @param {import("../app.js").Page} page */
-function addressForm(page) {
-  const field = h("input", { type: "url", class: "text-field", name: "url", placeholder: "https://…", required: true, "aria-label": "Address of a picture", autocomplete: "off" });
-  /** @param {Event} event */
-  const submit = (event) => {
-    event.preventDefault();
-    page.take({ url: field.value.trim() });
-  };
-  return h("form", { class: "address-form", onsubmit: submit }, icon("globe"), field, h("button", { class: "button" }, "Search"));
+  const isNamed = question.id || isCombined(question); // the server knows what was put in
+  return new Results(page, isNamed ? { item: asked.item } : asked, question).view();
 }
 
 /** The neighbours of what a question asks about, or of a file or an address that is still to be sent. */
 class Results {
   /** @type {Answer} */
   answer;
-  /** @type {ReturnType<typeof queryPanel>} */
+  /** @type {ReturnType<typeof queryPanel> | undefined} */
   panel;
+  /** @type {HTMLElement} */
+  controls;
   /** @type {HTMLInputElement} */
   leastInput;
   /** @type {string | null} Address of the file that is searched with, on this device. */
@@ -185,6 +73,8 @@ class Results {
     this.question = question;
     this.withdrawn = new AbortController();
     this.paints = page.gallery.model.has_decoder;
+    this.several = question.galleries.length > 0;
+    this.given = this.several && page.initial?.queries ? page.initial : null; // the answer that came with the page
     this.least = Number(page.parameter("min") ?? -1);
     const sort = page.parameter("sort") ?? "";
     /** @type {Promise<boolean> | null} The helping that is on its way. */
@@ -196,12 +86,13 @@ class Results {
       compare: single || this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "beside") : undefined,
       why: single ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "why") : undefined,
       morph: single && this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#morphWith(item) : null,
+      fits: (/** @type {any} */ item, /** @type {"why" | "morph"} */ act) => this.#fits(item, act),
       choices: choicesOf(question),
     };
     this.acts = pictureActs(page, this.ways);
     this.grid = new PictureGrid({
       label: "Pictures like yours, the most similar first",
-      address: (id) => page.address("search", { id, ...choicesOf(this.question) }),
+      address: (id) => page.neighboursOf(id, choicesOf(this.question)),
       choose: (item) => this.#open(item),
       actions: this.acts,
       tray: page.tray,
@@ -210,6 +101,9 @@ class Results {
     this.grid.sort(SORTS[this.sort].compare);
     this.size = sizeSlider(this.grid);
     this.model = modelToggle(page, this.grid);
+    /** @type {import("./why_on_tiles.js").WhyOnTiles | null} While it is switched on. */
+    this.whyOnTiles = null;
+    this.why = single ? whyToggle((on) => this.#explain(on)) : { element: null, toggle: () => {}, isOn: () => false };
     this.heading = h("h2", { class: "results-title", id: "results-title" }, "Looking …");
     this.foot = h("div", { class: "results-foot" });
     this.aside = h("div", { class: "query-column" });
@@ -222,12 +116,12 @@ class Results {
     const { initial } = this.page;
     const asText = JSON.stringify(this.question);
     const kept = this.page.remembered();
-    const answer = kept?.asked === asText ? kept : initial?.hits && this.sort === "score" ? this.#asAnswer(initial) : null;
+    const answer = kept?.asked === asText ? kept : initial?.hits && !this.several && this.sort === "score" ? this.#asAnswer(initial) : null;
     if (answer) {
       this.page.remember(answer);
       this.#show(answer);
     } else this.#ask();
-    const keys = () => ({ e: this.model.toggle, ...pictureKeys(this.grid, this.acts) });
+    const keys = () => ({ e: this.model.toggle, h: this.why.toggle, ...pictureKeys(this.grid, this.acts) });
     return {
       element: this.element,
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
@@ -244,6 +138,7 @@ class Results {
 
   #close() {
     this.withdrawn.abort();
+    this.whyOnTiles?.close();
     this.watcher?.disconnect();
     if (this.preview) URL.revokeObjectURL(this.preview);
   }
@@ -253,16 +148,18 @@ class Results {
     const { file, url, item } = this.asked;
     if (file && file.size > limits.image_bytes) return this.#refuse(tooLarge(file, limits.image_bytes));
     if (url && !features.urls) return this.#refuse(NO_ADDRESSES);
-    if (file) this.#showPanel({ name: file.name || "Pasted picture", image: this.preview });
-    else if (item) this.#showPanel(item);
-    const patience = setTimeout(() => this.#expect(), PATIENCE);
+    if (file) this.panel = this.#showPanel({ name: file.name || "Pasted picture", image: this.preview });
+    else if (item) this.panel = this.#showPanel(item);
+    this.#prepare();
+    const patience = setTimeout(() => this.grid.expect(24), PATIENCE); // grey tiles: only where the answer lets wait
     const { signal } = this.withdrawn;
     try {
       if (url) this.question.id = (await api.storeAddress(url, signal)).id;
+      else if (file && this.several) this.question.id ??= (await api.store(file, signal)).id;
       const response = file && !this.question.id ? await api.search(file, limits.neighbours, signal) : await this.#fetch(0, this.#wanted(), signal);
       this.question.id ??= isCombined(this.question) ? null : response.query.id;
       const answer = this.#asAnswer(response);
-      if (file || url) this.page.became("search", queryParameters(this.question.id ?? ""), answer);
+      if (file || url) this.page.became("search", parametersOf(this.question), answer);
       else this.page.remember(answer);
       this.#show(answer);
     } catch (error) {
@@ -273,7 +170,13 @@ class Results {
   }
 
   /** @param {number} offset @param {number} k @param {AbortSignal} signal */
-  #fetch(offset, k, signal) {
+  async #fetch(offset, k, signal) {
+    if (this.several) {
+      const { neighboursInAll } = await import("./several_galleries.js");
+      const given = this.sort === "score" ? this.given : null;
+      this.given = null;
+      return neighboursInAll(this.page, this.question, k, offset, signal, given);
+    }
     return this.page.api.answer(this.question, this.paints, k, offset, signal);
   }
 
@@ -287,10 +190,11 @@ class Results {
     return { ...response, asked: JSON.stringify(this.question), done: response.hits.length < this.page.limits.neighbours };
   }
 
-  /** Grey tiles: only where the answer keeps the reader waiting. */
-  #expect() {
-    this.main.replaceChildren(...this.#head(), this.grid.element);
-    this.grid.expect(24);
+  /** All that stands around the pictures, before they are known: when they are, only they are left to be drawn. */
+  #prepare() {
+    this.controls = h("div", { inert: !this.answer }, this.#head());
+    this.main.setAttribute("aria-labelledby", "results-title");
+    this.main.replaceChildren(this.controls, this.grid.element, this.foot);
   }
 
   /** @param {import("../api.js").Told} problem */
@@ -316,12 +220,13 @@ class Results {
 
   /** @param {any} query */
   #showPanel(query) {
-    this.panel = queryPanel(query, this.question, this.page, {
+    const panel = queryPanel(query, this.question, this.page, {
       morph: this.ways.morph ? () => this.#morphWith(this.answer?.hits[0]) : null,
       restart: () => this.page.go(""),
       refine: (change) => this.#refine(change),
     });
-    this.aside.replaceChildren(this.panel.element, h("div", { class: "query-other" }, this.#otherPicture()));
+    this.aside.replaceChildren(panel.element, h("div", { class: "query-other" }, this.#otherPicture()));
+    return panel;
   }
 
   #otherPicture() {
@@ -336,12 +241,13 @@ class Results {
   /** @param {Answer} answer */
   #show(answer) {
     this.answer = answer;
-    // The picture that is on this device already stays: it would only flash.
-    this.#showPanel(this.preview ? { ...answer.query, image: this.preview } : answer.query);
+    if (answer.by === "percentile") this.least = -1; // scores of different models cannot be compared
+    this.panel ??= this.#showPanel(answer.query);
+    if (this.several || !this.main.contains(this.grid.element)) this.#prepare();
+    this.controls.inert = false;
+    this.#fill(); // first: to lay the pictures out takes a look at the window, which is quick while nothing else has changed
     this.panel.answered(answer);
-    this.grid.clear();
-    this.main.replaceChildren(...this.#head(), this.#chips(), this.grid.element, this.foot);
-    this.#fill();
+    this.controls.after(this.#chips(), ...this.#unanswered());
     this.page.titled(answer.query.name);
   }
 
@@ -365,7 +271,8 @@ class Results {
     try {
       this.answer = this.#asAnswer(await this.#fetch(0, this.#wanted(), signal));
       this.page.remember(this.answer);
-      this.panel.answered(this.answer);
+      this.panel?.answered(this.answer);
+      this.whyOnTiles?.forget();
       this.grid.clear();
       this.#fill();
       await this.#deepen();
@@ -385,14 +292,36 @@ class Results {
 
   #head() {
     const { gallery, limits } = this.page;
-    const slider = gallery.model.semantic_dims ? [weightSlider(this.question.beta, limits.beta, (beta) => this.#refine({ beta }))] : [];
+    const semantic = this.several ? this.#chosen().every((one) => one.semantic) : gallery.model.semantic_dims > 0;
+    const slider = semantic ? [weightSlider(this.question.beta, limits.beta, (beta) => this.#refine({ beta }))] : [];
     return [this.#toolbar(), ...slider];
   }
 
   #chips() {
     /** @param {string | null} filter */
     const parameters = (filter) => parametersOf({ ...this.question, filter });
-    return facetChips(this.page, "search", parameters, this.withdrawn.signal);
+    const { page, question } = this;
+    const first = choiceOfGalleries(page, question, (galleries) => page.go("search", parametersOf({ ...question, galleries })));
+    /** @type {import("../parts/facet_chips.js").Counting | undefined} */
+    const count = this.several ? async (...asked) => (await import("./several_galleries.js")).countInAll(page.api, question.galleries, ...asked) : undefined;
+    return facetChips(page, "search", parameters, this.withdrawn.signal, { count, first });
+  }
+
+  /** The galleries that are searched, where they are not this one alone. */
+  #chosen() {
+    return this.page.searchable.filter(({ name }) => this.question.galleries.includes(name));
+  }
+
+  /** Galleries that could not be searched, and why. */
+  #unanswered() {
+    return Object.entries(this.answer.problems ?? {}).map(([name, problem]) => h("p", { class: "notice unanswered" }, icon("warning"), h("span", {}, `${name} could not be searched: ${problem.detail}`)));
+  }
+
+  /** Whether a picture of another gallery can be compared with the query by that one's model: it must know the query. @param {any} item @param {"why" | "morph"} act */
+  #fits(item, act) {
+    const { id } = this.question;
+    const gallery = this.page.searchable.find(({ name }) => name === homeOf(item.id).gallery);
+    return Boolean(gallery && id && !isItem(id) && (act === "why" || gallery.paints));
   }
 
   #toolbar() {
@@ -400,9 +329,25 @@ class Results {
     const leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
     this.leastInput = /** @type {HTMLInputElement} */ (leastField.querySelector("input"));
     leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
-    const sorts = Object.entries(SORTS).map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
+    const sorts = Object.entries(SORTS).filter(([name]) => name !== "changed" || this.answer?.by !== "percentile").map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
     const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
-    return toolbar(this.heading, [leastField, order, this.model.element, this.size.element]);
+    const byScore = this.answer?.by !== "percentile"; // scores of different models cannot be compared
+    return toolbar(this.heading, [byScore ? leastField : null, order, this.size.element], [this.model.element, this.why.element]);
+  }
+
+  /** Say on each tile that is pointed at why it is like the query, or no longer. @param {boolean} on */
+  async #explain(on) {
+    this.whyOnTiles?.close();
+    this.whyOnTiles = null;
+    if (!on) return;
+    const { WhyOnTiles } = await import("./why_on_tiles.js");
+    if (this.withdrawn.signal.aborted || !this.why.isOn()) return;
+    const { api, gallery } = this.page;
+    this.whyOnTiles = new WhyOnTiles(this.grid, {
+      explain: (item, patches, signal) => api.explain(this.question.id ?? "", item.id, gallery.name, patches, signal),
+      fits: (item) => Boolean(this.question.id) && (!item.gallery || item.gallery === gallery.name || this.#fits(item, "why")),
+      frame: () => this.panel?.frame ?? null,
+    });
   }
 
   /** @param {string} sort */
@@ -512,12 +457,14 @@ class Results {
       mode,
       similar: (chosen) => this.page.search(chosen, null, choicesOf(this.question)),
       morph: this.ways.morph ? (chosen) => this.#morphWith(chosen) : null,
-      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...choicesOf(this.question) })),
+      share: (chosen) => copyLink(this.page.neighboursOf(chosen.id, choicesOf(this.question))),
     });
   }
 
   /** @param {import("../api.js").Picture} item */
   #morphWith(item) {
-    if (item && this.answer?.query.id) this.page.go("morph", { a: this.answer.query.id, b: item.id });
+    if (!item || !this.answer?.query.id) return;
+    const { gallery, id } = homeOf(item.id);
+    this.page.go("morph", { a: this.answer.query.id, b: id }, null, gallery);
   }
 }
