@@ -1,10 +1,12 @@
 """How fast a folder becomes a gallery, beside what decoding alone and the model alone reach on the same machine.
 
-    python benchmarks/indexing.py FOLDER --model BUNDLE [--provider cpu] [--workers 2] [--batch 128]
-    python benchmarks/indexing.py --model BUNDLE --items 10000     (no pictures: a gallery of random vectors)
+    python -m benchmarks.indexing FOLDER --model BUNDLE [--provider cpu] [--workers 2] [--batch 128]
+    python -m benchmarks.indexing --model BUNDLE --photos 12,0.05        (drawn JPEGs of 12 megapixels and of 250 px)
+    python -m benchmarks.indexing --model BUNDLE --items 10000           (no pictures: a gallery of random vectors)
 
 The pipeline cannot be faster than the slower of its halves where each has processors of its own; where they share
-them, not faster than 1 / (1/decode + 1/model). Prints one JSON line.
+them, not faster than 1 / (1/decode + 1/model). Decoding alone reads the files, hashes them and makes thumbnails, as the
+pipeline does. Rounds take turns; on a busy machine look at processor times. Prints one JSON line a folder.
 """
 
 import argparse
@@ -12,13 +14,18 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.decoding import photo
+from benchmarks.processor_time import Cost, cost, load
 from export.bundle import Bundle
 from export.sessions import Encoder
-from index_data.adding import add_folder
+from index_data.adding import AddSummary, add_folder
 from index_data.config import AddSettings
 from index_data.engine import Engine
 from index_data.gallery import Content, FileState, Gallery
@@ -27,51 +34,101 @@ from train.decoding import DecodePool
 from train.errors import ImageError
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, FoundFile, find_files, read_file
 
-MODEL_SECONDS = 5.0  # the model alone is measured for
+MODEL_SECONDS = 3.0  # the model alone is measured for
 ITEMS_A_COMMIT = 256
 
 
-def decode_rate(folder: Path, bundle: Bundle, workers: int) -> float:
-    """Images a second that are read and decoded, thumbnails included, when nothing else is done."""
+@dataclass(frozen=True)
+class Photos:
+    """JPEGs to draw."""
+
+    width: int
+    height: int
+    count: int
+
+
+PHOTOS = {"12": Photos(4000, 3000, 120), "0.05": Photos(250, 188, 3000)}  # by megapixels
+DRAWN = 4  # different ones; each file has its number behind the end, so that its bytes are its own
+
+
+def draw(photos: Photos, folder: Path) -> Path:
+    """Write photos to a folder."""
+    folder.mkdir()
+    drawn = [photo(photos.width, photos.height, seed) for seed in range(DRAWN)]
+    for number in range(photos.count):
+        (folder / f"{number:06}.jpg").write_bytes(drawn[number % DRAWN] + b"%06d" % number)
+    return folder
+
+
+def decode_all(folder: Path, bundle: Bundle, workers: int) -> int:
+    """Read, hash and decode the images of a folder, thumbnails included; how many are good."""
     paths = [found.path for found in find_files(folder) if isinstance(found, FoundFile)]
     with DecodePool(workers, FOLDER_LIMITS) as pool:
-
-        def decode(path: bytes) -> object:
-            data = read_file(folder, path, FOLDER_LIMITS).data
-            return pool.fit(data, bundle.preprocessing, thumbnail=THUMBNAIL_SIDE)
-
-        started = time.monotonic()
-        good = sum(not isinstance(outcome, ImageError) for _, outcome in pool.map(decode, paths))
-        return good / (time.monotonic() - started)
+        sources = ((path, partial(data_of, folder, path)) for path in paths)
+        outcomes = pool.map_fit(sources, bundle.preprocessing, thumbnail=THUMBNAIL_SIDE)
+        return sum(not isinstance(outcome, ImageError) for _, outcome in outcomes)
 
 
-def model_rate(bundle: Bundle, provider: str, batch: int) -> tuple[float, str]:
-    """Images a second that the encoder takes when nothing else is done, and the provider that it runs on."""
-    encoder = Encoder.open(bundle, provider=provider)
-    size = bundle.preprocessing.size
+def data_of(folder: Path, path: bytes) -> bytes:
+    return read_file(folder, path, FOLDER_LIMITS).data
+
+
+def encode_for(encoder: Encoder, size: int, batch: int, seconds: float) -> int:
+    """Let the encoder work for some seconds; how many images that were."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
-    encoder.encode(pixels)
     started = time.monotonic()
-    batches = 0
-    while time.monotonic() - started < MODEL_SECONDS:
+    images = 0
+    while time.monotonic() - started < seconds:
         encoder.encode(pixels)
-        batches += 1
-    return batches * batch / (time.monotonic() - started), encoder.provider
+        images += batch
+    return images
 
 
-def pipeline(folder: Path, bundle: Bundle, settings: AddSettings, place: Path) -> dict[str, float]:
-    """Images a second from files to a published gallery, and the seconds of a second look at the same folder."""
+def pipeline(folder: Path, bundle: Bundle, settings: AddSettings, place: Path) -> Cost[AddSummary]:
+    """Make a gallery of a folder, and look at it again, when nothing has to be done."""
     given = {"provider": settings.provider, "workers": settings.workers, "batch": settings.batch}
     with Gallery.create(place, bundle) as gallery:
-        first = add_folder(gallery, bundle, folder, **given)
-        again = add_folder(gallery, bundle, folder, **given)
-    assert again.embedded == 0
+        return cost(lambda: add_folder(gallery, bundle, folder, **given))
+
+
+def again(folder: Path, bundle: Bundle, place: Path) -> Cost[AddSummary]:
+    """Look at an unchanged folder."""
+    with Gallery.open(place) as gallery:
+        seen = cost(lambda: add_folder(gallery, bundle, folder))
+    assert seen.result.embedded == 0
+    return seen
+
+
+def compare(folder: Path, bundle: Bundle, settings: AddSettings, rounds: int, scratch: Path) -> dict[str, object]:
+    """Images a second of decoding, of the model and of both, and what the last is of what it could be."""
+    encoder = Encoder.open(bundle, provider=settings.provider)
+    encode_for(encoder, bundle.preprocessing.size, settings.batch, 0.1)
+    turns = []
+    for number in range(rounds):
+        place = scratch / f"{folder.name}-{number}"
+        decoding = cost(lambda: decode_all(folder, bundle, settings.workers))
+        model = cost(lambda: encode_for(encoder, bundle.preprocessing.size, settings.batch, MODEL_SECONDS))
+        whole = pipeline(folder, bundle, settings, place)
+        turns.append((decoding, model, whole, again(folder, bundle, place)))
+    clock = [[each.clock / images(each) for each in turn] for turn in turns]
+    processor = [[each.processor / images(each) for each in turn] for turn in turns]
+    middle = [statistics.median(column) for column in zip(*clock, strict=True)]
     return {
-        "images": first.embedded,
-        "pipeline_images_per_s": first.embedded / first.seconds,
-        "unchanged_folder_s": again.seconds,
-        "database_bytes_per_image": (place / "gallery.db").stat().st_size / max(first.embedded, 1),
+        "images": turns[0][2].result.embedded,
+        "provider": encoder.provider,
+        "decode_images_per_s": 1 / middle[0],
+        "model_images_per_s": 1 / middle[1],
+        "pipeline_images_per_s": 1 / middle[2],
+        "of_what_it_could_be": statistics.median((d + m) / p for d, m, p, _ in clock),
+        "the_same_by_processor_time": statistics.median((d + m) / p for d, m, p, _ in processor),
+        "unchanged_times_faster": statistics.median(p / a for _, _, p, a in clock),
+        "load": load(),
     }
+
+
+def images(done: Cost[Any]) -> int:
+    """Images that some work was about."""
+    return done.result.seen if isinstance(done.result, AddSummary) else int(done.result)
 
 
 def random_gallery(bundle: Bundle, items: int, place: Path) -> dict[str, float]:
@@ -127,20 +184,26 @@ def main() -> None:
     parser.add_argument("--provider", default=AddSettings.provider)
     parser.add_argument("--workers", type=int, default=AddSettings.workers)
     parser.add_argument("--batch", type=int, default=AddSettings.batch)
+    parser.add_argument("--photos", help="draw photos of so many megapixels: 12, 0.05 or both, with a comma")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, help="also measure a gallery of so many random vectors")
     asked = parser.parse_args()
     bundle = Bundle.open(asked.model)
     settings = AddSettings(provider=asked.provider, workers=asked.workers, batch=asked.batch)
-    figures: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="indexing-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="indexing-") as name:
+        scratch = Path(name)
         if asked.items:
-            figures |= random_gallery(bundle, asked.items, Path(scratch) / "random")
-        if asked.folder:
-            figures["decode_images_per_s"] = decode_rate(asked.folder, bundle, settings.workers)
-            rate, figures["provider"] = model_rate(bundle, settings.provider, settings.batch)
-            figures["model_images_per_s"] = rate
-            figures |= pipeline(asked.folder, bundle, settings, Path(scratch) / "gallery")
-    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))
+            show({"name": "random vectors", **random_gallery(bundle, asked.items, scratch / "random")})
+        folders = [asked.folder] if asked.folder else []
+        kinds = asked.photos.split(",") if asked.photos else []
+        folders += [draw(PHOTOS[megapixels], scratch / f"{megapixels}-megapixels") for megapixels in kinds]
+        for folder in folders:
+            show({"name": folder.name, **compare(folder, bundle, settings, asked.rounds, scratch)})
+
+
+def show(figures: dict[str, object]) -> None:
+    """Print one JSON line."""
+    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,16 @@ from index_data.folders import (
     find,
     has_left,
     missing_items,
+    narrowed,
     places_of_roots,
     plan_places,
     settled_failures,
+    with_fates,
 )
-from index_data.gallery import Changes, Content, FileState, Gallery
+from index_data.gallery import Changes, Content, FileFate, FileState, Gallery
 from index_data.generations import build_if_due, current_name
 from index_data.unfinished import noted_run
-from train.decoding import Decoded, DecodePool
+from train.decoding import Decoded, DecodePool, Undecoded
 from train.errors import ImageError, NothingFoundError, TooManyRejectedError, UserError
 from train.files import write_file
 from train.images import FOLDER_LIMITS, THUMBNAIL_SIDE, OtherFileError
@@ -135,6 +138,8 @@ def scan_roots(
     gallery: Gallery,
     bundle: Bundle,
     *,
+    paths: Sequence[Path] = (),
+    remove_missing: bool = True,
     provider: str = AddSettings.provider,
     workers: int = AddSettings.workers,
     batch: int = AddSettings.batch,
@@ -145,8 +150,21 @@ def scan_roots(
 ) -> AddSummary:
     """Look again at all folders of a gallery: take in what is new or changed, let go what is gone; see `add_sources`.
 
+    Args:
+        gallery: Made with this bundle, or empty.
+        bundle: The model.
+        paths: Look only at these folders and files, absolute or below the gallery's folders; empty: at everything.
+        remove_missing: Take out items whose file is gone; else they stay.
+        provider: See `add_sources`, also for the next six.
+        workers: Processes that decode.
+        batch: Images that are embedded and committed together.
+        retry: Look again at what was rejected.
+        build: Build a new generation at the end.
+        reporter: Shows the progress.
+        stop: When it is set, the batch in hand is committed.
+
     Raises:
-        NothingFoundError: None of its folders is there; nothing is removed.
+        NothingFoundError: None of its folders is there, or there is nothing at a path; nothing is removed.
     """
     settings = AddSettings(provider=provider, workers=workers, batch=batch, retry=retry)
     gallery.accept_model(bundle)
@@ -158,8 +176,10 @@ def scan_roots(
         raise NothingFoundError(
             f"no folder of the gallery {gallery.name} is there ({folders}): mount the disk and scan again."
         )
+    if paths:
+        there = narrowed(gallery, there, paths)
     run = _Run(gallery, bundle, settings, reporter, stop)
-    return run.update(there, remove_missing=True, build=build)
+    return run.update(there, remove_missing=remove_missing, build=build)
 
 
 def judge(summary: AddSummary, *, what: str, max_bad: float = MAX_BAD) -> None:
@@ -250,31 +270,37 @@ class _Run:
                 lost = self._commit(batch)
                 while lost:
                     # Another process let go of the last item with these bytes meanwhile: they are embedded after all.
-                    lost = self._commit(list(pool.map(lambda found: self._read(pool, found), lost)))
+                    lost = self._commit(list(self._read_and_decode(pool, lost)))
                 self._show(task, batch)
                 self._stop.raise_if_set(self._what_is_kept())
         self._stop.raise_if_set(self._what_is_kept())
 
     def _outcomes(self, pool: DecodePool, places: list[Place]) -> Generator[_Outcome, None, None]:
         """What became of every file that has to be opened, in the order of the walk."""
+        yield from self._read_and_decode(pool, self._files_to_open(places))
+
+    def _read_and_decode(self, pool: DecodePool, files: Iterable[Found]) -> Iterator[_Outcome]:
         # Two batches: while one is embedded, the next is decoded.
-        yield from pool.map(
-            lambda found: self._read(pool, found), self._files_to_open(places), in_advance=2 * self._settings.batch
+        return pool.fit_each(
+            self._read,
+            files,
+            self._bundle.preprocessing,
+            thumbnail=THUMBNAIL_SIDE,
+            in_advance=2 * self._settings.batch,
         )
 
     def _files_to_open(self, places: list[Place]) -> Iterator[Found]:
         """Files that are new or have changed; all others are counted as what they are known to be."""
         for place in places:
-            for found in find(place):
+            for found, fate in with_fates(self._gallery, find(place)):
                 if self._stop:
                     return
                 self._counts["seen"] += 1
-                if not self._is_known(found):
+                if not self._is_known(found, fate):
                     yield found
 
-    def _is_known(self, found: Found) -> bool:
+    def _is_known(self, found: Found, fate: FileFate | None) -> bool:
         file = found.file
-        fate = self._gallery.fate(file.root_id, file.path)
         if fate is None:
             return False
         if found.refusal is not None:
@@ -294,8 +320,8 @@ class _Run:
         else:
             self._counts["resumed" if resumed else "unchanged"] += 1
 
-    def _read(self, pool: DecodePool, found: Found) -> _Read:
-        """Read a file, and decode it unless the gallery knows its bytes; many threads do this at once.
+    def _read(self, found: Found) -> Undecoded[_Read] | _Read:
+        """Read a file, which is to be decoded unless the gallery knows its bytes; many threads do this at once.
 
         Raises:
             ImageError: It cannot be used.
@@ -306,11 +332,13 @@ class _Run:
         file = replace(found.file, size=content.size, mtime_ns=content.mtime_ns)
         if self._gallery.has_content(content.sha256):
             return _Read(file, content.sha256, None)
-        decoded = pool.fit(content.data, self._bundle.preprocessing, thumbnail=THUMBNAIL_SIDE)
+        return Undecoded(content.data, partial(self._keep_thumbnail, file, content.sha256))
+
+    def _keep_thumbnail(self, file: FileState, sha256: bytes, decoded: Decoded) -> _Read:
         if decoded.thumbnail is not None:
             # Before the commit, so that an item always has one.
-            self._gallery.write_thumbnail(content.sha256.hex(), decoded.thumbnail)
-        return _Read(file, content.sha256, replace(decoded, thumbnail=None))
+            self._gallery.write_thumbnail(sha256.hex(), decoded.thumbnail)
+        return _Read(file, sha256, replace(decoded, thumbnail=None))
 
     def _batches(self, outcomes: Iterable[_Outcome]) -> Iterator[list[_Outcome]]:
         """What is embedded and committed together."""

@@ -43,6 +43,9 @@ WORK = 30_000_000_000  # multiplications to find the nearest neighbours: a few s
 PIECE = 1024  # pairs that are taken from the index at a time
 WEIGHTS = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0, MAX_BETA)
 
+SPREAD_BINS = 40
+SPREAD_SHARES = (1, 5, 25, 50, 75, 95, 99)  # percent
+
 ENOUGH = 100  # pictures: two of them are the farthest 2 %
 FAR = 0.02  # of the nearest neighbours: a best hit that is farther away than all but these is not close ...
 BY_CHANCE = 0.999  # ... unless it is nearer than all but 1 in 1,000 random pairs
@@ -161,10 +164,28 @@ class Scale:
         far, by_chance = self._bounds_of_far
         return best < far and best <= by_chance
 
+    def spread(self, of: Literal["nearest", "random"]) -> "Spread | None":
+        """How the scores of one kind of pair are spread; None where none were sampled."""
+        scores = self.nearest if of == "nearest" else self.random
+        if len(scores) == 0:
+            return None
+        counts, _ = np.histogram(np.clip(scores, -1, 1), SPREAD_BINS, (-1, 1))
+        quantiles = np.quantile(scores, [share / 100 for share in SPREAD_SHARES])
+        return Spread(len(scores), dict(zip(SPREAD_SHARES, quantiles.tolist(), strict=True)), tuple(counts.tolist()))
+
     @cached_property
     def _bounds_of_far(self) -> tuple[float, float]:
         """What a best hit lies below that is far, and what it is not above."""
         return float(np.quantile(self.nearest, FAR)), float(np.quantile(self.random, BY_CHANCE))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How sampled scores are spread."""
+
+    pairs: int
+    quantiles: dict[int, float]  # the score that so many percent lie below
+    histogram: tuple[int, ...]  # pairs in `SPREAD_BINS` equal ranges of the scores from -1 to 1
 
 
 def calibrate(index: Any, halves: Halves) -> Calibration:

@@ -143,24 +143,53 @@ def _listed() -> list[Path]:
     return paths
 
 
-@index.command(cls=Command, examples="lookalike index scan photos\nlookalike index scan photos --dry-run")
+@index.command(
+    cls=Command,
+    examples="lookalike index scan photos\n"
+    "lookalike index scan photos --dry-run\n"
+    "lookalike index scan photos holidays/2026 --keep-missing",
+)
 @click.argument("gallery")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--keep-missing", is_flag=True, help="Leave items in the gallery whose file is gone.")
 @_working_options
 @common_options
-def scan(line: CommandLine, gallery: str, model: str | None, max_bad: float, dry_run: bool, **settings: Any) -> None:
-    """Look again at all folders of a gallery: new, changed and moved files, and those that are gone."""
+def scan(
+    line: CommandLine,
+    gallery: str,
+    paths: tuple[Path, ...],
+    keep_missing: bool,
+    model: str | None,
+    max_bad: float,
+    dry_run: bool,
+    **settings: Any,
+) -> None:
+    """Look again at all folders of a gallery: new, changed and moved files, and those that are gone.
+
+    PATHS are folders and files to which the look is kept, by their whole path or as it is below the gallery's folders.
+    """
     from index_data.adding import judge, scan_roots
-    from index_data.folders import places_of_roots, plan_places
+    from index_data.folders import narrowed, places_of_roots, plan_places
     from index_data.generations import build_if_due
 
     with _existing(line, gallery) as opened, stop_request() as stop:
         if dry_run:
             there, not_there = places_of_roots(opened)
-            plan = plan_places(opened, there, not_there, missing=True, retry=settings["retry"])
+            chosen = narrowed(opened, there, paths) if paths else there
+            plan = plan_places(opened, chosen, not_there, missing=not keep_missing, retry=settings["retry"])
             _show_plan(line, plan)
             return
         bundle = _bundle(line, opened, model)
-        summary = scan_roots(opened, bundle, build=False, reporter=line.reporter, stop=stop, **settings)
+        summary = scan_roots(
+            opened,
+            bundle,
+            paths=paths,
+            remove_missing=not keep_missing,
+            build=False,
+            reporter=line.reporter,
+            stop=stop,
+            **settings,
+        )
         _show_summary(line, summary, opened, gallery)
         build_if_due(opened, line.reporter)
     judge(summary, what=f"the gallery {gallery}", max_bad=max_bad)

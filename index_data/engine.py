@@ -15,6 +15,7 @@ from export.bundle import Bundle
 from export.sessions import Batching, Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
+from index_data.drift import Drift, measure_drift
 from index_data.filters import Filter, matching_ids, state_of_fields
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, check_generation, current_name, pointer_path
@@ -83,6 +84,7 @@ class Engine:
         self._changing = threading.Lock()  # of the state: a few rows at a time
         self._loading = threading.Lock()  # of a generation: searches go on meanwhile
         self._damaged: dict[str, str] = {}  # generations whose files were found damaged after they were loaded
+        self._drift: tuple[Segments, Drift] | None = None
         self._state = self._load()
 
     @classmethod
@@ -158,6 +160,14 @@ class Engine:
     def calibration(self) -> Calibration:
         """What scores mean in this gallery."""
         return self._state.generation.calibration
+
+    def drift(self) -> Drift:
+        """Whether what was added since the index was built is like what is in it; measured once for each state."""
+        self.keep_up()
+        segments = self._state.segments
+        if self._drift is None or self._drift[0] is not segments:
+            self._drift = (segments, measure_drift(segments))
+        return self._drift[1]
 
     @property
     def ids(self) -> Ids:

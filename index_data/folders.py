@@ -6,12 +6,13 @@ a Parquet file; or `FILES`, to which files belong that were given one by one: it
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from index_data.containers import find_members, has_member, is_container
-from index_data.gallery import FileState, Gallery
+from index_data.gallery import FileFate, FileState, Gallery
 from train.errors import ImageError, NothingFoundError, SettingsError
 from train.images import (
     FOLDER_LIMITS,
@@ -26,6 +27,7 @@ from train.images import (
 from train.printable import printable
 
 _NOTHING_READ = replace(FOLDER_LIMITS, bytes=0)
+FATES_AT_ONCE = 500
 FILES = Path("/")  # the root of files that were given one by one
 
 
@@ -42,6 +44,10 @@ class Place:
     def folder(self) -> Path:
         """The folder itself."""
         return self.root / os.fsdecode(self.below)
+
+    def holds(self, path: bytes) -> bool:
+        """Whether a file of the root, by its path below it, is one of this place."""
+        return path.startswith(self.below) if self.files is None else path in self.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,18 @@ def find(place: Place) -> Iterator[Found]:
             other = found.code == "not_a_file" and not looks_like_image(path, b"")
             refusal = ImageError(found.detail, code=found.code)
             yield Found(FileState(place.root_id, path, None, None), refusal, other)
+
+
+def with_fates(gallery: Gallery, found: Iterable[Found]) -> Iterator[tuple[Found, FileFate | None]]:
+    """Files with what became of each when it was last looked at; they are asked for a few hundred at a time."""
+    found = iter(found)
+    while some := list(islice(found, FATES_AT_ONCE)):
+        by_root: dict[int, list[bytes]] = {}
+        for each in some:
+            by_root.setdefault(each.file.root_id, []).append(each.file.path)
+        fates = {root_id: gallery.fates(root_id, paths) for root_id, paths in by_root.items()}
+        for each in some:
+            yield each, fates[each.file.root_id].get(each.file.path)
 
 
 def _entries(place: Place) -> Iterator[FoundFile | Rejected]:
@@ -154,6 +172,57 @@ def places_of_roots(gallery: Gallery) -> tuple[list[Place], list[Place]]:
     return there, [place for place in places if place not in there]
 
 
+def narrowed(gallery: Gallery, places: Sequence[Place], paths: Sequence[Path]) -> list[Place]:
+    """Of the places of whole roots, only some folders and files; what is gone is looked for where items were.
+
+    Args:
+        gallery: That the places belong to.
+        places: See `places_of_roots`.
+        paths: Absolute, or below any of the roots, as the items' paths are.
+
+    Raises:
+        NothingFoundError: No root has, or had, anything at a path.
+    """
+    found: dict[Place, None] = {}  # each once
+    for path in paths:
+        parts = [part for place in places if (part := _part_of(gallery, place, path)) is not None]
+        if not parts:
+            raise NothingFoundError(
+                f"the gallery {gallery.name} has nothing at {_name(path)}: give folders or files below its folders, as "
+                "the paths of its items are."
+            )
+        found |= dict.fromkeys(parts)
+    return list(found)
+
+
+def _part_of(gallery: Gallery, place: Place, path: Path) -> Place | None:
+    """What a root has, or had, at a path; None: nothing."""
+    inside = Path(os.path.normpath(place.root / path))
+    if not inside.is_relative_to(place.root) or is_container(place.root):
+        # A container is looked at as a whole, where it is named itself.
+        return place if inside == place.root else None
+    if inside == place.root:
+        return place
+    below = os.fsencode(inside.relative_to(place.root))
+    walked = place.files is None and _is_walked(place.root, inside)
+    if walked and inside.is_dir():
+        return Place(place.root, place.root_id, below + b"/")
+    known = {
+        known: None
+        for known in _known_files(gallery, place.root_id)
+        if known == below or known.startswith(below + b"/")
+    }
+    if walked and inside.is_file():
+        known[below] = None
+    return Place(place.root, place.root_id, files=tuple(known)) if known else None
+
+
+def _is_walked(root: Path, inside: Path) -> bool:
+    """Whether a walk through a root comes by a path: over no link, and past no hidden name."""
+    way = inside.relative_to(root)
+    return inside.resolve() == root.resolve() / way and not any(part.startswith(".") for part in way.parts)
+
+
 def _known_files(gallery: Gallery, root_id: int) -> tuple[bytes, ...]:
     return tuple(path for table in ("items", "failures") for _, path in gallery.paths(table, root_id))
 
@@ -213,8 +282,8 @@ def plan_sources(gallery: Gallery | None, sources: Sequence[Path], *, retry: boo
             below = inside.below.removesuffix(b"/") if inside else os.fsencode(place.relative_to(FILES))
             files = next((number for number, root in roots.items() if root == FILES), 0)
             inside = Place(inside.root if inside else FILES, inside.root_id if inside else files, files=(below,))
-        for found in find(inside or Place(place, root_id=0)):
-            counts[_kind(gallery, found, inner, retry=retry)] += 1
+        found = (_as_known(each, inner) for each in find(inside or Place(place, root_id=0)))
+        counts.update(_kinds(gallery, found, retry=retry))
     return _plan(counts)
 
 
@@ -224,17 +293,16 @@ def plan_places(
     """What looking again at places would do; with `missing`, items whose file is gone are counted too."""
     counts: Counter[str] = Counter()
     for place in places:
-        for found in find(place):
-            counts[_kind(gallery, found, {}, retry=retry)] += 1
+        counts.update(_kinds(gallery, find(place), retry=retry))
         if missing:
             counts["missing"] += sum(1 for _ in missing_items(gallery, place))
     return replace(_plan(counts), folders_not_there=tuple(_name(place.root) for place in not_there))
 
 
 def missing_items(gallery: Gallery, place: Place) -> Iterator[tuple[int, bytes]]:
-    """Ids and paths of the items of a place's root whose file is gone; one that merely cannot be reached is not."""
+    """Ids and paths of the items of a place whose file is gone; one that merely cannot be reached is not."""
     for item_id, path in gallery.paths("items", place.root_id):
-        if is_gone(place.root, path):
+        if place.holds(path) and is_gone(place.root, path):
             yield item_id, path
 
 
@@ -316,16 +384,17 @@ def _as_known(found: Found, inner: dict[bytes, int]) -> Found:
     return found
 
 
-def _kind(gallery: Gallery | None, found: Found, inner: dict[bytes, int], *, retry: bool) -> str:
-    if found.refusal is not None:
-        return "refused"
+def _kinds(gallery: Gallery | None, found: Iterable[Found], *, retry: bool) -> Iterator[str]:
     if gallery is None:
-        return "new"
-    found = _as_known(found, inner)
-    fate = gallery.fate(found.file.root_id, found.file.path)
-    if fate is None:
-        return "new"
-    return "unchanged" if fate.holds_for(found.file, retry=retry) else "changed"
+        yield from ("new" if each.refusal is None else "refused" for each in found)
+        return
+    for each, fate in with_fates(gallery, found):
+        if each.refusal is not None:
+            yield "refused"
+        elif fate is None:
+            yield "new"
+        else:
+            yield "unchanged" if fate.holds_for(each.file, retry=retry) else "changed"
 
 
 def _plan(counts: Counter[str]) -> Plan:

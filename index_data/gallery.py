@@ -624,17 +624,19 @@ class Gallery:
             for number, root, place, code, detail, is_other, seen_at in rows
         ]
 
-    def fate(self, root_id: int, path: bytes) -> FileFate | None:
-        """What became of a file when it was last looked at; None for a new one."""
-        row = self._one(
-            "SELECT size, mtime_ns, seq, NULL, 0 FROM items WHERE root_id = :root AND path = :path "
-            "UNION ALL SELECT size, mtime_ns, 0, code, other FROM failures WHERE root_id = :root AND path = :path",
-            {"root": root_id, "path": path},
-        )
-        if row is None:
-            return None
-        size, mtime_ns, seq, failure, other = row
-        return FileFate(size, mtime_ns, seq, failure, bool(other))
+    def fates(self, root_id: int, paths: Sequence[bytes]) -> dict[bytes, FileFate]:
+        """What became of many files of a root when they were last looked at; new ones are left out."""
+        fates: dict[bytes, FileFate] = {}
+        for start in range(0, len(paths), _IDS_AT_ONCE):
+            some = paths[start : start + _IDS_AT_ONCE]
+            there = f"WHERE root_id = ? AND path IN ({','.join('?' * len(some))})"
+            for table in ("items", "failures"):
+                columns = "seq, NULL, 0" if table == "items" else "0, code, other"
+                statement = f"SELECT path, size, mtime_ns, {columns} FROM {table} {there}"  # noqa: S608
+                for path, size, mtime_ns, seq, failure, other in self._all(statement, (root_id, *some)):
+                    # A file is in both tables only if its bytes could not be read lately: it is still an item.
+                    fates.setdefault(path, FileFate(size, mtime_ns, seq, failure, bool(other)))
+        return fates
 
     def ids_at(self, root_id: int, path: bytes) -> list[int]:
         """Ids of the items that a file is, or that lie in a folder; the empty path is the root itself."""

@@ -46,6 +46,8 @@ class Listing:
 
     def of(self, name: bytes) -> Iterator[tuple[bytes, str]]:
         """Names and states of the sidecars of a picture, the weaker first."""
+        if not self.sidecars:
+            return
         stem = name.rpartition(b".")[0] or name
         for sidecar in dict.fromkeys((stem + b".json", name + b".json")):
             state = self.sidecars.get(sidecar)

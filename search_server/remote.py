@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +111,19 @@ def search(
         raise NothingFoundError("no image could be used as a query.")
 
 
-def scan(line: CommandLine, client: "Client", *, gallery: str, dry_run: bool, retry: bool) -> None:
+def scan(
+    line: CommandLine,
+    client: "Client",
+    *,
+    gallery: str,
+    paths: Sequence[Path],
+    keep_missing: bool,
+    dry_run: bool,
+    retry: bool,
+) -> None:
     """Let a server look again at a gallery's folders, and wait for the end."""
-    answer = client.scan(gallery, dry_run=dry_run, retry=retry)
+    below = [str(path) for path in paths]
+    answer = client.scan(gallery, paths=below, remove_missing=not keep_missing, dry_run=dry_run, retry=retry)
     if dry_run:
         line.result(
             answer, f"Would read {answer['new'] + answer['changed']:,} files and take out {answer['missing']:,}."

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from flask import Response, request
@@ -9,7 +10,8 @@ from flask_openapi import APIBlueprint, Tag
 
 from export.bundle import Bundle
 from export.choice import choose_model
-from index_data.folders import places_of_roots, plan_places
+from index_data.calibration import Scale, Spread
+from index_data.folders import narrowed, places_of_roots, plan_places
 from index_data.gallery import Failure, Gallery
 from index_data.generations import build_generation, current_name, read_manifest, roll_back, stored_names
 from search_server.access import needs
@@ -18,6 +20,7 @@ from search_server.api.documents import body_of
 from search_server.api.gallery_schemas import (
     DeleteGallery,
     DeletionOut,
+    DriftOut,
     FailureOut,
     FailuresOut,
     GalleryBody,
@@ -31,6 +34,8 @@ from search_server.api.gallery_schemas import (
     PathsOut,
     PlanOut,
     ScanBody,
+    ScoresOut,
+    SpreadOut,
     StatsOut,
 )
 from search_server.api.jobs import ACCEPTED, accepted, describe_job, submit
@@ -169,7 +174,7 @@ def show_paths(path: GalleryPath) -> Response:
 @galleries.post(
     "/galleries/<gallery>/scan",
     request_body=body_of(ScanBody, files=(), bare=False, form=False, required=False),
-    responses={200: PlanOut, **ACCEPTED, **responses("no_such_gallery", "locked", "key_reused", "disk_full")},
+    responses={200: PlanOut, **ACCEPTED, **responses("no_such_gallery", "empty", "locked", "key_reused", "disk_full")},
 )
 @needs("write")
 def scan_gallery(path: GalleryPath, query: NoParameters) -> Response:
@@ -177,9 +182,12 @@ def scan_gallery(path: GalleryPath, query: NoParameters) -> Response:
     found = service()
     served = found.gallery(path.gallery)
     asked = read_request(ScanBody, query).options
+    paths = [_below_the_folders(path) for path in asked.paths]
+    there, not_there = places_of_roots(served.gallery) if paths or asked.dry_run else ([], [])
+    if paths:
+        there = narrowed(served.gallery, there, paths)
     if asked.dry_run:
-        there, not_there = places_of_roots(served.gallery)
-        plan = plan_places(served.gallery, there, not_there, missing=True, retry=asked.retry)
+        plan = plan_places(served.gallery, there, not_there, missing=asked.remove_missing, retry=asked.retry)
         return json_answer(
             PlanOut(
                 new=plan.new,
@@ -189,8 +197,22 @@ def scan_gallery(path: GalleryPath, query: NoParameters) -> Response:
                 folders_not_there=len(plan.folders_not_there),
             )
         )
-    words = ["index_data", "scan", *(["--retry"] if asked.retry else [])]
-    return accepted(submit(found, "scan", words, served.name, str(served.gallery.folder.resolve())))
+    chosen = {"--retry": asked.retry, "--keep-missing": not asked.remove_missing}
+    words = ["index_data", "scan", *(option for option, wanted in chosen.items() if wanted)]
+    folder = str(served.gallery.folder.resolve())
+    return accepted(submit(found, "scan", words, served.name, folder, *map(str, paths)))
+
+
+def _below_the_folders(text: str) -> Path:
+    """A path as a request may give it: below the gallery's folders, wherever they are.
+
+    Raises:
+        InvalidRequest: It leads elsewhere, or is none.
+    """
+    path = Path(text)
+    if "\0" in text or path.is_absolute() or ".." in path.parts:
+        raise InvalidRequest(f"paths: {printable(text)[:200]!r} is no path below the gallery's folders.")
+    return path
 
 
 @galleries.get("/galleries/<gallery>/indexes", responses={200: IndexesOut, **responses("no_such_gallery")})
@@ -258,8 +280,9 @@ def find_failures(served: ServedGallery, query: ListFailures) -> FailuresOut:
 
 @galleries.get("/galleries/<gallery>/stats", responses={200: StatsOut, **responses("no_such_gallery")})
 def show_stats(path: GalleryPath) -> Response:
-    """Count what a gallery holds."""
-    gallery = service().gallery(path.gallery).gallery
+    """Count what a gallery holds; say what its scores are like, and whether it is drifting."""
+    served = service().gallery(path.gallery)
+    gallery = served.gallery
     current = _describe_generation(gallery, current_name(gallery) or "", None)
     return json_answer(
         StatsOut(
@@ -271,8 +294,25 @@ def show_stats(path: GalleryPath) -> Response:
             index_recall=current.recall,
             database_bytes=gallery.database.stat().st_size,
             generations=len(stored_names(gallery)),
+            scores=_describe_scores(served.engine.calibration.as_indexed),
+            drift=DriftOut(**asdict(served.engine.drift())),
         )
     )
+
+
+def _describe_scores(scale: Scale) -> ScoresOut:
+    return ScoresOut(
+        nearest=_describe_spread(scale.spread("nearest")),
+        random=_describe_spread(scale.spread("random")),
+        labels={label: round(least, 4) for least, label in scale.thresholds},
+    )
+
+
+def _describe_spread(spread: Spread | None) -> SpreadOut | None:
+    if spread is None:
+        return None
+    quantiles = {str(share): round(score, 4) for share, score in spread.quantiles.items()}
+    return SpreadOut(pairs=spread.pairs, quantiles=quantiles, histogram=list(spread.histogram))
 
 
 @galleries.post("/galleries/<gallery>/reload", responses={200: GalleryOut, **responses("no_such_gallery", "damaged")})

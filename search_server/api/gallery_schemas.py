@@ -1,9 +1,10 @@
 """What goes in and out of the API when galleries and their items are changed."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from index_data.drift import Verdict
 from search_server import limits
 from search_server.api.job_schemas import NAME, JobOut
 from search_server.api.schemas import FilterObject, GalleryOut, Parameters
@@ -59,6 +60,13 @@ class ScanBody(Parameters):
 
     dry_run: bool = Field(default=False, description="only say what would be done")
     retry: bool = Field(default=False, description="look again at files that were rejected and have not changed")
+    paths: list[Annotated[str, Field(min_length=1, max_length=limits.PATH)]] = Field(
+        default_factory=list,
+        max_length=limits.PATHS,
+        description="look only at these folders and files, by their paths below the gallery's folders, as items have "
+        "them; empty: at everything",
+    )
+    remove_missing: bool = Field(default=True, description="take out items whose file is gone")
 
 
 class PlanOut(BaseModel):
@@ -134,6 +142,38 @@ class ListFailures(Parameters):
     cursor: int = Field(default=0, ge=0, lt=2**63, description="`next_cursor` of the page before")
 
 
+class SpreadOut(BaseModel):
+    """How the scores of sampled pairs of pictures are spread."""
+
+    pairs: int
+    quantiles: dict[str, float] = Field(description="the score below which so many percent of the pairs lie")
+    histogram: list[int] = Field(description="pairs in 40 equal ranges of the scores from -1 to 1")
+
+
+class ScoresOut(BaseModel):
+    """What scores are like in a gallery, sampled when its index was built."""
+
+    nearest: SpreadOut | None = Field(description="pictures with their nearest other picture; null: too few pictures")
+    random: SpreadOut | None = Field(description="pairs of pictures by chance")
+    labels: dict[str, float] = Field(description="the least score of each label")
+
+
+class DriftOut(BaseModel):
+    """Whether the pictures that were added since the index was built are like those that it was built of."""
+
+    verdict: Verdict
+    says: str = Field(description="the verdict in words")
+    added: int = Field(description="pictures that were added or changed since the index was built")
+    compared: int = Field(description="of them")
+    difference: float | None = Field(
+        description="of the two-sample Kolmogorov-Smirnov test of the scores with the nearest picture, 0 to 1; null "
+        "where nothing is compared, as for the next three"
+    )
+    probability: float | None = Field(description="that so large a difference is by chance")
+    median_before: float | None = Field(description="score of a picture of the index with its nearest other one")
+    median_now: float | None = Field(description="score of an added picture with its nearest one in the index")
+
+
 class StatsOut(BaseModel):
     """Numbers of a gallery."""
 
@@ -145,6 +185,8 @@ class StatsOut(BaseModel):
     index_recall: float | None
     database_bytes: int
     generations: int
+    scores: ScoresOut
+    drift: DriftOut
 
 
 class PathsOut(BaseModel):

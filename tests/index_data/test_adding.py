@@ -5,16 +5,17 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from index_data.adding import AddSummary, _Run, add_folder, judge, scan_roots
+from index_data.adding import AddSummary, _Run, add_folder, add_sources, judge, scan_roots
 from index_data.config import MAX_BAD
 from index_data.engine import Engine
-from index_data.folders import expect_images, places_of_roots, plan_places, plan_sources
+from index_data.folders import expect_images, narrowed, places_of_roots, plan_places, plan_sources
 from index_data.gallery import Gallery
 from index_data.generations import current, current_name, stored_names
 from index_data.removing import remove_items
@@ -513,3 +514,66 @@ def test_galleries_of_two_models_do_not_mix(bundle, other_bundle, pictures, tmp_
         add_folder(gallery, again, pictures, provider="cpu", workers=1)
         assert gallery.bundle_folder == (tmp_path / "again").resolve()
         assert gallery.count == 48
+
+
+# --- Scans of some folders ---
+
+
+@pytest.fixture
+def seasons(tmp_path, add):
+    """A folder with two in it, each with two pictures, all of them items."""
+    root = tmp_path / "seasons"
+    for number, name in enumerate(("spring/a.png", "spring/b.png", "autumn/a.png", "autumn/b.png")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(encoded(draw_picture(number)))
+    add(root)
+    return root
+
+
+def test_a_scan_of_some_folders_looks_at_no_others(gallery, seasons, scan):
+    for number, folder in enumerate(("spring", "autumn")):
+        (seasons / folder / "new.png").write_bytes(encoded(draw_picture(20 + number)))
+        (seasons / folder / "a.png").unlink()
+    summary = scan(paths=[Path("spring")])
+    assert (summary.seen, summary.embedded, summary.removed) == (2, 1, 1)
+    assert set(paths_of(gallery)) == {b"spring/b.png", b"spring/new.png", b"autumn/a.png", b"autumn/b.png"}
+    absolute = scan(paths=[seasons / "autumn" / "new.png"])
+    assert (absolute.embedded, absolute.removed) == (1, 0)
+    assert scan(paths=[Path("autumn"), Path()]).removed == 1
+
+
+def test_a_scan_that_keeps_what_is_missing_takes_nothing_out(gallery, seasons, scan):
+    before = paths_of(gallery)
+    shutil.rmtree(seasons / "spring")
+    assert scan(remove_missing=False).removed == 0
+    assert paths_of(gallery) == before
+    there, not_there = places_of_roots(gallery)
+    assert plan_places(gallery, narrowed(gallery, there, [Path("spring")]), not_there, missing=True).missing == 2
+    assert plan_places(gallery, narrowed(gallery, there, [Path("autumn")]), not_there, missing=True).missing == 0
+    assert scan(paths=[Path("spring")]).removed == 2
+    assert set(paths_of(gallery)) == {b"autumn/a.png", b"autumn/b.png"}
+
+
+def test_a_scan_follows_no_link_and_finds_no_hidden_name(gallery, seasons, scan, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(encoded(draw_picture(30)))
+    (seasons / "link").symlink_to(outside)
+    (seasons / ".hidden").mkdir()
+    (seasons / ".hidden" / "h.png").write_bytes(encoded(draw_picture(31)))
+    for path in ("link", "link/secret.png", ".hidden", ".hidden/h.png", "../outside", "/etc", "nowhere"):
+        with pytest.raises(NothingFoundError, match="has nothing at"):
+            scan(paths=[Path(path)])
+    assert len(paths_of(gallery)) == 4
+
+
+def test_a_scan_of_single_files_knows_those_that_were_given_one_by_one(gallery, bundle, tmp_path, scan):
+    alone = tmp_path / "alone.png"
+    alone.write_bytes(encoded(draw_picture(40)))
+    add_sources(gallery, bundle, [alone], provider="cpu", workers=1)
+    alone.write_bytes(encoded(draw_picture(41)))
+    assert scan(paths=[alone]).embedded == 1
+    alone.unlink()
+    (tmp_path / "other.png").write_bytes(encoded(draw_picture(42)))
+    below = scan(paths=[tmp_path])  # which is no folder of the gallery: of it, only that file was given
+    assert (below.embedded, below.removed) == (0, 1)

@@ -198,3 +198,14 @@ def test_a_gallery_whose_model_was_away_when_it_was_indexed_is_calibrated_for_it
     with Engine.open(tmp_path / "drawn", provider="cpu", decoder=False) as engine:
         assert engine.calibration.halves == Halves(8, halved_bundle.alpha)
         assert engine.calibration.at(0.0).percentile(0.5) is not None
+
+
+def test_the_spread_of_scores_counts_every_pair_once():
+    embeddings = embeddings_of(200)
+    scale = calibrate(index_of(embeddings), HALVES).as_indexed
+    for kind, scores in (("nearest", scale.nearest), ("random", scale.random)):
+        spread = scale.spread(kind)
+        assert spread.pairs == len(scores) == sum(spread.histogram)
+        assert spread.quantiles[50] == pytest.approx(np.median(scores))
+        assert list(spread.quantiles.values()) == sorted(spread.quantiles.values())
+    assert calibrate(index_of(embeddings[:1]), HALVES).as_indexed.spread("nearest") is None

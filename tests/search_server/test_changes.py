@@ -185,6 +185,10 @@ def test_a_gallery_tells_its_numbers_its_indexes_and_its_failures(server, place)
     stats = server.get(f"{GALLERY}/stats").json()
     assert stats["failures_by_code"] == {"corrupt": 1}
     assert stats["items"] == server.get(GALLERY).json()["items"]
+    assert stats["scores"]["nearest"]["pairs"] == sum(stats["scores"]["nearest"]["histogram"])
+    assert stats["scores"]["labels"]["identical"] == 0.9995
+    assert stats["drift"]["verdict"] in {"nothing-new", "too-few"}
+    assert stats["drift"]["says"].endswith((".", "compared."))
     built = ended(server, server.ask("POST", f"{GALLERY}/indexes").json())
     assert built["state"] == "done", built
     listed = server.get(f"{GALLERY}/indexes").json()["indexes"]
@@ -205,6 +209,32 @@ def test_a_scan_can_be_looked_at_before_it_is_done(server, place):
     job = ended(server, server.ask("POST", f"{GALLERY}/scan").json())
     assert job["state"] == "done", job
     assert job["result_url"] == GALLERY
+
+
+def test_a_scan_may_be_kept_to_some_folders_and_may_keep_what_is_missing(server, place):
+    for folder in ("spring", "autumn"):
+        (place / "pictures" / folder).mkdir()
+        (place / "pictures" / folder / "one.png").write_bytes(encoded(draw_picture(60 + len(folder))))
+    plan = server.send_json(f"{GALLERY}/scan", dry_run=True, paths=["spring"]).json()
+    assert (plan["new"], plan["changed"]) == (1, 0)
+    job = ended(server, server.send_json(f"{GALLERY}/scan", paths=["spring"]).json())
+    assert (job["state"], job["result"]["embedded"]) == ("done", 1), job
+    assert server.send_json(f"{GALLERY}/scan", dry_run=True).json()["new"] == 1  # that of autumn
+    (place / "pictures" / "spring" / "one.png").unlink()
+    kept = ended(server, server.send_json(f"{GALLERY}/scan", remove_missing=False).json())
+    assert (kept["state"], kept["result"]["removed"]) == ("done", 0), kept
+    assert server.send_json(f"{GALLERY}/scan", dry_run=True, remove_missing=False).json()["missing"] == 0
+    elsewhere = server.send_json(f"{GALLERY}/scan", dry_run=True, paths=["autumn"]).json()
+    assert elsewhere["missing"] == 0
+    gone = ended(server, server.send_json(f"{GALLERY}/scan", paths=["spring/one.png"]).json())
+    assert (gone["state"], gone["result"]["removed"]) == ("done", 1), gone
+
+
+@pytest.mark.parametrize("path", ["/etc", "../more", "spring/../../more", "nowhere", "\0", ""])
+def test_a_scan_leads_nowhere_but_to_the_gallerys_folders(server, place, path):
+    refused = server.send_json(f"{GALLERY}/scan", paths=[path])
+    assert refused.status in {400, 422}, refused.json()
+    assert str(place) not in json.dumps(refused.json())
 
 
 def test_where_things_are_on_the_machine_is_told_to_admins_alone(drawn_gallery, tmp_path):
