@@ -84,6 +84,7 @@ _SORTS = {
     "-bytes": "Largest file",
 }
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
+_OPERATORS = {"eq": "", "ne": "not", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "prefix": "begins with"}
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
     "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
@@ -252,7 +253,7 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
     """The facets of what is shown, each value with the address that chooses it, or lets it go."""
     asked = asked or {}
     counted = find_facets(served, FacetOptions(filter=asked or None, fields=list(FACETS), values=CHOICES, own=False))
-    groups, chosen = [], []
+    groups, chosen, told = [], [], set()
     for facet in counted.facets:
         values = []
         for each in facet.values:
@@ -262,8 +263,15 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
             value = {"words": _value_words(facet.field, each.value), "count": each.count, "chosen": is_chosen}
             values.append(value | {"address": address(then or None)})
         chosen += [{"title": FACETS[facet.field], **value} for value in values if value["chosen"]]
+        told |= {facet.field for value in values if value["chosen"]}
         if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
             groups.append({"title": FACETS[facet.field], "values": values})
+    for field, condition in asked.items():
+        if field not in told:
+            others = {other: value for other, value in asked.items() if other != field}
+            chosen.append(
+                {"title": "", "words": _condition_words(field, condition), "address": address(others or None)}
+            )
     return {
         "facets": {
             "groups": groups,
@@ -273,6 +281,17 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
         },
         "counted": counted.model_dump(mode="json"),
     }
+
+
+def _condition_words(field: str, condition: Any) -> str:
+    """A condition that is no choice among counted values, as people read it: "rating ≥ 4"."""
+    if not isinstance(condition, dict):
+        return "more conditions"
+    parts = []
+    for operator, value in condition.items():
+        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(f"{_OPERATORS.get(operator, operator)} {words}".strip())
+    return f"{field}: {parts[0]}" if list(condition) == ["eq"] else f"{field} {' and '.join(parts)}"
 
 
 def _value_words(field: str, value: Any) -> str:

@@ -121,6 +121,7 @@ def describe_item(served: ServedGallery, item: Item, known: Description | None =
         image=address.format("preview"),
         tags=known.tags if known else None,
         metadata=known.fields if known else None,
+        own=known.own if known else None,
     )
 
 

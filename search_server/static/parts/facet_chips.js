@@ -9,6 +9,9 @@ import { count } from "./words.js";
 /** @type {Record<string, string>} */
 const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
 
+/** @type {Record<string, string>} */
+const OPERATORS = { eq: "", ne: "not", lt: "<", lte: "≤", gt: ">", gte: "≥", prefix: "begins with", in: "one of" };
+
 /**
  * The filter of the address; nothing where it cannot be read: the server then says what is wrong with it.
  *
@@ -68,6 +71,7 @@ function drawn(facets, chosen, open) {
   const chips = [];
   /** @type {HTMLElement[]} */
   const groups = [];
+  const told = new Set(); // fields whose condition has a chip
   for (const { field, values } of facets) {
     const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
     const drawnValues = values.map(({ value, count: number }) => {
@@ -76,6 +80,7 @@ function drawn(facets, chosen, open) {
       const words = field === "folder" && value === "" ? "(top folder)" : String(value);
       const attributes = open(Object.keys(then).length ? JSON.stringify(then) : null);
       if (isChosen) {
+        told.add(field);
         const label = `${TITLES[field]} ${words}: take this filter away`;
         chips.push(h("a", { class: "chip", "aria-label": label, ...attributes }, h("span", {}, words), icon("close")));
       }
@@ -84,9 +89,38 @@ function drawn(facets, chosen, open) {
     });
     if (values.length > 1 || field === "tags") groups.push(h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawnValues)));
   }
+  // What else is asked for is not among the counted values, but can be taken away.
+  for (const [field, condition] of Object.entries(chosen)) {
+    if (told.has(field)) continue;
+    const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
+    const words = conditionWords(field, condition);
+    const attributes = open(Object.keys(others).length ? JSON.stringify(others) : null);
+    chips.push(h("a", { class: "chip", "aria-label": `${words}: take this filter away`, ...attributes }, h("span", {}, words), icon("close")));
+  }
   if (!groups.length) return chips;
   const summary = h("summary", { class: "chip quiet-chip" }, icon("down"), h("span", {}, "Filter"));
   return [...chips, h("details", { class: "facet-groups" }, summary, groups)];
+}
+
+/**
+ * A condition on a field: `{gte: 4}` of `rating` is "rating ≥ 4".
+ *
+ * @param {string} field
+ * @param {any} condition
+ */
+function conditionWords(field, condition) {
+  if (field === "and" || field === "or" || field === "not" || !condition || typeof condition !== "object") return "more conditions";
+  const parts = Object.entries(condition).map(([operator, value]) => {
+    if (operator === "exists") return value ? "is known" : "is not known";
+    const words = Array.isArray(value) ? value.map(plainWords).join(", ") : plainWords(value);
+    return `${OPERATORS[operator] ?? operator} ${words}`.trim();
+  });
+  return Object.keys(condition).join() === "eq" ? `${field}: ${parts[0]}` : `${field} ${parts.join(" and ")}`;
+}
+
+/** @param {unknown} value */
+function plainWords(value) {
+  return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 }
 
 /**
