@@ -1,21 +1,24 @@
-"""Duplicates in three tiers: the same bytes, the same pixels, and near ones by their score.
+"""Duplicates in three tiers: the same bytes, the same pixels, and near ones, which stand out from what is around them.
 
 The pairs are computed by a command and kept (index_data/analyses.py); groups, the suggestion which picture to keep, and
 what people said of them are put together when they are asked for. No file is ever deleted.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index_data.analyses import NotComputedError, read_analysis, write_analysis
-from index_data.collapsing import near_from
-from index_data.gallery import Changes, Gallery, Item
-from index_data.neighbours import BLOCK, NOBODY, nearest, open_segments, vectors_in_blocks
+from index_data.calibration import LABELS
+from index_data.gallery import Changes, Gallery, Item, Vectors
+from index_data.generations import Ids
+from index_data.neighbours import BLOCK, NOBODY, Scores, nearest, open_segments, vectors_in_blocks, without_themselves
+from index_data.prominence import LAST, highest_ordinary, near_from, ordinary_scores
 from index_data.segments import Segments
 from train.decoding import DecodePool
 from train.errors import ImageError, UserError
@@ -28,7 +31,9 @@ Verdict = Literal["duplicate", "different", "keep", "forget"]
 Said = Literal["duplicate", "different", "keep"]  # of a group
 KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
 
-FIRST_K, MOST_K = 16, 4096  # neighbours that are looked at: more where all of them are duplicates
+FIRST_K, MOST_K = LAST, 4096  # neighbours that are looked at: more where all of them are duplicates
+SAMPLED = 1024  # pictures that say what is ordinary
+FIXED = LABELS[1][0]  # cosine of near-duplicates where a gallery is too small for anything to be ordinary
 SAME_PIXELS_FROM = 0.9999  # score: beneath it the same pixels would have been decoded in another way
 DIGESTS_AT_ONCE = 64
 DIFFERENCE_GAIN = 4  # how much brighter a difference is shown
@@ -68,7 +73,7 @@ class Computed:
     """What a computation found."""
 
     items: int
-    min_score: float  # near from here
+    min_score: float  # the lowest of a near pair, or what was asked for
     pairs: int  # of different contents
     same_pixels: int  # of them
 
@@ -86,7 +91,8 @@ def compute_duplicates(
     Args:
         gallery: The gallery.
         pool: Decodes those that may have the same pixels.
-        min_score: Cosine from which two pictures are near; else that of the gallery's label near-duplicate.
+        min_score: Cosine from which two pictures are near; else they are where they stand out from what is around
+            both (index_data/prominence.py).
         reporter: Shows the progress.
         stop: When it is set, nothing is written; digests of pixels that were read are kept.
 
@@ -94,9 +100,9 @@ def compute_duplicates(
         Interrupted: `stop` was set.
     """
     segments = open_segments(gallery)
-    least = near_from(segments.generation.calibration) if min_score is None else min_score
     content_of = dict(gallery.rows("SELECT id, content_id FROM items"))
-    pairs = _near_pairs(segments, content_of, least, reporter, stop)
+    pairs = _near_pairs(segments, content_of, _Rule.of(segments, min_score), reporter, stop)
+    least = min(pairs.values(), default=1.0) if min_score is None else min_score
     same = _same_pixels(gallery, pool, pairs, content_of, reporter, stop)
     rows = sorted(pairs.items())
     write_analysis(
@@ -115,34 +121,81 @@ def compute_duplicates(
 Pairs = dict[tuple[int, int], float]  # lower and higher content -> score
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """From which score another picture is near a picture."""
+
+    fixed: float | None  # for all pictures; None: by what is ordinary around each
+    highest: float = 1.0  # of what may be ordinary
+
+    @classmethod
+    def of(cls, segments: Segments, min_score: float | None) -> "_Rule":
+        """The rule for a gallery: the score that is asked for, or what a sample of it says."""
+        if min_score is not None:
+            return cls(min_score)
+        sample = [ordinary_scores(_others(segments, *some)[1]) for some in _sample(segments)]
+        known = np.concatenate(sample) if sample else np.empty(0, np.float32)
+        return cls(None, highest_ordinary(known)) if np.isfinite(known).any() else cls(FIXED)
+
+    def near_from(self, scores: Scores) -> Scores:
+        """That score for some pictures, (n,), from those of their nearest other pictures, (n, at least `LAST`)."""
+        if self.fixed is not None:
+            return np.full(len(scores), self.fixed, np.float32)
+        return near_from(np.minimum(ordinary_scores(scores), self.highest))
+
+
+def _sample(segments: Segments) -> Iterator[tuple[Ids, Vectors]]:
+    """Ids and embeddings of some items, evenly spread."""
+    step = max(1, segments.count // SAMPLED)
+    row = 0
+    for ids, vectors in vectors_in_blocks(segments, BLOCK):
+        chosen = slice(-row % step, None, step)
+        row += len(ids)
+        if len(ids[chosen]):
+            yield ids[chosen], vectors[chosen]
+
+
+def _others(segments: Segments, ids: Ids, vectors: Vectors, k: int = LAST) -> tuple[Ids, Scores]:
+    """The k nearest other items of some, best first, and their scores."""
+    return without_themselves(ids, *nearest(segments, vectors, k + 1))
+
+
 def _near_pairs(
-    segments: Segments, content_of: dict[int, int], least: float, reporter: Reporter, stop: StopRequest | None
+    segments: Segments, content_of: dict[int, int], rule: _Rule, reporter: Reporter, stop: StopRequest | None
 ) -> Pairs:
     pairs: Pairs = {}
-    seen: set[int] = set()
+    near_from: dict[int, float] = {}  # by content
     with reporter.task("Comparing", total=segments.count) as task:
         for ids, vectors in vectors_in_blocks(segments, BLOCK):
             if stop is not None:
                 stop.raise_if_set("Nothing was written.")
             task.advance(len(ids))
-            # Each content once: its copies have the same neighbours.
-            new = [row for row, number in enumerate(ids.tolist()) if _is_new(content_of.get(number), seen)]
-            waiting, k = np.array(new, np.int64), FIRST_K
+            waiting = _first_of_each(ids, content_of, near_from)
+            k, least = FIRST_K, np.empty(0, np.float32)
             while len(waiting):
-                found, scores = nearest(segments, vectors[waiting], k)
-                for row, neighbours, values in zip(waiting.tolist(), found, scores, strict=True):
-                    _collect(pairs, content_of, int(ids[row]), neighbours, values, least)
+                found, scores = _others(segments, ids[waiting], vectors[waiting], k)
+                if k == FIRST_K:
+                    least = rule.near_from(scores)
+                    contents = [content_of[number] for number in ids[waiting].tolist()]
+                    near_from.update(zip(contents, least.tolist(), strict=True))
+                for row, neighbours, values, lowest in zip(waiting.tolist(), found, scores, least, strict=True):
+                    _collect(pairs, content_of, int(ids[row]), neighbours, values, float(lowest))
                 # Where even the last one is a duplicate, there may be more.
-                waiting = waiting[scores[:, -1] >= least] if k < min(MOST_K, segments.rows) else waiting[:0]
+                more = (scores[:, -1] >= least) & (k < min(MOST_K, segments.rows))
+                waiting, least = waiting[more], least[more]
                 k = min(4 * k, MOST_K)
-    return pairs
+    # They have to stand out from both sides.
+    return {pair: score for pair, score in pairs.items() if score >= max(near_from[number] for number in pair)}
 
 
-def _is_new(content: int | None, seen: set[int]) -> bool:
-    if content is None or content in seen:
-        return False
-    seen.add(content)
-    return True
+def _first_of_each(ids: Ids, content_of: dict[int, int], seen: Container[int]) -> NDArray[np.int64]:
+    """Rows of one item of each content that was not seen before: its copies have the same neighbours."""
+    rows: dict[int, int] = {}
+    for row, number in enumerate(ids.tolist()):
+        content = content_of.get(number)
+        if content is not None and content not in seen:
+            rows.setdefault(content, row)
+    return np.array(list(rows.values()), np.int64)
 
 
 def _collect(

@@ -36,7 +36,9 @@ COLUMNS = ("group", "kind", "suggestion", "why", "score", "id", "path", "width",
     help="The weakest link: the same bytes, the same pixels, or near by the score.",
 )
 @click.option(
-    "--min-score", type=click.FloatRange(-1, 1), help="Near from this cosine.  [default: as calibrated: near-duplicate]"
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    help="Near from this cosine.  [default: pairs that stand out from what is around them]",
 )
 @click.option("--top", type=click.IntRange(min=0), default=20, help="How many groups are shown.")
 @click.option(

@@ -15,7 +15,7 @@ from export.bundle import Bundle
 from export.sessions import Batching, Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
-from index_data.filters import Filter, matching_ids
+from index_data.filters import Filter, matching_ids, state_of_fields
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Generation, Ids, check_generation, current_name, pointer_path
 from index_data.indexes.curve import EXACT
@@ -216,7 +216,8 @@ class Engine:
             FilterError: It cannot be understood.
         """
         self.keep_up()
-        return self._state.passing.ids(asked, lambda: matching_ids(self.gallery, asked))
+        state = state_of_fields(self.gallery)
+        return self._state.passing.ids(asked, lambda: matching_ids(self.gallery, asked), state)
 
     def is_exact(self, accuracy: float | None = None, *, exact: bool = False) -> bool:
         """Whether such a search compares everything."""

@@ -1,13 +1,18 @@
-"""How many items have which value of a field: folders, tags, years, cameras, and whatever else has few values."""
+"""How many items have which value of a field: folders, tags, years, cameras, clusters, and what else has few values."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from index_data.filters import ALL, Filter, compile_filter, field_types
+import numpy as np
+
+from index_data.analyses import NotComputedError
+from index_data.filters import ALL, CLUSTER, Condition, Filter, compile_filter, field_types
 from index_data.gallery import Gallery
+from index_data.mapping import read_clusters
 from index_data.metadata import Value
 
-USUAL = ("folder", "tags", "year", "camera")  # in this order; others follow in that of the alphabet
+USUAL = ("folder", "tags", "year", "camera", CLUSTER)  # in this order; others follow in that of the alphabet
 VALUES = 50  # of each field, the most frequent first
 FEW = 200  # values: a field with more of them is no facet unless it is asked for
 MAX_FIELDS = 20
@@ -28,6 +33,9 @@ class Facet:
     field: str
     values: list[FacetValue]
     more: bool  # whether there are others
+    typical: dict[Value, int] = dataclasses.field(
+        default_factory=dict
+    )  # an item that stands for a value: the middle of a cluster
 
 
 def facets(
@@ -56,17 +64,38 @@ def facets(
     known = field_types(gallery)
     chosen = fields if fields is not None else [*USUAL, *sorted(known.keys() - set(USUAL))]
     found = []
-    for field in chosen:
-        if fields is None and field not in USUAL and not _has_few_values(gallery, field):
+    for name in chosen:
+        if fields is None and name not in USUAL and not _has_few_values(gallery, name):
             continue
         counted_by = condition
-        if not with_own and field in asked:
-            counted_by = compile_filter(gallery, {name: value for name, value in asked.items() if name != field})
-        rows = gallery.rows(*_counting(field, counted_by.sql, counted_by.values, values + 1))
-        if rows:
-            counted = [FacetValue(_value(kind, value), count) for kind, value, count in rows[:values]]
-            found.append(Facet(field, counted, len(rows) > values))
+        if not with_own and name in asked:
+            counted_by = compile_filter(gallery, {other: value for other, value in asked.items() if other != name})
+        facet = _clusters(gallery, counted_by, values) if name == CLUSTER else None
+        facet = facet or _counted(gallery, name, counted_by, values)
+        if facet is not None:
+            found.append(facet)
     return found[: MAX_FIELDS if fields is None else None]
+
+
+def _counted(gallery: Gallery, name: str, condition: Condition, values: int) -> Facet | None:
+    rows = gallery.rows(*_counting(name, condition.sql, condition.values, values + 1))
+    counted = [FacetValue(_value(kind, value), count) for kind, value, count in rows[:values]]
+    return Facet(name, counted, len(rows) > values) if rows else None
+
+
+def _clusters(gallery: Gallery, condition: Condition, values: int) -> Facet | None:
+    """Clusters of the map, which is no part of the database; None where there is no map."""
+    try:
+        ids, clusters, medoids = read_clusters(gallery)
+    except NotComputedError:
+        return None
+    counts = np.bincount(clusters[np.isin(ids, gallery.item_ids(condition.sql, condition.values))])
+    largest = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
+    if not largest:
+        return None
+    shown = largest[:values]
+    counted = [FacetValue(number, int(counts[number])) for number in shown]
+    return Facet(CLUSTER, counted, len(largest) > values, {number: int(medoids[number]) for number in shown})
 
 
 _SOURCES = {

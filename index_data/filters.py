@@ -8,6 +8,7 @@ meant. Operators: eq, ne, in, lt, lte, gt, gte, prefix, exists.
 
 Values are compared as what they are: text with text, numbers with numbers. An item with several values of a field
 (tags, lists) meets a condition when one of them does. `ne` is the opposite of `eq`: it holds where there is no value.
+Where a map was computed, an item on it has the number of its `cluster` there.
 """
 
 import difflib
@@ -19,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data.analyses import NotComputedError, state_of
 from index_data.gallery import Gallery
+from index_data.mapping import read_clusters
 from index_data.metadata import Type, type_of
 from train.errors import UserError
 from train.printable import printable
@@ -74,6 +77,7 @@ BUILT_IN: dict[str, _Column] = {
     "tags": _Column("text", "SELECT item_id FROM tags WHERE {condition}", "tag"),
 }
 _ALIASES = {"tag": "tags"}
+CLUSTER = "cluster"  # on the map
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ def matching_ids(gallery: Gallery, asked: Filter) -> Ids:
     """Ids of the items that a filter lets through, rising; raises like `compile_filter`."""
     condition = compile_filter(gallery, asked)
     return gallery.item_ids(condition.sql, condition.values)
+
+
+def state_of_fields(gallery: Gallery) -> str:
+    """What changes when items have other values of a field although the gallery's database has not changed."""
+    return state_of(gallery, "map")
 
 
 def field_types(gallery: Gallery) -> dict[str, set[str]]:
@@ -205,10 +214,19 @@ class _Compiler:
         field = name.removeprefix(_PREFIX)
         if self._known is None:
             self._known = field_types(self._gallery)
+        if name == CLUSTER and (field not in self._known or state_of(self._gallery, "map")):
+            return self._clusters(place)
         if field not in self._known:
             names = [*BUILT_IN, *self._known]
             raise FilterError(f"{printable(place)[:200]}: {_unknown('field', name, (*names, *COMBINATIONS))}")
         return _MetadataTest(field, self._known[field])
+
+    def _clusters(self, place: str) -> "_Test":
+        try:
+            ids, clusters, _ = read_clusters(self._gallery)
+        except NotComputedError as error:
+            raise FilterError(f"{printable(place)[:200]}: {error}") from error
+        return _ClusterTest(self._gallery, ids, clusters)
 
 
 class _Test:
@@ -274,6 +292,29 @@ class _ColumnTest(_Test):
         return Condition(f"items.id IN ({inner})", values)
 
 
+class _ClusterTest(_Test):
+    """Clusters are few: those that meet a condition are found first, then the items that are in them."""
+
+    types = ("number",)
+
+    def __init__(self, gallery: Gallery, ids: Ids, clusters: NDArray[np.int32]) -> None:
+        self._gallery = gallery
+        self._ids = ids
+        self._clusters = clusters
+
+    def exists(self) -> Condition:
+        return _one_of_ids(self._ids)
+
+    def _rows(self, kind: Type, condition: Callable[[str], str], values: tuple[Any, ...]) -> Condition:
+        del kind
+        numbers = json.dumps(np.unique(self._clusters).tolist())
+        found = self._gallery.rows(
+            f"SELECT value FROM json_each(?) WHERE {condition('value')}",  # noqa: S608
+            (numbers, *values),
+        )
+        return _one_of_ids(self._ids[np.isin(self._clusters, [number for (number,) in found])])
+
+
 class _MetadataTest(_Test):
     def __init__(self, field: str, types: set[str]) -> None:
         self.types = types
@@ -307,6 +348,10 @@ def _joined(word: str, parts: list[Condition]) -> Condition:
         return ALL
     sql = f" {word} ".join(part.sql for part in parts)
     return Condition(f"({sql})", tuple(value for part in parts for value in part.values))
+
+
+def _one_of_ids(ids: Ids) -> Condition:
+    return Condition("items.id IN (SELECT value FROM json_each(?))", (json.dumps(ids.tolist()),))
 
 
 def _negated(condition: Condition) -> Condition:

@@ -158,6 +158,17 @@ def read_map(gallery: Gallery) -> Map:
     )
 
 
+def read_clusters(gallery: Gallery) -> tuple[Ids, Clusters, Ids]:
+    """The clusters of the map that was computed last: ids of items, rising, their clusters, and each cluster's medoid.
+
+    Raises:
+        NotComputedError: There is no map.
+    """
+    arrays = read_analysis(gallery, "map").arrays
+    order = np.argsort(arrays["ids"])
+    return arrays["ids"][order], arrays["clusters"][order], arrays["medoids"]
+
+
 class _Reading:
     """The vectors of all items, read as often as is wanted."""
 

@@ -33,9 +33,9 @@ class PassingItems:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the one that was asked last at the end
         self._lock = threading.Lock()
 
-    def ids(self, asked: Filter, evaluate: Callable[[], Ids]) -> Ids:
-        """Ids of the items that pass a filter, rising; evaluated where it is not known."""
-        key = json.dumps(asked, sort_keys=True)
+    def ids(self, asked: Filter, evaluate: Callable[[], Ids], state: str = "") -> Ids:
+        """Ids of the items that pass a filter, rising; evaluated where it is not known, in this state of the fields."""
+        key = json.dumps([asked, state], sort_keys=True)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

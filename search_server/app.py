@@ -77,6 +77,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+# A script or a style sheet is no document, and is not sent what only documents obey: a page is made of dozens of them.
+_OF_DOCUMENTS = {"Content-Security-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy"}
+_NO_DOCUMENTS = {"text/javascript", "text/css"}
 # Whatever a picture may once have been, a browser that opens it by itself runs nothing.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
 _EXPOSED_HEADERS = "ETag, Location, Retry-After, Server-Timing, X-Request-Id"
@@ -198,7 +201,8 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
     @app.after_request
     def finish(response: Response) -> Response:
         for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
+            if name not in _OF_DOCUMENTS or response.mimetype not in _NO_DOCUMENTS:
+                response.headers.setdefault(name, value)
         if (response.mimetype or "").startswith("image/") or response.mimetype == "application/zip":
             response.headers["Content-Security-Policy"] = _PICTURE_POLICY
         origin = request.headers.get("Origin")

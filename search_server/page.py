@@ -6,20 +6,20 @@ draw it again with everything that moves, and need not ask a second time.
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, render_template, request, url_for
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
 from search_server import limits
 from search_server.access import caller, needs
-from search_server.api.answers import PREFIX, describe_gallery, gallery_address
+from search_server.api.answers import PREFIX, describe_gallery, describe_subject, gallery_address
 from search_server.api.galleries import find_failures
 from search_server.api.gallery_schemas import ListFailures
 from search_server.api.items import find_items
@@ -27,13 +27,21 @@ from search_server.api.metadata import find_facets
 from search_server.api.model_schemas import AxesOptions, PrototypesOptions
 from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
-from search_server.api.schemas import FacetOptions, ListItems, NoParameters, QueryPart, SearchBody
+from search_server.api.schemas import (
+    FacetOptions,
+    ListItems,
+    NoParameters,
+    QueryPart,
+    SearchAllBody,
+    SearchBody,
+)
 from search_server.api.search import find_neighbours
+from search_server.api.searches import answer_search_all
 from search_server.combinations import subject_of
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
-from search_server.service import service
+from search_server.service import Service, service
 from search_server.static_files import add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from search_server.tokens import SCOPES
@@ -46,7 +54,7 @@ SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
 CHOICES = 24  # values of a facet
-FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera"}
+FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera", "cluster": "Cluster"}
 # Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
 VIEWS = {
     "search": ("Search", "search"),
@@ -83,6 +91,7 @@ _SORTS = {
     "-pixels": "Most pixels",
     "-bytes": "Largest file",
 }
+_TICK = "in/"  # and the name of a gallery: a field of a plain form
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
 _OPERATORS = {"eq": "", "ne": "not", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "prefix": "begins with"}
 _WARNINGS = {
@@ -90,6 +99,12 @@ _WARNINGS = {
     "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
     "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
 }
+
+
+class _PlainForm(NoParameters):
+    """The form without JavaScript: the galleries that are ticked come beside the picture, as fields of any name."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 @page.get("/")
@@ -115,9 +130,16 @@ def results(gallery: str) -> str | Redirection:
     """Neighbours of an item (`id`), of a stored query (`q`), or of several pictures (`like`, `unlike`)."""
     if not any(request.args.get(name) for name in ("id", "q", "like", "unlike")):
         return redirect(url_for("page.start", gallery=gallery))
+    if ticked := _ticked(request.args):  # a plain form: one address for one search
+        others = {name: value for name, value in request.args.items() if not name.startswith(_TICK)}
+        parameters: dict[str, Any] = {**others, "in": ticked}
+        return redirect(url_for("page.results", gallery=gallery, **parameters))
     found = service()
     served = found.gallery(gallery)
     body = _question(served)
+    names = _chosen_galleries(served)
+    if names:
+        return _results_of_several(found, served, body, names)
     subject, _ = subject_of(found, served, body, None)
     answer = find_neighbours(found, served, subject, body).model_dump(mode="json")
     more = None
@@ -127,8 +149,83 @@ def results(gallery: str) -> str | Redirection:
     weights = {words: _results_address(gallery, body, beta=weight) for words, weight in _WEIGHTS.items()}
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
+    shown |= {"choice": _choice_of_galleries(served, [], body), "unanswered": {}}
     chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, body, filter=other))
     return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
+
+
+def _results_of_several(found: Service, served: ServedGallery, body: SearchBody, names: list[str]) -> str:
+    """Neighbours in several galleries, each marked with the one that it is of."""
+    asked = checked(SearchAllBody, **body.model_dump(), gallery=served.name, galleries=names)
+    answer = answer_search_all(found, asked).model_dump(mode="json")
+    if served.name not in answer["queries"]:
+        subject, _ = subject_of(found, served, body, None)
+        answer["queries"][served.name] = describe_subject(served, subject).model_dump(mode="json")
+    query = answer["queries"][served.name]
+    roots = {name: url_for("page.start", gallery=name) for name in names}
+    more = None
+    if len(answer["hits"]) == NEIGHBOURS:
+        more = _results_address(served.name, body, offset=body.offset + NEIGHBOURS, names=names)
+    able = all(found.galleries.get(name).engine.bundle.semantic_dims for name in names)
+    weights = {words: _results_address(served.name, body, beta=beta, names=names) for words, beta in _WEIGHTS.items()}
+    return draw_view(
+        "results",
+        served,
+        answer if body.offset == 0 else None,
+        title=query["name"],
+        query=query,
+        hits=[{**hit, "root": roots[hit["gallery"]]} for hit in answer["hits"]],
+        more=more,
+        weights=weights if able else {},
+        chosen=next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None),
+        choice=_choice_of_galleries(served, names, body),
+        unanswered={name: problem["detail"] for name, problem in answer["problems"].items()},
+        facets={"groups": [], "chosen": [], "everything": None},
+    )
+
+
+def _chosen_galleries(served: ServedGallery) -> list[str]:
+    """The galleries that the address names (`in=photos/scans`); none where it is the one that is shown, alone."""
+    names = [name for name in request.args.get("in", "").split("/") if name]
+    return [] if names == [served.name] else list(dict.fromkeys(names))
+
+
+def _ticked(given: Mapping[str, str]) -> str:
+    """The galleries that are ticked in a plain form, as an address has them: no folder's name has a slash in it."""
+    return "/".join(name.removeprefix(_TICK) for name in given if name.startswith(_TICK))
+
+
+def _choice_of_galleries(
+    served: ServedGallery, names: list[str], body: SearchBody | None = None
+) -> list[dict[str, Any]]:
+    """All galleries to choose from, whether each is chosen, and why one cannot be; nothing where there is no choice."""
+    galleries = list(service().galleries)
+    if len(galleries) < 2:
+        return []
+    chosen = names or [served.name]
+    return [
+        {"chosen": other.name in chosen, "hindrance": _hindrance(other, body), **_searchable(other)}
+        for other in galleries
+    ]
+
+
+def _hindrance(served: ServedGallery, body: SearchBody | None) -> str | None:
+    if not served.gallery.count:
+        return "It has no pictures yet."
+    if body is not None and body.beta != AS_INDEXED and not served.engine.bundle.semantic_dims:
+        return "Its model cannot tell what a picture shows from how it looks: search as indexed."
+    return None
+
+
+def _searchable(served: ServedGallery) -> dict[str, Any]:
+    """What a reader who chooses where to search wants to know of a gallery."""
+    return {
+        "name": served.name,
+        "items": served.gallery.count,
+        "model": served.gallery.model_id,
+        "semantic": bool(served.engine.bundle.semantic_dims),
+        "paints": served.engine.decoder is not None,
+    }
 
 
 def _question(served: ServedGallery) -> SearchBody:
@@ -170,10 +267,12 @@ def search_with_form(gallery: str) -> Redirection:
     """Take a picture from the plain form, and lead to its neighbours: an address that Back and reload work with."""
     found = service()
     served = found.gallery(gallery)
-    incoming = read_request(NoParameters, NoParameters(), image_fields=("image",))
+    incoming = read_request(_PlainForm, NoParameters(), image_fields=("image",))
     file = one_file(file=incoming.file("image"), image_base64=None)
     stored = store(found, look_at(found, served, file), file)
-    return redirect(url_for("page.results", gallery=gallery, q=stored.id), 303)
+    where = _ticked(request.form)
+    several: dict[str, Any] = {"in": where} if where not in ("", gallery) else {}
+    return redirect(url_for("page.results", gallery=gallery, q=stored.id, **several), 303)
 
 
 @page.get("/g/<gallery>/browse")
@@ -260,9 +359,11 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
             is_chosen = asked.get(facet.field) == {"eq": each.value}
             others = {field: condition for field, condition in asked.items() if field != facet.field}
             then = others if is_chosen else {**others, facet.field: {"eq": each.value}}
-            value = {"words": _value_words(facet.field, each.value), "count": each.count, "chosen": is_chosen}
+            words = _value_words(facet.field, each.value)
+            value = {"words": words, "count": each.count, "thumb": each.thumb, "chosen": is_chosen}
             values.append(value | {"address": address(then or None)})
-        chosen += [{"title": FACETS[facet.field], **value} for value in values if value["chosen"]]
+        title = "" if facet.field == "cluster" else FACETS[facet.field]  # its words say it
+        chosen += [{"title": title, **value} for value in values if value["chosen"]]
         told |= {facet.field for value in values if value["chosen"]}
         if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
             groups.append({"title": FACETS[facet.field], "values": values})
@@ -287,6 +388,8 @@ def _condition_words(field: str, condition: Any) -> str:
     """A condition that is no choice among counted values, as people read it: "rating ≥ 4"."""
     if not isinstance(condition, dict):
         return "more conditions"
+    if field == "cluster" and isinstance(condition.get("eq"), int):
+        return _value_words(field, condition["eq"])
     parts = []
     for operator, value in condition.items():
         words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -295,7 +398,9 @@ def _condition_words(field: str, condition: Any) -> str:
 
 
 def _value_words(field: str, value: Any) -> str:
-    return "(top folder)" if field == "folder" and value == "" else str(value)
+    if field == "folder" and value == "":
+        return "(top folder)"
+    return f"Cluster {value + 1}" if field == "cluster" else str(value)  # they are called from 1, as on the map
 
 
 def _filter_text(asked: Filter | None) -> str | None:
@@ -334,6 +439,7 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
         data={
             "gallery": gallery,
             "galleries": [other["name"] for other in galleries],
+            "searchable": [_searchable(other) for other in service().galleries] if len(galleries) > 1 else [],
             "root": root,
             "top": url_for("page.first_gallery"),
             "api": gallery_address(served.name) if served else None,
@@ -397,7 +503,7 @@ def _styles(view: str) -> list[str]:
     return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
 
 
-def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
+def _results_address(gallery: str, body: SearchBody, *, names: Sequence[str] = (), **changed: Any) -> str:
     """Where a search leads, with something of it changed; what is as usual stands in no address."""
     asked = body.model_copy(update={"offset": 0, **changed})
     picture = asked.id or ""
@@ -413,6 +519,7 @@ def _results_address(gallery: str, body: SearchBody, **changed: Any) -> str:
         "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
         "filter": _filter_text(asked.filter),
         "offset": asked.offset or None,
+        "in": "/".join(names) or None,
     }
     return url_for("page.results", gallery=gallery, **parameters)
 

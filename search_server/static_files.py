@@ -46,6 +46,11 @@ class StaticFile:
         """Changes with the content."""
         return hashlib.sha256(self.data).hexdigest()[:VERSION_LETTERS]
 
+    @cached_property
+    def imports(self) -> list[str]:
+        """What a module begins with: addresses relative to its own."""
+        return _IMPORT.findall(self.data.decode())
+
 
 @dataclass(frozen=True)
 class StaticFiles:
@@ -68,8 +73,8 @@ class StaticFiles:
             if name in found or name not in self.files:
                 continue
             found[name] = None
-            text = self.files[name].data.decode()
-            waiting += [posixpath.normpath(posixpath.join(posixpath.dirname(name), to)) for to in _IMPORT.findall(text)]
+            folder = posixpath.dirname(name)
+            waiting += [posixpath.normpath(posixpath.join(folder, to)) for to in self.files[name].imports]
         return list(found)
 
     def styles_in(self, folder: str) -> list[str]:
@@ -85,6 +90,11 @@ class StaticFolder:
         self._lock = threading.Lock()
         self._seen: list[tuple[str, int, int]] = []
         self._files = StaticFiles({}, "")
+
+    def of(self, version: str) -> StaticFiles:
+        """The files of a version, which takes no look at the disk if they were read last; else as they are now."""
+        known = self._files
+        return known if known.version == version else self.read()
 
     def read(self) -> StaticFiles:
         """The files as they are now."""
@@ -113,8 +123,11 @@ _folder = StaticFolder(FOLDER)
 
 
 def static_files() -> StaticFiles:
-    """The files as they are now."""
-    return _folder.read()
+    """The files as the request at hand found them when it first asked."""
+    if "static_files" not in g:
+        g.static_files = _folder.read()
+    found: StaticFiles = g.static_files
+    return found
 
 
 def add_static_files(blueprint: Blueprint) -> None:
@@ -125,14 +138,12 @@ def add_static_files(blueprint: Blueprint) -> None:
     @blueprint.app_url_defaults
     def name_version(asked: str, values: dict[str, Any]) -> None:
         if asked == endpoint:
-            if "static_version" not in g:
-                g.static_version = static_files().version
-            values.setdefault("version", g.static_version)
+            values.setdefault("version", static_files().version)
 
 
 def show_static_file(version: str, filename: str) -> Response:
     """Give a file; a page that was opened before an update gets what there is now, without keeping it."""
-    found = static_files()
+    found = _folder.of(version)
     file = found.files.get(filename)
     if file is None:
         abort(404)

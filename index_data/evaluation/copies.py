@@ -23,6 +23,7 @@ from index_data.evaluation.metrics import (
 from index_data.evaluation.originals import STOPPED, Original, views_of
 from index_data.evaluation.ranking import Floats, nearest, score_blocks, unit
 from index_data.evaluation.transforms import FINDING, STRONG, UNTOUCHED, Transform
+from index_data.prominence import LAST, highest_ordinary, ordinary_scores, prominence
 from train.images import Pixels
 from train.interruption import StopRequest
 from train.progress import Reporter
@@ -186,12 +187,13 @@ class Detection:
     mean_ap: Estimate  # each query by itself
     micro_ap: float  # one threshold for all
     micro_ap_normalised: float | None  # the same after normalising scores; None without a background
+    micro_ap_prominence: float | None  # of what near-duplicates are told by; None where too few pictures are searched
     by_transform: dict[str, float]  # mAP
     curve: list[tuple[float, float]] = field(repr=False)  # recall and precision at falling thresholds
 
     def to_json(self) -> dict[str, Any]:
         """For --json."""
-        normalised = self.micro_ap_normalised
+        normalised, prominent = self.micro_ap_normalised, self.micro_ap_prominence
         return {
             "method": self.method,
             "dims": self.dims,
@@ -199,6 +201,7 @@ class Detection:
             "mAP": self.mean_ap.to_json(),
             "uAP": round(self.micro_ap, 5),
             "uAP_normalised": None if normalised is None else round(normalised, 5),
+            "uAP_prominence": None if prominent is None else round(prominent, 5),
             "mAP_by_transform": {name: round(value, 5) for name, value in self.by_transform.items()},
         }
 
@@ -236,12 +239,15 @@ def detect_copies(
     targets = np.tile(places, len(STRONG))
     ranks, own = ranks_of_originals(queries, pictures, targets)
     precision = 1 / ranks  # there is one original: its rank is all
-    plain = _pairs_above(queries, pictures, own, np.zeros(len(queries), np.float32))
-    normalised = None
+    plain = _pairs_above(queries, pictures, own, lambda part, scores: scores)
+    normalised = prominent = None
     if len(background):
         _, scores = nearest(queries, background, TOP_OF_BACKGROUND)
         offsets = scores.mean(axis=1)
-        normalised = micro_average_precision(_pairs_above(queries, pictures, own, offsets))
+        less = _pairs_above(queries, pictures, own - offsets, lambda part, scores: scores - offsets[part, None])
+        normalised = micro_average_precision(less)
+    if len(pictures) > LAST:
+        prominent = micro_average_precision(_pairs_by_prominence(queries, pictures, targets, own))
     by_transform = {
         transform.name: float(some.mean())
         for transform, some in zip(STRONG, np.split(precision, len(STRONG)), strict=True)
@@ -253,12 +259,26 @@ def detect_copies(
         bootstrap({"mAP": precision}, seed)["mAP"],
         micro_average_precision(plain),
         normalised,
+        prominent,
         by_transform,
         _curve(precisions_at_right_pairs(plain)),
     )
 
 
-def _pairs_above(queries: Floats, pictures: Floats, own: Floats, offsets: Floats) -> Rows:
+def _pairs_by_prominence(queries: Floats, pictures: Floats, targets: Rows, own: Floats) -> Rows:
+    """The same where pairs stand in the order of their prominence; arguments as for `_pairs_above`."""
+    around = ordinary_scores(nearest(pictures, pictures, LAST, own=np.arange(len(pictures)))[1])
+    highest = highest_ordinary(around)
+    of_pictures = np.minimum(around, highest)
+    of_queries = np.minimum(ordinary_scores(nearest(queries, pictures, LAST)[1]), highest)
+
+    def transform(part: slice, scores: Floats) -> Floats:
+        return prominence(scores, np.maximum(of_queries[part, None], of_pictures[None]))
+
+    return _pairs_above(queries, pictures, prominence(own, np.maximum(of_queries, of_pictures[targets])), transform)
+
+
+def _pairs_above(queries: Floats, pictures: Floats, own: Floats, transform: Callable[[slice, Floats], Floats]) -> Rows:
     """For each right pair, how many pairs of all queries score at least as much, itself among them, (queries,).
 
     Every score counts, those of a million pictures too; only counts are kept.
@@ -266,15 +286,14 @@ def _pairs_above(queries: Floats, pictures: Floats, own: Floats, offsets: Floats
     Args:
         queries: (q, dims).
         pictures: (n, dims).
-        own: Scores of the right pairs, (q,).
-        offsets: Taken off all scores of a query, (q,).
+        own: Scores of the right pairs, (q,), transformed.
+        transform: Which queries, and their cosines with all pictures, to what is compared.
     """
-    thresholds = own - offsets
-    order = np.argsort(thresholds, kind="stable")
-    rising = thresholds[order]
+    order = np.argsort(own, kind="stable")
+    rising = own[order]
     counts = np.zeros(len(queries), np.int64)
     for part, block in score_blocks(queries, pictures):
-        scores = np.sort((block - offsets[part, None]).ravel())
+        scores = np.sort(transform(part, block).ravel())
         counts += len(scores) - np.searchsorted(scores, rising, side="left")
     found = np.empty(len(queries), np.int64)
     found[order] = counts

@@ -419,7 +419,9 @@ def text_of(result: Evaluation) -> str:
             f"{result.protocol.sentence}\n{table(rows)}\n95 % intervals are {percent(widest)} to either side or less."
         )
     if result.detections:
-        rows = [["copies, %", "dims", "mAP", "uAP", "uAP normalised", "originals found first", "passed"]]
+        rows = [
+            ["copies, %", "dims", "mAP", "uAP", "uAP normalised", "uAP prominence", "originals found first", "passed"]
+        ]
         for detection in result.detections:
             answers = [found for found in result.finding[detection.method] if found.transform.severity]
             recall = float(np.mean([found.recall for found in answers]))
@@ -431,6 +433,7 @@ def text_of(result: Evaluation) -> str:
                     percent(detection.mean_ap.value),
                     percent(detection.micro_ap),
                     percent(detection.micro_ap_normalised),
+                    percent(detection.micro_ap_prominence),
                     percent(recall),
                     passed,
                 ]

@@ -158,9 +158,12 @@ def _shown(retrievals: Sequence[Retrieval]) -> list[Retrieval]:
 def _copies(result: Evaluation) -> str:
     if not result.detections:
         return ""
-    columns = ["mAP", "uAP", "uAP normalised"]
-    values = {each.method: (each.mean_ap.value, each.micro_ap, each.micro_ap_normalised) for each in result.detections}
-    best = [max(value[column] or 0.0 for value in values.values()) for column in range(3)]
+    columns = ["mAP", "uAP", "uAP normalised", "uAP prominence"]
+    values = {
+        each.method: (each.mean_ap.value, each.micro_ap, each.micro_ap_normalised, each.micro_ap_prominence)
+        for each in result.detections
+    }
+    best = [max(value[column] or 0.0 for value in values.values()) for column in range(len(columns))]
     rows = []
     for each in result.detections:
         answers = [found for found in result.finding[each.method] if found.transform.severity]
@@ -189,7 +192,8 @@ def _copies(result: Evaluation) -> str:
 <h2>Copies</h2>
 <p class="soft">{len(STRONG)} strong copies of each of {result.originals:,} pictures look for their originals among
 {result.searched:,} pictures. uAP: one threshold decides for all queries; normalised: less the mean of a query's three
-best scores among {result.background:,} pictures that are not searched.</p>
+best scores among {result.background:,} pictures that are not searched; prominence: as near-duplicates are told in a
+gallery, by what is ordinary around both pictures.</p>
 {_table(["", "dims", *columns, "kinds passed"], rows)}
 <div class="charts">{chart}</div>
 {_finding_table(result.finding, list(result.finding))}

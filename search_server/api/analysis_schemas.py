@@ -56,7 +56,7 @@ class DuplicatesBody(Parameters):
     """How duplicates are looked for."""
 
     min_score: float | None = Field(
-        default=None, ge=-1, le=1, description="cosine from which two are near; else as calibrated: near-duplicate"
+        default=None, ge=-1, le=1, description="cosine from which two are near; else pairs that stand out"
     )
 
 
@@ -142,7 +142,9 @@ class DuplicatesOut(BaseModel):
     """A page of groups."""
 
     stale: bool = Field(description="the gallery has changed since")
-    min_score: float | None = Field(description="from which near ones were looked for; null: they were not")
+    min_score: float | None = Field(
+        description="the lowest score of near ones, or from which they were looked for; null: they were not"
+    )
     groups: list[GroupOut]
     total: int = Field(description="groups in all")
     kinds: dict[str, int] = Field(description="groups by their weakest link, whatever `only` says")

@@ -213,6 +213,11 @@ def plain_warning(*, plain: bool) -> QueryWarning | None:
     return "plain-query" if plain else None
 
 
+def thumb_address(gallery: str, item: Item) -> str:
+    """The address of an item's small picture."""
+    return _item_address(gallery, item).format("thumb")
+
+
 def _item_address(gallery: str, item: Item) -> str:
     return _image_address(f"{gallery_address(gallery)}/items", item)
 

@@ -9,6 +9,7 @@ import numpy as np
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
+from index_data.filters import state_of_fields
 from index_data.gallery import Item
 from index_data.metadata import descriptions
 from index_data.orders import aspects, in_order
@@ -157,7 +158,8 @@ def _rendered(found: Service, served: ServedGallery, item: Item, size: str, imag
 
 
 def _outline_etag(served: ServedGallery, query: OutlineOptions) -> str:
-    asked = json.dumps([query.sort, query.filter, gallery_etag(served)], sort_keys=True)
+    state = state_of_fields(served.gallery) if query.filter else ""
+    asked = json.dumps([query.sort, query.filter, gallery_etag(served), state], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
 
 

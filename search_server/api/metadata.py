@@ -5,12 +5,12 @@ import hashlib
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
-from index_data.facets import facets
+from index_data.facets import Facet, facets
 from index_data.filters import field_types
 from index_data.gallery import Item
 from index_data.metadata import Description, change_own, change_tags, descriptions, own_values, set_tags
 from search_server.access import needs
-from search_server.api.answers import PREFIX, cached, describe_item, json_answer
+from search_server.api.answers import PREFIX, cached, describe_item, json_answer, thumb_address
 from search_server.api.documents import NOT_CHANGED, body_of
 from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import (
@@ -144,13 +144,23 @@ def find_facets(served: ServedGallery, query: FacetOptions) -> FacetsOut:
         facets=[
             FacetOut(
                 field=facet.field,
-                values=[FacetValueOut(value=each.value, count=each.count) for each in facet.values],
+                values=_counted_values(served, facet),
                 more=facet.more,
             )
             for facet in counted
         ],
         passing=None if passing is None else len(passing),
     )
+
+
+def _counted_values(served: ServedGallery, facet: Facet) -> list[FacetValueOut]:
+    typical = {item.id: item for item in served.gallery.items_by_id(list(facet.typical.values()))}
+    thumbs = {
+        value: thumb_address(served.name, typical[number])
+        for value, number in facet.typical.items()
+        if number in typical  # it may have left since
+    }
+    return [FacetValueOut(value=each.value, count=each.count, thumb=thumbs.get(each.value)) for each in facet.values]
 
 
 def _shown(served: ServedGallery, item: Item) -> Response:

@@ -127,7 +127,8 @@ class FacetOptions(Filtered):
 
     fields: Annotated[list[str], BeforeValidator(words_of), Field(max_length=20)] = Field(
         default_factory=list,
-        description="which; else folder, tags, year, camera and all with few values. As text: with commas between them",
+        description="which; else folder, tags, year, camera, the map's cluster and all with few values. As text: with "
+        "commas between them",
     )
     values: int = Field(default=50, ge=1, le=limits.LIST, description="how many of each field, the most frequent first")
     own: bool = Field(
@@ -636,6 +637,9 @@ class FacetValueOut(BaseModel):
 
     value: str | int | float | bool
     count: int = Field(description="items that have it")
+    thumb: str | None = Field(
+        default=None, description="address of a small picture that stands for it: of a cluster, the one in its middle"
+    )
 
 
 class FacetOut(BaseModel):
@@ -734,6 +738,9 @@ class SearchAllOut(BaseModel):
     hits: list[GalleryHitOut]
     by: Literal["score", "percentile"] = Field(
         description="what they are ranked by: scores of different models cannot be compared, percentiles can"
+    )
+    problems: dict[str, dict[str, Any]] = Field(
+        description="galleries that could not be searched, each with its problem; where none could, that is the answer"
     )
     took_ms: dict[str, float]
 

@@ -1,5 +1,6 @@
 """Many searches at once: in several galleries, or several in one request."""
 
+import base64
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ from flask import Response, g, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import ValidationError
 
+from index_data.filters import FilterError
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import PREFIX, json_answer
@@ -18,11 +20,12 @@ from search_server.api.schemas import (
     GalleryHitOut,
     GalleryPath,
     NoParameters,
-    QueryOut,
+    QueryPart,
     SearchAllBody,
     SearchAllOut,
     SearchBody,
     SearchOptions,
+    SearchOut,
 )
 from search_server.api.search import answer_search
 from search_server.galleries import ServedGallery
@@ -57,6 +60,8 @@ _REFUSALS = (
     *UPLOADING,
     *DECODING,
 )
+# What one gallery cannot answer, while others can: its model, its fields, or a file that only they would need to see.
+_OF_ONE_GALLERY = {"no_semantic_half", "no_decoder", "bad_embedding", "file_missing", "file_changed"}
 
 
 @searches.post(
@@ -67,42 +72,72 @@ _REFUSALS = (
 @needs("read")
 def search_all(query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture in several galleries at once."""
-    found = service()
     incoming = read_request(SearchAllBody, query, image_fields=("image",))
-    asked, file = incoming.options, incoming.file("image")
+    return json_answer(answer_search_all(service(), incoming.options, incoming.file("image")))
+
+
+def answer_search_all(found: Service, asked: SearchAllBody, file: File | None = None) -> SearchAllOut:
+    """Neighbours in several galleries, those of all of them in one order; and which could not be asked, and why.
+
+    Raises:
+        UserError: The question cannot be answered, or no gallery can answer it: then the first one's reason.
+    """
     chosen = [found.galleries.get(name) for name in dict.fromkeys(asked.galleries)] or list(found.galleries)
     shared = SearchBody(**asked.model_dump(exclude={"galleries", "gallery", "offset"}), offset=0)
     shared.k = min(asked.offset + asked.k, limits.OFFSET)
-    answers = {
-        served.name: answer_search(found, served, *_as_seen_from(found, served, asked, shared, file))
-        for served in chosen
-    }
-    same_model = len({served.gallery.model_id for served in chosen}) == 1
+    answers: dict[str, SearchOut] = {}
+    refused: dict[str, UserError] = {}
+    for served in chosen:
+        try:
+            answers[served.name] = answer_search(found, served, *_as_seen_from(found, served, asked, shared, file))
+        except UserError as error:
+            if not isinstance(error, FilterError) and error.problem.code not in _OF_ONE_GALLERY:
+                raise
+            refused[served.name] = error
+    if refused and not answers:
+        raise next(iter(refused.values()))
+    same_model = len({served.gallery.model_id for served in chosen if served.name in answers}) == 1
     hits = [GalleryHitOut(gallery=name, **hit.model_dump()) for name, answer in answers.items() for hit in answer.hits]
-    hits.sort(key=lambda hit: -hit.score if same_model else -(hit.percentile or 0.0))
+    hits.sort(key=lambda hit: (0.0 if same_model else hit.percentile or 0.0, hit.score), reverse=True)
     hits = hits[asked.offset : asked.offset + asked.k]
     for rank, hit in enumerate(hits, asked.offset + 1):
         hit.rank = rank
-    queries: dict[str, QueryOut] = {name: answer.query for name, answer in answers.items()}
-    by = "score" if same_model else "percentile"
-    return json_answer(SearchAllOut(queries=queries, hits=hits, by=by, took_ms=took_ms()))  # type: ignore[arg-type]
+    return SearchAllOut(
+        queries={name: answer.query for name, answer in answers.items()},
+        hits=hits,
+        by="score" if same_model else "percentile",
+        problems={name: _problem_of(error) for name, error in refused.items()},
+        took_ms=took_ms(),
+    )
 
 
 def _as_seen_from(
     found: Service, served: ServedGallery, asked: SearchAllBody, shared: SearchBody, file: File | None
 ) -> tuple[SearchBody, File | None]:
     """The same question to another gallery: there, an item of one gallery is a picture like any other."""
-    if asked.id is None or asked.id.startswith("q_"):
-        if any(part.id and not part.id.startswith("q_") for part in (*asked.positive, *asked.negative)):
-            raise InvalidRequest("positive, negative: in several galleries, give stored queries or base64.")
+    named = [asked.id, *(part.id for part in (*asked.positive, *asked.negative))]
+    if all(name is None or name.startswith("q_") for name in named):
         return shared, file
     if asked.gallery is None:
         raise InvalidRequest("gallery: say which gallery the item is of.")
     if served.name == asked.gallery:
         return shared, file
     home = found.galleries.get(asked.gallery)
-    item = find_item(home, asked.id)
-    return shared.model_copy(update={"id": None, "store": False}), File(original(home, item), item.name)
+    if asked.id is not None:
+        item = find_item(home, asked.id)
+        return shared.model_copy(update={"id": None, "store": False}), File(original(home, item), item.name)
+    parts = {"positive": asked.positive, "negative": asked.negative}
+    return shared.model_copy(
+        update={name: [_carried(home, part) for part in those] for name, those in parts.items()}
+    ), file
+
+
+def _carried(home: ServedGallery, part: QueryPart) -> QueryPart:
+    """One picture of a query of several, as a gallery that does not have it can be asked about it."""
+    if part.id is None or part.id.startswith("q_"):
+        return part
+    data = base64.b64encode(original(home, find_item(home, part.id))).decode()
+    return part.model_copy(update={"id": None, "image_base64": data})
 
 
 @searches.post(
@@ -134,13 +169,12 @@ def _answered(found: Service, served: ServedGallery, options: dict[str, Any], fi
             raise from_validation(error, in_body=True) from error
         return BatchAnswer(answer=answer_search(found, served, body, file))
     except UserError as error:
-        detail, errors = public_detail(error), getattr(error, "errors", ())
-        document = problem_document(
-            error.problem, detail, instance=request.path, request_id=g.request_id, errors=errors
-        )
-        return BatchAnswer(problem=_loaded(document))
+        return BatchAnswer(problem=_problem_of(error))
 
 
-def _loaded(document: str) -> dict[str, Any]:
+def _problem_of(error: UserError) -> dict[str, Any]:
+    """What the API would say of an error, inside an answer."""
+    detail, errors = public_detail(error), getattr(error, "errors", ())
+    document = problem_document(error.problem, detail, instance=request.path, request_id=g.request_id, errors=errors)
     loaded: dict[str, Any] = json.loads(document)
     return loaded

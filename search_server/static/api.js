@@ -49,10 +49,21 @@ export function queryParameters(id) {
   return isItem(id) ? { id } : { q: id };
 }
 
+/**
+ * Where a picture is: a neighbour that was found in another gallery is called GALLERY/ID, every other one by its id alone.
+ *
+ * @param {string} id
+ */
+export function homeOf(id) {
+  const [number, gallery = null] = id.split("/").reverse();
+  return { gallery, id: number };
+}
+
 export class Api {
   /** @param {string} base Address of the gallery. */
   constructor(base) {
     this.base = base;
+    this.server = base?.replace(/\/galleries\/[^/]*$/, "");
   }
 
   /**
@@ -105,19 +116,6 @@ export class Api {
    */
   failures(cursor, signal) {
     return ask(withParameters(`${this.base}/failures`, { cursor, limit: 200 }), { signal });
-  }
-
-  /**
-   * Add pictures to the gallery; each has its result.
-   *
-   * @param {File[]} files
-   * @param {Signal} [signal]
-   * @returns {Promise<Rest.AdditionOut>}
-   */
-  add(files, signal) {
-    const data = new FormData();
-    for (const file of files) data.append("images", file, file.name || "Pasted picture");
-    return ask(`${this.base}/items`, { method: "POST", body: data, signal });
   }
 
   /** Give items tags, or take tags from them. @param {string[]} ids @param {{add?: string[], remove?: string[]}} change */
@@ -223,7 +221,7 @@ export class Api {
   }
 
   /**
-   * Why two pictures are alike: how much each patch of each counts.
+   * Why two pictures are alike: how much each patch of each counts. A picture of another gallery is seen by its model.
    *
    * @param {string} a
    * @param {string} b
@@ -233,12 +231,31 @@ export class Api {
    * @returns {Promise<Rest.ExplainOut>}
    */
   explain(a, b, gallery, grid, signal) {
-    return send(`${this.base.replace(/\/galleries\/[^/]*$/, "")}/explain`, { a, b, gallery, grid }, { signal });
+    const home = homeOf(b);
+    return send(`${this.server}/explain`, { a, b: home.id, gallery: home.gallery ?? gallery, grid }, { signal });
+  }
+
+  /**
+   * Neighbours in several galleries, of which this one need not be one.
+   *
+   * @param {Record<string, any>} body With the names of the galleries.
+   * @param {Signal} [signal]
+   * @returns {Promise<Rest.SearchAllOut>}
+   */
+  searchAll(body, signal) {
+    return send(`${this.server}/search`, body, { signal });
+  }
+
+  /** The API of another gallery of this server. @param {string} gallery */
+  of(gallery) {
+    return new Api(`${this.server}/galleries/${encodeURIComponent(gallery)}`);
   }
 
   /** What the decoder paints of an item's or a stored query's code. @param {string} id @param {string} model */
   reconstructionAddress(id, model) {
-    return `${this.base}/${isItem(id) ? "items" : "queries"}/${encodeURIComponent(id)}/reconstruction?v=${model}`;
+    const { gallery, id: number } = homeOf(id);
+    const base = gallery ? `${this.server}/galleries/${encodeURIComponent(gallery)}` : this.base;
+    return `${base}/${isItem(number) ? "items" : "queries"}/${encodeURIComponent(number)}/reconstruction?v=${model}`;
   }
 
   /** Where an item's reconstruction differs from it. @param {string} id @param {string} model */

@@ -1,6 +1,6 @@
 /** The page: which view the address asks for, the history, and what all views share. */
 
-import { Api, Problem, queryParameters, SERVER_GONE } from "./api.js";
+import { Api, homeOf, Problem, queryParameters, SERVER_GONE } from "./api.js";
 import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
 import { Lightbox } from "./parts/lightbox.js";
@@ -20,6 +20,7 @@ const THEMES = ["auto", "light", "dark"];
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
+/** @typedef {{name: string, items: number, model: string, semantic: boolean, paints: boolean}} Searchable A gallery to choose for a search. */
 
 export class Page {
   constructor() {
@@ -35,6 +36,8 @@ export class Page {
     this.limits = given.limits;
     /** @type {string[]} Names of all galleries that are served. */
     this.galleries = given.galleries;
+    /** @type {Searchable[]} All galleries that a search can go through; none where there is only one. */
+    this.searchable = given.searchable;
     /** @type {{read: boolean, write: boolean, admin: boolean}} What the reader's token allows. */
     this.may = given.may;
     this.first = true; // nothing but what the server drew has been shown
@@ -99,13 +102,21 @@ export class Page {
    *
    * @param {string} view
    * @param {Parameters} parameters
+   * @param {string | null} gallery Another one than this.
    */
-  address(view, parameters = {}) {
+  address(view, parameters = {}, gallery = null) {
     const { everywhere } = VIEWS[view] ?? {};
     const all = everywhere ? { gallery: this.#cameFrom(), ...parameters } : parameters;
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(all)) if (value !== null && value !== undefined) query.set(name, String(value));
-    return (everywhere ? this.top : this.root) + view + (query.size ? `?${query}` : "");
+    const root = gallery ? `${this.top}g/${encodeURIComponent(gallery)}/` : this.root;
+    return (everywhere ? this.top : root) + view + (query.size ? `?${query}` : "");
+  }
+
+  /** Where the neighbours of a picture are, which another gallery may have. @param {string} id @param {Parameters} parameters */
+  neighboursOf(id, parameters = {}) {
+    const home = homeOf(id);
+    return this.address("search", { ...queryParameters(home.id), ...parameters }, home.gallery);
   }
 
   /** What the address of a view of the server says of the gallery the reader came from; nothing where it is the first. */
@@ -119,8 +130,10 @@ export class Page {
    * @param {string} view
    * @param {Parameters} parameters
    * @param {import("./parts/drop_target.js").Dropped | null} asked What it is opened with.
+   * @param {string | null} gallery Another one than this: the page is fetched anew.
    */
-  async go(view, parameters = {}, asked = null) {
+  async go(view, parameters = {}, asked = null, gallery = null) {
+    if (gallery) return location.assign(this.address(view, parameters, gallery));
     const key = newKey();
     history.pushState({ key }, "", this.address(view, parameters));
     if (asked) this.asked.set(key, asked);
@@ -196,9 +209,10 @@ export class Page {
    * @param {Parameters} parameters
    */
   search(item, tile = null, parameters = {}) {
-    const go = () => this.go("search", { ...queryParameters(item.id), ...parameters }, { item });
+    const home = homeOf(item.id);
+    const go = () => this.go("search", { ...queryParameters(home.id), ...parameters }, { item }, home.gallery);
     const picture = tile?.querySelector("img");
-    if (!picture || !document.startViewTransition || motionIsReduced()) return go();
+    if (home.gallery || !picture || !document.startViewTransition || motionIsReduced()) return go();
     picture.classList.add("travelling");
     const transition = document.startViewTransition(async () => {
       await go();
@@ -222,7 +236,7 @@ export class Page {
     else if (this.view?.take && item) this.view.take({ item }, slot);
     else if (!this.gallery) note("There is no gallery to search in yet");
     else if (item) this.search(item);
-    else this.go("search", {}, dropped);
+    else this.go("search", { in: this.parameter("in") }, dropped);
   };
 
   async surprise() {

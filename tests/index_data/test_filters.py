@@ -14,6 +14,7 @@ from index_data.engine import Engine
 from index_data.facets import facets
 from index_data.filters import MAX_DEPTH, FilterError, field_types, matching_ids, parse_filter
 from index_data.gallery import Gallery
+from index_data.mapping import compute_map, read_map
 from tests.index_data.conftest import items_of
 
 WORDS = ["a", "A", "ab", "b", "é", "10", "snow\N{SNOWMAN}", "\U0010ffff", "%", "_", "'; DROP TABLE items --"]
@@ -292,6 +293,76 @@ def test_equals_among_some_stand_in_the_order_of_their_ids(bundle, drawn_folder,
         query = engine.gallery.embeddings([1])
         found = engine.search(query, 3, among=np.arange(4, 13, dtype=np.int64))[0]
         assert [hit.id for hit in found] == [4, 5, 6]
+
+
+# --- Clusters of the map ---
+
+
+@pytest.fixture(scope="module")
+def mapped(described, tmp_path_factory) -> Gallery:
+    """The described gallery with a map of five clusters."""
+    import shutil
+
+    folder = shutil.copytree(described.folder, tmp_path_factory.mktemp("mapped") / "drawn")
+    with Gallery.open(folder) as gallery:
+        compute_map(gallery, None, clusters=5)
+        yield gallery
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"eq": 2}, lambda cluster: cluster == 2),
+        ({"ne": 2}, lambda cluster: cluster != 2),
+        ({"in": [0, 4, 77]}, lambda cluster: cluster in (0, 4)),
+        ({"gte": 1, "lt": 3}, lambda cluster: 1 <= cluster < 3),
+        ({"exists": True}, lambda cluster: True),
+        ({"exists": False}, lambda cluster: False),
+        ({"eq": 77}, lambda cluster: False),
+    ],
+)
+def test_a_cluster_of_the_map_is_a_field(mapped, asked, wanted):
+    drawn = read_map(mapped)
+    expected = [number for number, cluster in zip(drawn.ids.tolist(), drawn.clusters, strict=True) if wanted(cluster)]
+    assert matching_ids(mapped, {"cluster": asked}).tolist() == sorted(expected)
+    both = {"cluster": asked, "folder": {"eq": "round"}}
+    in_round = set(matching_ids(mapped, {"folder": {"eq": "round"}}).tolist())
+    assert matching_ids(mapped, both).tolist() == [number for number in sorted(expected) if number in in_round]
+
+
+def test_without_a_map_a_cluster_is_no_field(described, mapped):
+    with pytest.raises(FilterError, match="index map"):
+        matching_ids(described, {"cluster": {"eq": 2}})
+    with pytest.raises(FilterError, match="leave the quotes out"):
+        matching_ids(mapped, {"cluster": {"eq": "2"}})
+    assert [facet.field for facet in facets(described, fields=["cluster"])] == []
+
+
+def test_a_new_map_changes_what_passes(mapped, bundle, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(mapped.folder, tmp_path / "drawn")
+    with Engine.open(folder, bundle=bundle, provider="cpu") as engine:
+        asked = {"cluster": {"eq": 0}}
+        before = engine.passing(asked)
+        assert engine.passing(asked) is before  # kept
+        compute_map(engine.gallery, None, clusters=1)
+        assert engine.passing(asked).tolist() == engine.gallery.item_ids().tolist()
+
+
+def test_clusters_are_counted_with_an_item_that_stands_for_each(mapped):
+    drawn = read_map(mapped)
+    (facet,) = facets(mapped, fields=["cluster"])
+    assert {each.value: each.count for each in facet.values} == dict(enumerate(np.bincount(drawn.clusters).tolist()))
+    assert [each.count for each in facet.values] == sorted((each.count for each in facet.values), reverse=True)
+    assert facet.typical == dict(enumerate(drawn.medoids.tolist()))
+    asked = {"cluster": {"eq": 1}, "folder": {"eq": "round"}}
+    (others,) = facets(mapped, asked, ["cluster"], values=2, with_own=False)
+    assert others.more
+    assert len(others.values) == 2
+    (own,) = facets(mapped, asked, ["cluster"])
+    assert [each.value for each in own.values] == [1]
+    assert facets(mapped, {"id": {"eq": -1}}, ["cluster"]) == []
 
 
 # --- Facets ---

@@ -39,7 +39,7 @@ def test_items_are_tagged_described_counted_listed_and_searched_among(changing):
     assert facets["passing"] == 2
     assert {facet["field"] for facet in facets["facets"]} == {"folder", "tags", "year"}
     assert changing.get(f"{GALLERY}/facets", fields="year").json()["facets"] == [
-        {"field": "year", "values": [{"value": 2019, "count": 2}], "more": False}
+        {"field": "year", "values": [{"value": 2019, "count": 2, "thumb": None}], "more": False}
     ]
     found = changing.send_json(f"{GALLERY}/search", id="7", k=10, filter=json.loads(asked), include=["metadata"]).json()
     assert {hit["id"] for hit in found["hits"]} == {"3", "5"}
@@ -133,3 +133,23 @@ def test_an_uploaded_picture_is_described_by_its_exif_data(changing):
     assert sent.status == 200, sent.body
     item = changing.get(f"{GALLERY}/items/{sent.json()['results'][0]['id']}").json()
     assert (item["metadata"]["camera"], item["metadata"]["year"]) == ("Canon EOS 5D", 2019)
+
+
+def test_the_clusters_of_a_map_are_counted_and_filtered_by_and_a_new_map_changes_them(changing):
+    asked = {"filter": json.dumps({"cluster": {"eq": 0}})}
+    assert changing.get(f"{GALLERY}/items", **asked).code == "invalid"
+    assert changing.get(f"{GALLERY}/facets", fields="cluster").json()["facets"] == []
+    assert changing.send_json(f"{GALLERY}/map", clusters=4).status == 200
+    (facet,) = changing.get(f"{GALLERY}/facets", fields="cluster").json()["facets"]
+    counts = {value["value"]: value["count"] for value in facet["values"]}
+    assert sorted(counts) == [0, 1, 2, 3]
+    assert sum(counts.values()) == changing.get("/api/v1/galleries/drawn").json()["items"]
+    for value in facet["values"]:
+        assert changing.get(value["thumb"]).headers["content-type"] == "image/webp"
+    outline = changing.get(f"{GALLERY}/items/outline", **asked)
+    assert int(outline.headers["x-total"]) == counts[0]
+    found = changing.send_form(f"{GALLERY}/search", image=encoded(draw_picture(1)), k=100, **asked).json()
+    assert (len(found["hits"]), found["passing"]) == (counts[0], counts[0])
+    assert changing.send_json(f"{GALLERY}/map", clusters=1).status == 200
+    again = changing.get(f"{GALLERY}/items/outline", **asked, headers={"If-None-Match": outline.headers["etag"]})
+    assert (again.status, int(again.headers["x-total"])) == (200, sum(counts.values()))

@@ -151,3 +151,31 @@ def test_an_item_is_looked_for_in_other_galleries(several):
     assert {hit["gallery"] for hit in answer["hits"]} == {"drawn", "other"}
     assert several.send_json("/api/v1/search", positive=[{"id": "3"}]).code == "invalid"
     assert several.send_json("/api/v1/search", id="3", gallery="nowhere").code == "no_such_gallery"
+
+
+def test_pictures_of_a_gallery_are_looked_for_together_in_others(several):
+    parts = {"positive": [{"id": "3", "weight": 2.0}, {"id": "5"}], "negative": [{"id": "9"}]}
+    asked = {**parts, "gallery": "drawn", "galleries": ["drawn", "other"], "k": 40}
+    answer = several.send_json("/api/v1/search", **asked).json()
+    at_home = several.send_json(f"{GALLERY}/search", **parts, k=40).json()["hits"]
+    found_there = [hit for hit in answer["hits"] if hit["gallery"] == "drawn"]
+    assert [hit["id"] for hit in found_there] == [hit["id"] for hit in at_home][: len(found_there)]
+    files = [in_text(several.get(f"{GALLERY}/items/{number}/image", size="full").body) for number in (3, 5, 9)]
+    sent = [{"image_base64": data, "weight": weight} for data, weight in zip(files, (2.0, 1.0, 1.0), strict=True)]
+    elsewhere = several.send_json("/api/v1/galleries/other/search", positive=sent[:2], negative=sent[2:], k=40).json()
+    assert [hit["id"] for hit in answer["hits"] if hit["gallery"] == "other"][:5] == [
+        hit["id"] for hit in elsewhere["hits"]
+    ][:5]
+
+
+def test_a_gallery_that_cannot_answer_is_named_and_the_others_do(several):
+    asked = {"image_base64": in_text(PICTURE), "beta": 0.0, "k": 5}
+    answer = several.send_json("/api/v1/search", **asked).json()
+    assert {hit["gallery"] for hit in answer["hits"]} == {"halved"}
+    assert {name: problem["code"] for name, problem in answer["problems"].items()} == {
+        "drawn": "no_semantic_half",
+        "other": "no_semantic_half",
+    }
+    assert answer["by"] == "score"  # of the only model that answered
+    assert several.send_json("/api/v1/search", galleries=["drawn", "other"], **asked).code == "no_semantic_half"
+    assert several.send_json("/api/v1/search", image_base64=in_text(b"no picture")).code == "unsupported_format"

@@ -55,6 +55,21 @@ def test_a_page_that_was_opened_before_an_update_still_finds_its_files_but_keeps
     assert again.status == 304
 
 
+def test_scripts_and_styles_are_not_sent_what_only_documents_obey(server: Server):
+    document = server.get("/g/drawn/").headers
+    kinds = set()
+    for address in addresses(server):
+        headers = server.get(address).headers
+        kinds.add(kind := Path(address).suffix)
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["referrer-policy"] == "no-referrer"
+        for name in ("content-security-policy", "cross-origin-opener-policy", "permissions-policy"):
+            assert (name in headers) == (kind == ".svg"), address  # a drawing can be opened as a document
+            assert name in document
+    assert kinds == {".js", ".css", ".svg"}
+
+
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "nothing.js", "", "styles"])
 def test_nothing_else_is_given_away(server: Server, path: str):
     version = addresses(server)[0].split("/")[2]
@@ -76,8 +91,10 @@ def test_a_changed_file_changes_every_address(tmp_path: Path):
     assert sorted(before.files) == ["app.js", "later.js", "parts/one.js", "two.js"]
     assert before.modules_of("app.js") == ["app.js", "parts/one.js", "two.js"]
     (tmp_path / "two.js").write_text("export const two = 22;\n")
-    after = folder.read()
+    assert folder.of(before.version) is before  # who asks for what was read last is not kept waiting by a look
+    after = folder.of("another")
     assert after.version != before.version
+    assert after is folder.read()
     assert after.files["two.js"].data == b"export const two = 22;\n"
 
 

@@ -1,8 +1,9 @@
 /** Pictures of the map as a grid below it: those that are chosen, that are here, or of one colour. */
 
 import { isWithdrawn } from "../api.js";
-import { button, h, iconButton } from "../parts/dom.js";
+import { button, h, icon, iconButton } from "../parts/dom.js";
 import { PictureGrid } from "../parts/picture_grid.js";
+import { leadTo } from "../parts/picture_link.js";
 import { problemState } from "../parts/states.js";
 
 const HELPING = 60; // pictures that are fetched at a time
@@ -30,8 +31,8 @@ export class MapList {
     this.watcher.disconnect();
   }
 
-  /** @param {number[]} rows @param {string} title */
-  show(rows, title) {
+  /** @param {number[]} rows @param {string} title @param {string | null} filter That only these pass, where there is one. */
+  show(rows, title, filter = null) {
     this.close();
     this.withdrawn = new AbortController();
     const { page } = this;
@@ -40,11 +41,16 @@ export class MapList {
     const heading = h("h2", { id: "map-list-title", tabindex: "-1" }, title);
     this.foot.replaceChildren();
     this.element.hidden = false;
-    this.element.replaceChildren(h("div", { class: "section-head" }, heading, iconButton("close", "Close the list", () => this.#hide())), this.grid.element, this.foot);
+    this.element.replaceChildren(h("div", { class: "section-head" }, heading, filter && this.#browse(filter), iconButton("close", "Close the list", () => this.#hide())), this.grid.element, this.foot);
     this.watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more(), { rootMargin: "600px" });
     heading.focus({ preventScroll: true });
     this.element.scrollIntoView({ block: "start" });
     this.#more();
+  }
+
+  /** Where the same pictures can be sorted, selected, and filtered on. @param {string} filter */
+  #browse(filter) {
+    return h("a", { class: "button quiet", href: this.page.address("browse", { filter }), onclick: leadTo(() => this.page.go("browse", { filter })) }, icon("grid"), h("span", {}, "Browse them"));
   }
 
   #hide() {

@@ -287,7 +287,8 @@ class MapView {
 
   /** @param {import("./colouring.js").Group} group @param {number[]} rows */
   #listGroup(group, rows) {
-    this.list.show(rows, `${group.words}: ${plural(rows.length, "picture", "pictures")}`);
+    const filter = group.cluster ? JSON.stringify({ cluster: { eq: group.cluster.cluster } }) : null;
+    this.list.show(rows, `${group.words}: ${plural(rows.length, "picture", "pictures")}`, filter);
   }
 
   // What the address asks for ----------------------------------------------------------------------------------------

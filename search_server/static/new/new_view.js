@@ -172,7 +172,7 @@ class Ways {
 
   /** @param {string} name @param {File[]} files */
   #upload(name, files) {
-    const uploader = new Uploader(this.page.server, name, files, () => this.#ready(name, uploader.element));
+    const uploader = new Uploader(this.page.server, name, files, this.page.limits.image_bytes, () => this.#ready(name, uploader.element));
     this.signal.addEventListener("abort", () => uploader.close());
     this.place.replaceChildren(h("h2", {}, "Your gallery is being made"), uploader.element);
   }

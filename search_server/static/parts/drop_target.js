@@ -70,9 +70,12 @@ export function takeEverywhere(take, drops) {
     end();
     const tile = event.dataTransfer.getData(DRAGGED);
     const files = [...event.dataTransfer.files];
+    const entries = [...event.dataTransfer.items].map((one) => one.webkitGetAsEntry?.());
     const url = addressIn(event.dataTransfer);
     if (tile) take({ item: JSON.parse(tile) }, place);
-    else if (many) take({ files }, place);
+    else if (entries.some((entry) => entry?.isDirectory)) {
+      picturesIn(entries).then((pictures) => (many && pictures.length ? take({ files: pictures }, place) : takeFirst(pictures, (taken) => take(taken, place))));
+    } else if (many) take({ files }, place);
     else if (files.length) takeFirst(files, (taken) => take(taken, place));
     else if (url) take({ url }, place);
   });
@@ -90,6 +93,14 @@ export function takeEverywhere(take, drops) {
 function addressIn(data) {
   const [first] = (data?.getData("text/uri-list") || data?.getData("text/plain") || "").trim().split(/\s+/);
   return /^https?:\/\/\S+$/i.test(first) ? first : null;
+}
+
+/** The pictures in what was dropped, folders among it. @param {any[]} entries */
+async function picturesIn(entries) {
+  const { filesIn, mayBePicture } = await import("./dropped_files.js");
+  const pictures = (await filesIn(entries.filter(Boolean))).filter(mayBePicture);
+  if (!pictures.length) note("There is no picture in this folder");
+  return pictures;
 }
 
 /** @param {File[]} files @param {Take} take */

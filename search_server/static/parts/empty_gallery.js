@@ -22,7 +22,7 @@ export function emptyGallery(page, signal) {
 
   /** @param {File[]} files */
   const upload = (files) => {
-    const uploader = new Uploader(page.server, gallery.name, files, here);
+    const uploader = new Uploader(page.server, gallery.name, files, page.limits.image_bytes, here);
     signal.addEventListener("abort", () => uploader.close());
     below.replaceChildren(uploader.element);
   };

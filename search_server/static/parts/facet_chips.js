@@ -1,13 +1,14 @@
-/** Filters to choose from: folders, tags, years and cameras with their counts, and what is chosen of them. */
+/** Filters to choose from: folders, tags, years, cameras and clusters with their counts, and what is chosen of them. */
 
 import { isWithdrawn } from "../api.js";
 import { h, icon, opensElsewhere } from "./dom.js";
 import { count } from "./words.js";
 
 /** @typedef {Record<string, any>} Filter As the API has it. */
+/** @typedef {(fields: string[], values: number, filter: string | null, signal: AbortSignal) => Promise<Rest.FacetsOut>} Counting */
 
 /** @type {Record<string, string>} */
-const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera" };
+const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera", cluster: "Cluster" };
 
 /** @type {Record<string, string>} */
 const OPERATORS = { eq: "", ne: "not", lt: "<", lte: "≤", gt: ">", gte: "≥", prefix: "begins with", in: "one of" };
@@ -28,24 +29,25 @@ export function filterOf(page) {
  * @param {(filter: string | null) => Record<string, any>} parameters Of the address that shows what passes a filter.
  * @param {string} view Its view.
  * @param {AbortSignal} signal
+ * @param {{count?: Counting, first?: HTMLElement | null}} [ways] Who counts, where it is not this gallery alone; and what stands
+ *   before the chips.
  */
-export function facetChips(page, view, parameters, signal) {
-  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: true });
+export function facetChips(page, view, parameters, signal, { count: counting, first = null } = {}) {
+  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: !first }, first);
   const chosen = readFilter(filterOf(page));
   /** @param {Rest.FacetsOut} counted */
   const show = (counted) => {
     const children = drawn(counted.facets, chosen, (filter) => link(page, view, parameters(filter)));
-    element.replaceChildren(...children);
-    element.hidden = !children.length;
+    element.replaceChildren(...(first ? [first] : []), ...children);
+    element.hidden = !element.children.length;
   };
   const given = page.takeFacets();
-  if (given) show(given);
+  if (given && !counting) show(given);
   else {
-    page.api
-      .facets(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
+    (counting ?? page.api.facets.bind(page.api))(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
       .then(show)
       .catch((error) => {
-        if (!isWithdrawn(error)) element.hidden = true; // the pictures themselves say what is wrong
+        if (!isWithdrawn(error)) element.hidden = !first; // the pictures themselves say what is wrong
       });
   }
   return element;
@@ -61,6 +63,12 @@ export function readFilter(text) {
   }
 }
 
+/** A value as people read it; clusters are counted from 0, and called from 1 as on the map. @param {string} field @param {Rest.FacetValueOut["value"]} value */
+function wordsOf(field, value) {
+  if (field === "folder" && value === "") return "(top folder)";
+  return field === "cluster" ? `Cluster ${Number(value) + 1}` : String(value);
+}
+
 /**
  * @param {Rest.FacetOut[]} facets
  * @param {Filter} chosen
@@ -74,18 +82,19 @@ function drawn(facets, chosen, open) {
   const told = new Set(); // fields whose condition has a chip
   for (const { field, values } of facets) {
     const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
-    const drawnValues = values.map(({ value, count: number }) => {
+    const drawnValues = values.map(({ value, count: number, thumb }) => {
       const isChosen = JSON.stringify(chosen[field]) === JSON.stringify({ eq: value });
       const then = isChosen ? others : { ...others, [field]: { eq: value } };
-      const words = field === "folder" && value === "" ? "(top folder)" : String(value);
+      const words = wordsOf(field, value);
       const attributes = open(Object.keys(then).length ? JSON.stringify(then) : null);
       if (isChosen) {
         told.add(field);
-        const label = `${TITLES[field]} ${words}: take this filter away`;
+        const label = `${field === "cluster" ? "" : `${TITLES[field]} `}${words}: take this filter away`;
         chips.push(h("a", { class: "chip", "aria-label": label, ...attributes }, h("span", {}, words), icon("close")));
       }
       const current = isChosen ? { "aria-current": "true" } : {};
-      return h("li", {}, h("a", { class: "chip", ...current, ...attributes }, h("span", {}, words), " ", h("small", {}, count(number))));
+      const picture = thumb ? h("img", { src: thumb, alt: "", width: 32, height: 32, loading: "lazy", decoding: "async" }) : null;
+      return h("li", {}, h("a", { class: picture ? "chip pictured" : "chip", ...current, ...attributes }, picture, h("span", {}, words), " ", h("small", {}, count(number))));
     });
     if (values.length > 1 || field === "tags") groups.push(h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawnValues)));
   }
@@ -93,7 +102,7 @@ function drawn(facets, chosen, open) {
   for (const [field, condition] of Object.entries(chosen)) {
     if (told.has(field)) continue;
     const others = Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
-    const words = conditionWords(field, condition);
+    const words = field === "cluster" && typeof condition?.eq === "number" ? wordsOf(field, condition.eq) : conditionWords(field, condition);
     const attributes = open(Object.keys(others).length ? JSON.stringify(others) : null);
     chips.push(h("a", { class: "chip", "aria-label": `${words}: take this filter away`, ...attributes }, h("span", {}, words), icon("close")));
   }

@@ -60,12 +60,35 @@ export function modelToggle(page, grid) {
 }
 
 /**
+ * "Why similar": what counts is shown on the tile that is pointed at.
+ *
+ * @param {(on: boolean) => void} act Called at once where the reader has it on.
+ */
+export function whyToggle(act) {
+  const isOn = () => remembered("why-on-tiles", "no") === "yes";
+  const show = () => {
+    element.setAttribute("aria-pressed", String(isOn()));
+    act(isOn());
+  };
+  const toggle = () => {
+    remember("why-on-tiles", isOn() ? "no" : "yes");
+    show();
+    announce(isOn() ? "Rest on a picture to see why it is similar" : "Why similar is off");
+  };
+  const element = button("heat", "Why similar", toggle, { class: "button quiet why-button", title: "Point at a picture, or hold a finger on it, to see what makes it similar (h)" });
+  queueMicrotask(() => isOn() && show());
+  element.setAttribute("aria-pressed", String(isOn()));
+  return { element, toggle, isOn };
+}
+
+/**
  * The bar above pictures: on a phone its controls fold away behind a button.
  *
  * @param {HTMLElement} words
  * @param {(HTMLElement | null)[]} controls
+ * @param {(HTMLElement | null)[]} toggles Beside the words, where there is room.
  */
-export function toolbar(words, controls) {
+export function toolbar(words, controls, toggles = []) {
   /** @param {boolean} open */
   const show = (open) => {
     element.classList.toggle("folded", !open);
@@ -73,7 +96,7 @@ export function toolbar(words, controls) {
     remember("tools", open ? "open" : "folded");
   };
   const fold = button("sliders", "Options", () => show(element.classList.contains("folded")), { class: "button quiet toolbar-fold" });
-  const element = h("div", { class: "toolbar" }, words, fold, h("div", { class: "toolbar-controls" }, controls));
+  const element = h("div", { class: "toolbar" }, words, fold, toggles.length > 0 && h("div", { class: "toolbar-controls" }, toggles), h("div", { class: "toolbar-controls" }, controls));
   show(remembered("tools", "folded") === "open");
   return element;
 }

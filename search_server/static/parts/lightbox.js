@@ -1,7 +1,9 @@
 /** One picture as large as there is room, or compared with the query; arrows go to the next one. */
 
+import { homeOf, isItem } from "../api.js";
 import { button, h, icon, iconButton } from "./dom.js";
 import { announce } from "./messages.js";
+import { actsOf } from "./picture_tile.js";
 import { remember, remembered } from "./storage.js";
 import { bytesWords, count, labelWords, scoreWords } from "./words.js";
 
@@ -15,7 +17,7 @@ const MODES = {
   model: { words: "As the model sees it", icon: "eye", key: "e" },
 };
 
-/** @typedef {import("../api.js").Picture & {bytes?: number}} Picture */
+/** @typedef {import("../api.js").Picture & {bytes?: number, gallery?: string}} Picture Gallery: where it is another one's. */
 /** @typedef {import("./picture_tile.js").Act} Act */
 /** @typedef {(item: any, tile: HTMLElement | null) => void} Doing */
 
@@ -144,6 +146,8 @@ export class Lightbox {
   #possible(mode) {
     const { query, gallery, api } = this.ways;
     if (mode === "one") return true;
+    const elsewhere = homeOf(this.item?.id ?? "").gallery !== null;
+    if (elsewhere && (mode === "model" || (mode === "why" && isItem(query?.id ?? "")))) return false; // of another model
     if (mode === "beside" || mode === "over") return Boolean(query?.image);
     if (mode === "why") return Boolean(query?.id && api && gallery);
     return mode === "model" && Boolean(api && gallery?.model.has_decoder);
@@ -154,6 +158,7 @@ export class Lightbox {
     this.asking.abort();
     this.asking = new AbortController();
     this.zoom?.reset();
+    if (!this.#possible(this.mode)) this.mode = "one"; // this one is of another gallery
     const held = this.stage.contains(document.activeElement); // what goes away must not take the keys with it
     this.stage.dataset.mode = this.mode;
     this.stage.classList.toggle("pair", this.mode === "beside");
@@ -199,14 +204,15 @@ export class Lightbox {
 
   /** @param {Picture} item */
   #showActions(item) {
-    const { acts = [], morph, similar, share } = this.ways;
+    const { morph, similar, share } = this.ways;
+    const acts = actsOf(this.ways.acts ?? [], item);
     const tray = acts.find((act) => act.name === "tray");
     const others = acts.filter((act) => ["plus", "minus", "item", "path", "download"].includes(act.name));
     const trayButton = tray && button("tray", "Tray", () => (tray.act(item, null), this.#showActions(item)), { "aria-pressed": String(tray.pressed?.(item)), data: { action: "tray" } });
     const focused = /** @type {HTMLElement | null} */ (this.actions.contains(document.activeElement) ? document.activeElement : null)?.dataset.action;
     this.actions.replaceChildren(
       button("similar", "More like this", () => this.#leaveFor(similar), { class: "button primary", data: { action: "similar" } }),
-      morph ? button("morph", "Morph with the query", () => this.#leaveFor(morph), { data: { action: "morph" } }) : "",
+      morph && acts.some((act) => act.name === "morph") ? button("morph", "Morph with the query", () => this.#leaveFor(morph), { data: { action: "morph" } }) : "",
       trayButton ?? "",
       button("link", "Copy link", () => share(item), { data: { action: "link" } }),
       others.length ? this.#more(item, others) : "",
@@ -251,7 +257,7 @@ export class Lightbox {
     if (event.altKey || event.ctrlKey || event.metaKey || !(event.target instanceof Element)) return;
     if (event.target.closest(".picture-menu") || (event.target.closest("input") && event.key.startsWith("Arrow"))) return;
     const mode = Object.keys(MODES).find((name) => MODES[name].key === event.key);
-    const { acts = [] } = this.ways;
+    const acts = actsOf(this.ways.acts ?? [], this.item);
     /** @param {string} name */
     const put = (name) => () => {
       acts.find((act) => act.name === name)?.act(this.item, null);
@@ -264,7 +270,7 @@ export class Lightbox {
       Home: () => this.step(-this.place),
       End: () => this.step(this.walk.length - 1 - this.place),
       s: () => this.#leaveFor(this.ways.similar),
-      m: () => this.ways.morph && this.#leaveFor(this.ways.morph),
+      m: () => this.ways.morph && acts.some((act) => act.name === "morph") && this.#leaveFor(this.ways.morph),
       i: () => this.#toggleDetails(),
       x: put("tray"),
       "+": () => this.zoom?.by(1.4),
@@ -299,5 +305,5 @@ function shown(item, words) {
 function facts(item) {
   const size = `${count(item.width)} × ${count(item.height)}${item.bytes === undefined ? "" : `, ${bytesWords(item.bytes)}`}`;
   const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label ?? "")} · ${scoreWords(item.score)}`);
-  return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.path));
+  return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.gallery ? `${item.gallery}: ${item.path}` : item.path));
 }

@@ -1,7 +1,9 @@
 /** What can be done with a picture wherever it is shown, and the keys that do it. */
 
+import { homeOf } from "../api.js";
 import { copyLink, note } from "./messages.js";
 import { plural } from "./words.js";
+import { actsOf } from "./picture_tile.js";
 import { VIEWS } from "../views.js";
 
 /** @typedef {import("./picture_tile.js").Act} Act */
@@ -12,6 +14,7 @@ import { VIEWS } from "../views.js";
  * @property {(item: any) => void} [compare]
  * @property {(item: any) => void} [why]
  * @property {((item: any) => void) | null} [morph]
+ * @property {(item: any, act: "why" | "morph") => boolean} [fits] Whether that can be done with a picture of another gallery.
  * @property {Record<string, any>} [choices] Parameters that searches go on with.
  */
 
@@ -26,19 +29,28 @@ export function pictureActs(page, ways = {}) {
   const paints = page.gallery.model.has_decoder;
   /** @param {import("../api.js").Picture} item @param {1 | -1} sign */
   const put = (item, sign) => putOnTray(page, item, sign);
+  /** @param {any} item */
+  const isHere = (item) => homeOf(item.id).gallery === null; // the tray is of one gallery
+  /** @param {"why" | "morph"} name @returns {(item: any) => boolean} */
+  const fits = (name) => (item) => isHere(item) || Boolean(ways.fits?.(item, name));
+  /** @param {any} item */
+  const show = (item) => {
+    const { id, gallery } = homeOf(item.id);
+    page.go(`item/${id}`, {}, null, gallery);
+  };
   /** @type {(Act | false | null | undefined)[]} */
   const acts = [
     { name: "similar", icon: "similar", words: "More like this", key: "s", quick: true, act: (item, tile) => page.search(item, tile, choices()) },
-    { name: "tray", icon: "plus", words: "Put on the tray", key: "x", quick: true, only: true, act: (item) => put(item, tray.signOf(item.id) || 1), pressed: (item) => tray.has(item.id) },
+    { name: "tray", icon: "plus", words: "Put on the tray", key: "x", quick: true, only: true, act: (item) => put(item, tray.signOf(item.id) || 1), pressed: (item) => tray.has(item.id), fits: isHere },
     ways.open && { name: "open", icon: "expand", words: "Open", key: "Enter", act: ways.open },
     ways.compare && { name: "compare", icon: "beside", words: "Beside the query", key: "c", act: ways.compare },
-    ways.why && { name: "why", icon: "heat", words: "Why similar", key: "w", act: ways.why },
-    paints && ways.morph && { name: "morph", icon: "morph", words: "Morph with the query", key: "m", act: ways.morph },
+    ways.why && { name: "why", icon: "heat", words: "Why similar", key: "w", act: ways.why, fits: fits("why") },
+    paints && ways.morph && { name: "morph", icon: "morph", words: "Morph with the query", key: "m", act: ways.morph, fits: fits("morph") },
     paints && !ways.morph && { name: "morph", icon: "morph", words: "Morph from this", key: "m", act: (item) => page.go("morph", { a: item.id }) },
-    { name: "plus", icon: "plus", words: "More of this", key: "+", act: (item) => put(item, 1), pressed: (item) => tray.signOf(item.id) > 0 },
-    { name: "minus", icon: "minus", words: "Less of this", key: "-", act: (item) => put(item, -1), pressed: (item) => tray.signOf(item.id) < 0 },
-    "item" in VIEWS && { name: "item", icon: "info", words: "All about it", act: (item) => page.go(`item/${item.id}`) },
-    { name: "link", icon: "link", words: "Copy link", act: (item) => copyLink(page.address("search", { id: item.id, ...choices() })) },
+    { name: "plus", icon: "plus", words: "More of this", key: "+", act: (item) => put(item, 1), pressed: (item) => tray.signOf(item.id) > 0, fits: isHere },
+    { name: "minus", icon: "minus", words: "Less of this", key: "-", act: (item) => put(item, -1), pressed: (item) => tray.signOf(item.id) < 0, fits: isHere },
+    "item" in VIEWS && { name: "item", icon: "info", words: "All about it", act: show },
+    { name: "link", icon: "link", words: "Copy link", act: (item) => copyLink(page.neighboursOf(item.id, choices())) },
     { name: "path", icon: "copy", words: "Copy path", act: (item) => copyText(item.path, "Path copied") },
     { name: "download", icon: "download", words: "Download", act: () => {}, address: (item) => fullAddress(item), download: (item) => jpegName(item.name) },
   ];
@@ -51,7 +63,7 @@ export function pictureKeys(grid, acts) {
   const item = grid.focused();
   if (!focused?.tile || !item) return {};
   const { tile } = focused;
-  const keys = Object.fromEntries(acts.filter((/** @type {import("../parts/picture_tile.js").Act} */ act) => act.key && act.key.length === 1).map((/** @type {import("../parts/picture_tile.js").Act} */ act) => [act.key, () => act.act(item, tile)]));
+  const keys = Object.fromEntries(actsOf(acts, item).filter((/** @type {import("../parts/picture_tile.js").Act} */ act) => act.key && act.key.length === 1).map((/** @type {import("../parts/picture_tile.js").Act} */ act) => [act.key, () => act.act(item, tile)]));
   return { ...keys, ".": () => grid.menu(/** @type {HTMLElement} */ (tile.querySelector(".tile-picture")), item, tile) };
 }
 

@@ -3,7 +3,7 @@
 import { h, icon } from "./dom.js";
 import { openMenu } from "./picture_menu.js";
 import { aspectOf, boxesOf, justify, rowAt, rowOf, within } from "./picture_rows.js";
-import { pictureTile, skeletonTile, tileActions, waitingTile } from "./picture_tile.js";
+import { actsOf, pictureTile, skeletonTile, tileActions, waitingTile } from "./picture_tile.js";
 import { count } from "./words.js";
 
 const SHARP_ROW = 230; // CSS pixels: above, a thumbnail would be blurred and the preview is shown
@@ -586,8 +586,9 @@ export class PictureGrid {
     // Where nothing hovers the button is always there, unless it would leave nothing to touch of the picture.
     if (!HOVERS && parseFloat(tile.style.width) < ROOMY) return;
     const item = this.item(place);
-    const { actions = [], selection, tray } = this.choices;
+    const { selection, tray } = this.choices;
     if (!item) return;
+    const actions = actsOf(this.choices.actions ?? [], item);
     if (selection && HOVERS && !tile.querySelector(".tile-tick")) tile.append(this.#tick(tile, selection.has(item.id)));
     if (!actions.length) return;
     const others = actions.some((act) => !act.quick);
@@ -600,7 +601,7 @@ export class PictureGrid {
 
   /** Open what can be done with a picture. @param {HTMLElement} button @param {import("../api.js").Picture} item @param {HTMLElement} tile */
   menu(button, item, tile) {
-    openMenu(button, item, this.choices.actions ?? [], tile);
+    openMenu(button, item, actsOf(this.choices.actions ?? [], item), tile);
   }
 
   // Hands and keys ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,13 @@ import { labelWords, scoreWords } from "./words.js";
  * @property {(item: any) => string} [address] It leads there: a link, which can be opened in another tab.
  * @property {(item: any) => string} [download] Name of the file that it is saved as.
  * @property {(item: any) => boolean} [pressed] Whether it is so already.
+ * @property {(item: any) => boolean} [fits] Whether it can be done with this picture; left out: with every one.
  */
+
+/** What can be done with one picture. @param {Act[]} acts @param {any} item */
+export function actsOf(acts, item) {
+  return acts.filter((act) => !act.fits || act.fits(item));
+}
 
 /**
  * @param {any} item
@@ -25,6 +31,7 @@ export function pictureTile(item, address) {
   const picture = h("img", { alt: altText(item), width: item.width, height: item.height, decoding: "async", draggable: "false" });
   const link = h("a", { class: "tile-picture", href: address, draggable: "true" }, picture);
   const tile = h("li", { class: "tile", data: { id: item.id } }, link);
+  if (item.gallery) tile.append(h("span", { class: "tile-gallery", "aria-hidden": "true" }, item.gallery));
   if (item.score !== undefined) tile.append(caption(item, item.score));
   return tile;
 }
@@ -42,12 +49,16 @@ export function skeletonTile() {
 /** "photo-12.jpg, near-duplicate, similarity 0.93" @param {any} item */
 export function altText(item) {
   if (item.score === undefined) return item.name;
-  return `${item.name}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
+  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
 }
 
-/** @param {import("../api.js").Picture} item @param {number} score */
+/**
+ * @param {import("../api.js").Picture & {by?: string}} item By: what it is ranked by, where several models found it.
+ * @param {number} score
+ */
 function caption(item, score) {
-  const share = Math.max(0, score).toFixed(3);
+  const ranked = item.by === "percentile" && item.percentile !== null ? item.percentile : undefined;
+  const share = Math.max(0, ranked === undefined ? score : ranked / 100).toFixed(3);
   const hint =
     item.percentile === undefined || item.percentile === null
       ? `Score ${score.toFixed(4)}`
@@ -57,7 +68,7 @@ function caption(item, score) {
     "div",
     { class: "tile-caption", "aria-hidden": "true", title: hint, data: { label: item.label }, style: { "--score": share } },
     h("span", { class: "score-label" }, labelWords(item.label ?? "")),
-    h("span", { class: "score" }, scoreWords(score)),
+    h("span", { class: "score" }, ranked === undefined ? scoreWords(score) : `${ranked.toFixed(1)} %`),
   );
 }
 

@@ -19,6 +19,7 @@ export const FORMS = ["none", "mirror", "rotate", "all"];
  * @property {boolean} once Whether of pictures that are the same only the best is found.
  * @property {number} beta
  * @property {string | null} filter JSON.
+ * @property {string[]} galleries That are searched; none where it is the one that is shown, alone.
  */
 
 /** @param {(name: string) => string | null} parameter @returns {Question} */
@@ -33,6 +34,7 @@ export function readQuestion(parameter) {
     once: parameter("once") === "1",
     beta: Number(parameter("beta") ?? AS_INDEXED),
     filter: parameter("filter"),
+    galleries: (parameter("in") ?? "").split("/").filter(Boolean),
   };
 }
 
@@ -58,8 +60,8 @@ export function parametersOf(question) {
 }
 
 /** What goes on to another picture's search. @param {Question} question */
-export function choicesOf({ beta, filter }) {
-  return { beta: beta === AS_INDEXED ? null : beta, filter: filter || null };
+export function choicesOf({ beta, filter, galleries }) {
+  return { beta: beta === AS_INDEXED ? null : beta, filter: filter || null, in: galleries.join("/") || null };
 }
 
 /** As the body of POST search. @param {Question} question @param {boolean} paints Whether the model has a decoder. */

@@ -15,6 +15,7 @@ const KEYS = [
   ["c", "Beside the query"],
   ["o  w", "Over the query; why it is similar"],
   ["e", "As the model sees the pictures"],
+  ["h", "Why similar, on the picture that is pointed at"],
   ["x", "Put on the tray, or select in Browse"],
   ["+  -", "More, less of this: on the tray"],
   [".", "All that can be done with a picture"],

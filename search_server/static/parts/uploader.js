@@ -2,41 +2,15 @@
 
 import { isWithdrawn } from "../api.js";
 import { button, h, icon } from "./dom.js";
+import { entriesOf, filesIn, mayBePicture } from "./dropped_files.js";
 import { announce } from "./messages.js";
-import { problemState } from "./states.js";
+import { problemState, tooLarge } from "./states.js";
 import { bytesWords, count, duration, plural } from "./words.js";
 
 const AT_ONCE = 16; // pictures of one request, as the server takes them
 const BYTES_AT_ONCE = 20 * 2 ** 20;
 const SHOWN_REFUSALS = 20;
 const PATIENCE = 30; // seconds that are waited for a busy server before it is asked again, at most
-const PICTURE = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|avif)$/i;
-
-/** Whether a file may be a picture, by its type or its name. @param {File} file */
-function mayBePicture(file) {
-  return file.type.startsWith("image/") || PICTURE.test(file.name);
-}
-
-/** All files of what was dropped, folders with everything in them. @param {DataTransfer} transfer @returns {Promise<File[]>} */
-async function droppedFiles(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.length) return [...transfer.files];
-  return (await Promise.all(entries.map(filesOf))).flat();
-}
-
-/** @param {any} entry Of a file system: DOM types know no entries of files. @returns {Promise<File[]>} */
-async function filesOf(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
-  /** @type {any[]} */
-  const found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break; // a browser hands over a hundred at a time
-    found.push(...some);
-  }
-  return (await Promise.all(found.map(filesOf))).flat();
-}
 
 /**
  * A place to drop pictures and folders into, or to choose them.
@@ -72,27 +46,32 @@ export function picturesBox(take) {
     event.preventDefault();
     dispatchEvent(new Event("dragend")); // whatever waits for the end of the drag
     event.stopPropagation();
-    given(await droppedFiles(event.dataTransfer));
+    const entries = entriesOf(event.dataTransfer);
+    given(entries.length ? await filesIn(entries) : [...event.dataTransfer.files]);
   });
   return box;
 }
+
+/** @typedef {{created: number, duplicate: number, failed: number, stopped: boolean}} Sent What came of it. */
 
 export class Uploader {
   /**
    * @param {import("../server_api.js").ServerApi} server
    * @param {string} gallery
    * @param {File[]} files
-   * @param {(added: number) => void} done All of them were sent, or the reader has stopped it.
+   * @param {number} limit Bytes of one picture: a larger one is not even sent.
+   * @param {(sent: Sent) => void} done All of them were sent, or the reader has stopped it.
    */
-  constructor(server, gallery, files, done) {
+  constructor(server, gallery, files, limit, done) {
     this.server = server;
     this.gallery = gallery;
     this.files = files;
+    this.limit = limit;
     this.done = done;
     this.withdrawn = new AbortController();
-    this.sent = 0;
+    this.sent = 0; // or refused
     /** @type {Record<string, number>} */
-    this.counts = { created: 0, duplicate: 0, failed: 0 };
+    this.counts = { created: 0, duplicate: 0 };
     /** @type {string[]} */
     this.refusals = [];
     this.began = performance.now();
@@ -115,12 +94,7 @@ export class Uploader {
     try {
       while (this.sent < this.files.length) {
         const some = this.#next();
-        const { results } = await this.#sendPatiently(some);
-        results.forEach((result, place) => {
-          this.counts[result.status] = (this.counts[result.status] ?? 0) + 1;
-          if (result.problem) this.refusals.push(`${some[place]?.name ?? result.name}: ${result.problem.title}`);
-        });
-        this.sent += some.length;
+        if (some.length) await this.#sendSome(some);
         this.#show();
       }
       this.#end();
@@ -130,28 +104,62 @@ export class Uploader {
     }
   }
 
-  /** A busy server is asked again, as often as it takes. @param {File[]} files @returns {Promise<Rest.AdditionOut>} */
-  async #sendPatiently(files) {
-    for (;;) {
-      try {
-        return await this.server.addPictures(this.gallery, files, this.withdrawn.signal);
-      } catch (error) {
-        if (error.code !== "busy" && error.code !== "rate_limited") throw error;
-        await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(PATIENCE, error.retryAfter ?? 1)));
-      }
-    }
+  /** @param {File[]} some */
+  async #sendSome(some) {
+    const { results } = await this.#patiently(() => this.server.addPictures(this.gallery, some, this.withdrawn.signal));
+    results.forEach((result, place) => {
+      if (result.problem) this.#refuse(some[place]?.name ?? result.name, result.problem);
+      else this.counts[result.status] = (this.counts[result.status] ?? 0) + 1;
+    });
+    this.sent += some.length;
   }
 
+  /** The next few, no more bytes than a request may have. */
   #next() {
     /** @type {File[]} */
     const some = [];
     let bytes = 0;
-    for (const file of this.files.slice(this.sent, this.sent + AT_ONCE)) {
-      if (some.length && bytes + file.size > BYTES_AT_ONCE) break;
-      some.push(file);
-      bytes += file.size;
+    while (this.sent + some.length < this.files.length && some.length < AT_ONCE) {
+      const file = this.files[this.sent + some.length];
+      const isTooLarge = file.size > this.limit;
+      if (some.length && (isTooLarge || bytes + file.size > BYTES_AT_ONCE)) break;
+      if (isTooLarge) {
+        this.#refuse(file.name, tooLarge(file, this.limit));
+        this.sent += 1;
+      } else {
+        some.push(file);
+        bytes += file.size;
+      }
     }
     return some;
+  }
+
+  /** A busy server is asked again, as often as it takes. @template Answer @param {() => Promise<Answer>} ask @returns {Promise<Answer>} */
+  async #patiently(ask) {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (error.code !== "busy" && error.code !== "rate_limited") throw error;
+        await this.#wait(Math.min(PATIENCE, error.retryAfter ?? 1));
+      }
+    }
+  }
+
+  /** @param {number} seconds */
+  #wait(seconds) {
+    const { signal } = this.withdrawn;
+    this.facts.textContent = `The server is busy: going on in ${plural(seconds, "second", "seconds")}.`;
+    return new Promise((resolve, reject) => {
+      const stop = () => (clearTimeout(timer), reject(signal.reason));
+      const timer = setTimeout(() => (signal.removeEventListener("abort", stop), resolve(null)), 1000 * seconds);
+      signal.addEventListener("abort", stop, { once: true });
+    });
+  }
+
+  /** @param {string} name @param {{title?: string, detail?: string | null}} problem */
+  #refuse(name, { title, detail }) {
+    this.refusals.push(`${name}: ${title || detail}`);
   }
 
   #show() {
@@ -173,7 +181,12 @@ export class Uploader {
 
   #end() {
     this.stop.remove();
-    announce(`${plural(this.counts.created, "picture", "pictures")} added`);
-    this.done(this.counts.created + this.counts.duplicate);
+    this.#show();
+    const { created, duplicate } = this.counts;
+    const stopped = this.withdrawn.signal.aborted;
+    const words = [`${plural(created, "picture", "pictures")} added`, duplicate && `${count(duplicate)} there already`, this.refusals.length && `${count(this.refusals.length)} could not be used`, stopped && "stopped"];
+    this.facts.replaceChildren(...words.filter(Boolean).map((some) => h("span", {}, String(some))));
+    announce(words.filter(Boolean).join(", "));
+    this.done({ created, duplicate, failed: this.refusals.length, stopped });
   }
 }

@@ -2,7 +2,7 @@
 
 import { button, h, icon, iconButton } from "../parts/dom.js";
 import { copyLink } from "../parts/messages.js";
-import { count, milliseconds } from "../parts/words.js";
+import { count, milliseconds, plural } from "../parts/words.js";
 import { cropBox } from "./crop_box.js";
 import { partsList } from "./query_parts.js";
 import { isCombined } from "../parts/question.js";
@@ -70,7 +70,7 @@ export function queryPanel(query, question, page, ways) {
     notice,
   );
   if (crop && question.crop) crop.begin();
-  return { element, answered: (/** @type {Rest.SearchOut} */ answer) => showAnswer(answer, page.gallery, { facts, seen, notice, combined }), frame };
+  return { element, answered: (/** @type {Rest.SearchOut & {galleries?: string[]}} */ answer) => showAnswer(answer, page.gallery, { facts, seen, notice, combined }), frame };
 }
 
 /** The rectangle on the picture, and the button that begins and ends it. @param {HTMLElement} frame @param {import("../parts/question.js").Question} question @param {Ways} ways */
@@ -112,15 +112,16 @@ function framed(source, { width, height }, alt) {
 }
 
 /**
- * @param {Rest.SearchOut} answer
+ * @param {Rest.SearchOut & {galleries?: string[]}} answer Galleries: that were searched, where it is not this one alone.
  * @param {Rest.GalleryOut} gallery
  * @param {{facts: HTMLElement, seen: HTMLElement, notice: HTMLElement, combined: boolean}} places
  */
-function showAnswer({ query, index, took_ms: took, provider }, gallery, { facts, seen, notice, combined }) {
+function showAnswer({ query, index, took_ms: took, provider, galleries }, gallery, { facts, seen, notice, combined }) {
   facts.removeAttribute("aria-busy");
   const size = combined ? null : `${count(query.width)} × ${count(query.height)} pixels`;
   const embedded = took.embed === undefined ? null : `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`;
-  const searched = `Searched ${count(index.count)} in ${milliseconds(took.search)}`;
+  const where = galleries ? ` in ${plural(galleries.length, "gallery", "galleries")}` : "";
+  const searched = `Searched ${count(index.count)}${where} in ${milliseconds(took.search)}`;
   facts.replaceChildren(...[size, embedded, searched].filter(Boolean).map((line) => h("span", {}, line)));
   if (query.reconstruction_url) {
     const caption = combined

@@ -1,11 +1,11 @@
 /** The search: first a place for a picture above pictures to click, then the query beside its neighbours. */
 
-import { isWithdrawn, queryParameters } from "../api.js";
+import { homeOf, isItem, isWithdrawn } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
 import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips } from "../parts/facet_chips.js";
-import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar } from "../parts/grid_tools.js";
+import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar, whyToggle } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
@@ -24,7 +24,8 @@ const NO_ADDRESSES = {
 };
 
 /** @typedef {import("../api.js").Picture} Picture */
-/** @typedef {Rest.SearchOut & {asked: string, done: boolean}} Answer Done: there are no more neighbours to be asked for. */
+/** @typedef {Rest.SearchOut & Partial<import("./several_galleries.js").Together> & {asked: string, done: boolean}} Answer Done: there are
+ *   no more neighbours to be asked for. */
 
 /** @type {Record<string, {words: string, compare: ((one: any, other: any) => number) | null}>} */
 const SORTS = {
@@ -44,26 +45,27 @@ export function searchView(page) {
   const asked = page.asked.get(page.key) ?? {};
   const question = readQuestion((name) => page.parameter(name));
   if (question.id || isCombined(question)) return new Results(page, { item: asked.item }, question).view();
-  return asked.file || asked.url ? new Results(page, asked, question).view() : startView(page);
+  return asked.file || asked.url ? new Results(page, asked, question).view() : startView(page, question);
 }
 
-/** @param {import("../app.js").Page} page */
-function startView(page) {
+/** @param {import("../app.js").Page} page @param {import("../parts/question.js").Question} question */
+function startView(page, question) {
   const { gallery, api } = page;
   const withdrawn = new AbortController();
+  const where = () => ({ in: page.parameter("in") });
   /** @param {import("../api.js").Picture} item */
   const open = (item) =>
     page.lightbox.open(wall.walk(), item, {
-      similar: (chosen) => page.search(chosen),
+      similar: (chosen) => page.search(chosen, null, where()),
       morph: null,
-      share: (chosen) => copyLink(page.address("search", { id: chosen.id })),
+      share: (chosen) => copyLink(page.address("search", { id: chosen.id, ...where() })),
       acts,
     });
   const acts = pictureActs(page, { open });
   const wall = new PictureGrid({
     label: "Pictures of the gallery",
-    address: (id) => page.address("search", { id }),
-    choose: (item, tile) => page.search(item, tile),
+    address: (id) => page.address("search", { id, ...where() }),
+    choose: (item, tile) => page.search(item, tile, where()),
     actions: acts,
     tray: page.tray,
   });
@@ -88,6 +90,19 @@ function startView(page) {
     }
   };
 
+  const note = h("p", { class: "hero-note" });
+  /** @param {string[]} galleries */
+  const say = (galleries) => {
+    const searched = page.searchable.filter(({ name }) => galleries.includes(name));
+    const items = searched.length ? searched.reduce((sum, one) => sum + one.items, 0) : gallery.items;
+    note.textContent = `Searches ${plural(items, "picture", "pictures")}. Nothing leaves this machine.`;
+  };
+  /** @param {string[]} galleries */
+  const choose = (galleries) => {
+    page.amend({ in: galleries.join("/") || null });
+    say(galleries);
+  };
+  say(question.galleries);
   const element = h(
     "div",
     { class: gallery.items ? "start" : "start unfilled" },
@@ -110,7 +125,8 @@ function startView(page) {
         ),
         page.features.urls && addressForm(page),
       ),
-      h("p", { class: "hero-note" }, `Searches ${plural(gallery.items, "picture", "pictures")}. Nothing leaves this machine.`),
+      note,
+      choiceOfGalleries(page, question, choose, true),
     ),
     gallery.items === 0
       ? emptyGallery(page, withdrawn.signal)
@@ -141,6 +157,15 @@ function startView(page) {
       return { e: model.toggle, ...pictureKeys(wall, acts) };
     },
   };
+}
+
+/** Where several galleries are served: which of them are searched. @param {import("../app.js").Page} page @param {import("../parts/question.js").Question} question @param {(galleries: string[]) => void} act */
+function choiceOfGalleries(page, question, act, atOnce = false) {
+  if (!page.searchable.length) return null;
+  const place = h("div", { class: "gallery-choice-place" });
+  const fill = async () => place.append((await import("./gallery_choice.js")).galleryChoice(page, question, act, atOnce));
+  fill().catch(() => place.remove()); // the server is gone: what is searched next says so
+  return place;
 }
 
 /** The camera of a computer; phones have their own way, which is better. @param {import("../app.js").Page} page */
@@ -185,6 +210,8 @@ class Results {
     this.question = question;
     this.withdrawn = new AbortController();
     this.paints = page.gallery.model.has_decoder;
+    this.several = question.galleries.length > 0;
+    this.given = this.several && page.initial?.queries ? page.initial : null; // the answer that came with the page
     this.least = Number(page.parameter("min") ?? -1);
     const sort = page.parameter("sort") ?? "";
     /** @type {Promise<boolean> | null} The helping that is on its way. */
@@ -196,12 +223,13 @@ class Results {
       compare: single || this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "beside") : undefined,
       why: single ? (/** @type {import("../api.js").Picture} */ item) => this.#open(item, "why") : undefined,
       morph: single && this.paints ? (/** @type {import("../api.js").Picture} */ item) => this.#morphWith(item) : null,
+      fits: (/** @type {any} */ item, /** @type {"why" | "morph"} */ act) => this.#fits(item, act),
       choices: choicesOf(question),
     };
     this.acts = pictureActs(page, this.ways);
     this.grid = new PictureGrid({
       label: "Pictures like yours, the most similar first",
-      address: (id) => page.address("search", { id, ...choicesOf(this.question) }),
+      address: (id) => page.neighboursOf(id, choicesOf(this.question)),
       choose: (item) => this.#open(item),
       actions: this.acts,
       tray: page.tray,
@@ -210,6 +238,9 @@ class Results {
     this.grid.sort(SORTS[this.sort].compare);
     this.size = sizeSlider(this.grid);
     this.model = modelToggle(page, this.grid);
+    /** @type {import("./why_on_tiles.js").WhyOnTiles | null} While it is switched on. */
+    this.whyOnTiles = null;
+    this.why = single ? whyToggle((on) => this.#explain(on)) : { element: null, toggle: () => {}, isOn: () => false };
     this.heading = h("h2", { class: "results-title", id: "results-title" }, "Looking …");
     this.foot = h("div", { class: "results-foot" });
     this.aside = h("div", { class: "query-column" });
@@ -222,12 +253,12 @@ class Results {
     const { initial } = this.page;
     const asText = JSON.stringify(this.question);
     const kept = this.page.remembered();
-    const answer = kept?.asked === asText ? kept : initial?.hits && this.sort === "score" ? this.#asAnswer(initial) : null;
+    const answer = kept?.asked === asText ? kept : initial?.hits && !this.several && this.sort === "score" ? this.#asAnswer(initial) : null;
     if (answer) {
       this.page.remember(answer);
       this.#show(answer);
     } else this.#ask();
-    const keys = () => ({ e: this.model.toggle, ...pictureKeys(this.grid, this.acts) });
+    const keys = () => ({ e: this.model.toggle, h: this.why.toggle, ...pictureKeys(this.grid, this.acts) });
     return {
       element: this.element,
       title: this.answer?.query.name ?? this.asked.item?.name ?? "Results",
@@ -244,6 +275,7 @@ class Results {
 
   #close() {
     this.withdrawn.abort();
+    this.whyOnTiles?.close();
     this.watcher?.disconnect();
     if (this.preview) URL.revokeObjectURL(this.preview);
   }
@@ -259,10 +291,11 @@ class Results {
     const { signal } = this.withdrawn;
     try {
       if (url) this.question.id = (await api.storeAddress(url, signal)).id;
+      else if (file && this.several) this.question.id ??= (await api.store(file, signal)).id;
       const response = file && !this.question.id ? await api.search(file, limits.neighbours, signal) : await this.#fetch(0, this.#wanted(), signal);
       this.question.id ??= isCombined(this.question) ? null : response.query.id;
       const answer = this.#asAnswer(response);
-      if (file || url) this.page.became("search", queryParameters(this.question.id ?? ""), answer);
+      if (file || url) this.page.became("search", parametersOf(this.question), answer);
       else this.page.remember(answer);
       this.#show(answer);
     } catch (error) {
@@ -273,7 +306,13 @@ class Results {
   }
 
   /** @param {number} offset @param {number} k @param {AbortSignal} signal */
-  #fetch(offset, k, signal) {
+  async #fetch(offset, k, signal) {
+    if (this.several) {
+      const { neighboursInAll } = await import("./several_galleries.js");
+      const given = this.sort === "score" ? this.given : null;
+      this.given = null;
+      return neighboursInAll(this.page, this.question, k, offset, signal, given);
+    }
     return this.page.api.answer(this.question, this.paints, k, offset, signal);
   }
 
@@ -336,11 +375,12 @@ class Results {
   /** @param {Answer} answer */
   #show(answer) {
     this.answer = answer;
+    if (answer.by === "percentile") this.least = -1; // scores of different models cannot be compared
     // The picture that is on this device already stays: it would only flash.
     this.#showPanel(this.preview ? { ...answer.query, image: this.preview } : answer.query);
     this.panel.answered(answer);
     this.grid.clear();
-    this.main.replaceChildren(...this.#head(), this.#chips(), this.grid.element, this.foot);
+    this.main.replaceChildren(...this.#head(), this.#chips(), ...this.#unanswered(), this.grid.element, this.foot);
     this.#fill();
     this.page.titled(answer.query.name);
   }
@@ -366,6 +406,7 @@ class Results {
       this.answer = this.#asAnswer(await this.#fetch(0, this.#wanted(), signal));
       this.page.remember(this.answer);
       this.panel.answered(this.answer);
+      this.whyOnTiles?.forget();
       this.grid.clear();
       this.#fill();
       await this.#deepen();
@@ -385,14 +426,36 @@ class Results {
 
   #head() {
     const { gallery, limits } = this.page;
-    const slider = gallery.model.semantic_dims ? [weightSlider(this.question.beta, limits.beta, (beta) => this.#refine({ beta }))] : [];
+    const semantic = this.several ? this.#chosen().every((one) => one.semantic) : gallery.model.semantic_dims > 0;
+    const slider = semantic ? [weightSlider(this.question.beta, limits.beta, (beta) => this.#refine({ beta }))] : [];
     return [this.#toolbar(), ...slider];
   }
 
   #chips() {
     /** @param {string | null} filter */
     const parameters = (filter) => parametersOf({ ...this.question, filter });
-    return facetChips(this.page, "search", parameters, this.withdrawn.signal);
+    const { page, question } = this;
+    const first = choiceOfGalleries(page, question, (galleries) => page.go("search", parametersOf({ ...question, galleries })));
+    /** @type {import("../parts/facet_chips.js").Counting | undefined} */
+    const count = this.several ? async (...asked) => (await import("./several_galleries.js")).countInAll(page.api, question.galleries, ...asked) : undefined;
+    return facetChips(page, "search", parameters, this.withdrawn.signal, { count, first });
+  }
+
+  /** The galleries that are searched, where they are not this one alone. */
+  #chosen() {
+    return this.page.searchable.filter(({ name }) => this.question.galleries.includes(name));
+  }
+
+  /** Galleries that could not be searched, and why. */
+  #unanswered() {
+    return Object.entries(this.answer.problems ?? {}).map(([name, problem]) => h("p", { class: "notice unanswered" }, icon("warning"), h("span", {}, `${name} could not be searched: ${problem.detail}`)));
+  }
+
+  /** Whether a picture of another gallery can be compared with the query by that one's model: it must know the query. @param {any} item @param {"why" | "morph"} act */
+  #fits(item, act) {
+    const { id } = this.question;
+    const gallery = this.page.searchable.find(({ name }) => name === homeOf(item.id).gallery);
+    return Boolean(gallery && id && !isItem(id) && (act === "why" || gallery.paints));
   }
 
   #toolbar() {
@@ -400,9 +463,25 @@ class Results {
     const leastField = range("Score at least", "least-score", least, (value) => this.#filter(value || -1), (value) => value.toFixed(2), true);
     this.leastInput = /** @type {HTMLInputElement} */ (leastField.querySelector("input"));
     leastField.addEventListener("change", () => this.page.amend({ min: this.least > 0 ? this.least.toFixed(2) : null }));
-    const sorts = Object.entries(SORTS).map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
+    const sorts = Object.entries(SORTS).filter(([name]) => name !== "changed" || this.answer?.by !== "percentile").map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
     const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
-    return toolbar(this.heading, [leastField, order, this.model.element, this.size.element]);
+    const byScore = this.answer?.by !== "percentile"; // scores of different models cannot be compared
+    return toolbar(this.heading, [byScore ? leastField : null, order, this.size.element], [this.model.element, this.why.element]);
+  }
+
+  /** Say on each tile that is pointed at why it is like the query, or no longer. @param {boolean} on */
+  async #explain(on) {
+    this.whyOnTiles?.close();
+    this.whyOnTiles = null;
+    if (!on) return;
+    const { WhyOnTiles } = await import("./why_on_tiles.js");
+    if (this.withdrawn.signal.aborted || !this.why.isOn()) return;
+    const { api, gallery } = this.page;
+    this.whyOnTiles = new WhyOnTiles(this.grid, {
+      explain: (item, patches, signal) => api.explain(this.question.id ?? "", item.id, gallery.name, patches, signal),
+      fits: (item) => Boolean(this.question.id) && (!item.gallery || item.gallery === gallery.name || this.#fits(item, "why")),
+      frame: () => this.panel?.frame ?? null,
+    });
   }
 
   /** @param {string} sort */
@@ -512,12 +591,14 @@ class Results {
       mode,
       similar: (chosen) => this.page.search(chosen, null, choicesOf(this.question)),
       morph: this.ways.morph ? (chosen) => this.#morphWith(chosen) : null,
-      share: (chosen) => copyLink(this.page.address("search", { id: chosen.id, ...choicesOf(this.question) })),
+      share: (chosen) => copyLink(this.page.neighboursOf(chosen.id, choicesOf(this.question))),
     });
   }
 
   /** @param {import("../api.js").Picture} item */
   #morphWith(item) {
-    if (item && this.answer?.query.id) this.page.go("morph", { a: this.answer.query.id, b: item.id });
+    if (!item || !this.answer?.query.id) return;
+    const { gallery, id } = homeOf(item.id);
+    this.page.go("morph", { a: this.answer.query.id, b: id }, null, gallery);
   }
 }

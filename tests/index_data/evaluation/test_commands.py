@@ -132,6 +132,7 @@ def test_copies_are_counted_and_an_untouched_picture_finds_itself(whole):
     assert rows["mirror"]["median_score"] < rows["JPEG 30"]["median_score"]
     detection = copies["detection"][0]
     assert 0 < detection["uAP"] <= detection["mAP"]["value"] <= 1
+    assert 0 < detection["uAP_prominence"] <= 1
 
 
 def test_embeddings_drift_more_the_more_is_cut_off(whole):

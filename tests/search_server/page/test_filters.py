@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from export.bundle import Bundle
 from index_data import metadata
 from index_data.gallery import Gallery
+from index_data.mapping import compute_map
 from tests.conftest import draw_picture
 from tests.search_server.conftest import Server, make_gallery, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="session")
 def page_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of 30 pictures in three folders, a third of them tagged, each of one of two years."""
+    """A server of 30 pictures in three folders and clusters, a third of them tagged, each of one of two years."""
     pictures = tmp_path_factory.mktemp("filtered") / "pictures"
     for number in range(30):
         folder = pictures / ("", "cats", "<b>dogs")[number % 3]
@@ -31,6 +32,7 @@ def page_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Ite
             metadata.change_own(changes, item.id, {"year": 2019 + item.id % 2})
             if item.id % 3 == 0:
                 metadata.change_tags(changes, [item.id], add=["good"])
+        compute_map(gallery, None, clusters=3)
     with serving(place, log=tmp_path_factory.mktemp("page-server") / "log") as running:
         yield running
 
@@ -108,3 +110,51 @@ def test_a_filter_of_the_address_that_is_not_understood_is_said(page_server: Ser
     page = page_server.get("/g/drawings/browse", filter='{"foldr": {"eq": 1}}', headers={"Accept": "text/html"})
     assert page.status == 422
     assert "did you mean folder?" in page.body.decode()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_cluster_of_the_map_is_browsed_and_searched_in(visit: Callable[..., Visit], size: dict):
+    page = visit(size).open("browse")
+    open_choices(page)
+    clusters = page.get_by_role("group", name="Cluster")
+    expect(clusters.locator(".chip")).to_have_count(3)
+    first = clusters.locator(".chip").first
+    assert first.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    name, number = first.locator("span").inner_text(), int(first.locator("small").inner_text())
+    first.click()
+    expect(tiles(page)).to_have_count(number)
+    expect(page).to_have_url(re.compile("filter=%7B%22cluster%22"))
+    taken_away = page.get_by_role("link", name=f"{name}: take this filter away")
+    expect(taken_away).to_be_visible()
+    page.keyboard.press("r")  # a picture of it
+    expect(page.locator(".query-facts")).to_contain_text("Searched")
+    page.go_back()
+    expect(tiles(page)).to_have_count(number)
+    taken_away.click()
+    expect(tiles(page)).to_have_count(30)
+    page = visit(size).open('search?id=1&filter={"cluster":{"in":[0,1]}}')
+    open_choices(page)
+    counts = [int(words) for words in page.get_by_role("group", name="Cluster").locator("small").all_inner_texts()]
+    assert sum(counts) == 30  # the filter's own field is counted without it
+
+
+def test_a_cluster_is_browsed_from_the_map(visit: Callable[..., Visit]):
+    page = visit().open("map")
+    legend = page.get_by_role("complementary", name="Legend")
+    legend.get_by_role("button", name=re.compile("^List Cluster")).first.click()
+    page.get_by_role("link", name="Browse them").click()
+    expect(page).to_have_url(re.compile(r"/browse\?filter=%7B%22cluster%22"))
+    expect(page.get_by_role("link", name=re.compile(r"^Cluster \d: take this filter away"))).to_be_visible()
+
+
+def test_without_javascript_clusters_are_links(visit: Callable[..., Visit]):
+    reader = visit(java_script_enabled=False)
+    page = reader.page
+    page.goto(f"{reader.origin}/g/drawings/browse")
+    open_choices(page)
+    first = page.get_by_role("group", name="Cluster").locator(".chip").first
+    number = int(first.locator("small").inner_text())
+    expect(first.locator("img")).to_be_visible()
+    first.click()
+    expect(tiles(page)).to_have_count(number)
+    expect(page.get_by_role("link", name=re.compile(r"Cluster \d: take this filter away"))).to_be_visible()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.search_server.conftest import Server, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
@@ -189,6 +189,73 @@ def test_an_open_picture_is_compared_in_every_way(visit: Callable[..., Visit]):
     expect(box.get_by_role("complementary", name="About this picture")).to_contain_text("PNG")
     page.keyboard.press("x")
     expect(box.locator('[data-action="tray"]')).to_have_attribute("aria-pressed", "true")
+
+
+def test_resting_on_a_picture_shows_why_it_is_similar(visit: Callable[..., Visit]):
+    page = visit().open("search?id=1")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/explain") else None)
+    tiles(page).nth(1).hover()
+    page.get_by_role("button", name="Why similar").click()
+    tiles(page).nth(1).locator("img").hover()
+    expect(tiles(page).nth(1).locator("canvas.tile-why")).to_be_visible()
+    expect(page.locator(".query-picture canvas.tile-why")).to_be_visible()  # both ways
+    expect(page.locator("#announcements")).to_have_text(re.compile("^What counts most in drawn-.* is at the"))
+    focus(page, 1)
+    page.keyboard.press("ArrowRight")
+    expect(tiles(page).nth(2).locator("canvas.tile-why")).to_be_visible()
+    expect(page.locator("canvas.tile-why")).to_have_count(2)
+    page.mouse.move(0, 0)
+    tiles(page).nth(1).locator("img").hover()
+    expect(tiles(page).nth(1).locator("canvas.tile-why")).to_be_visible()
+    assert len(asked) == 2  # what was answered is known
+    page.reload()
+    expect(page.get_by_role("button", name="Why similar")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("h")
+    expect(page.get_by_role("button", name="Why similar")).to_have_attribute("aria-pressed", "false")
+    tiles(page).nth(3).locator("img").hover()
+    page.wait_for_timeout(600)
+    expect(page.locator("canvas.tile-why")).to_have_count(0)
+    assert len(asked) == 2
+    expect(visit().open("search?like=1,2").get_by_role("button", name="Why similar")).to_have_count(0)
+
+
+def test_of_pictures_that_are_passed_over_only_the_last_is_explained(visit: Callable[..., Visit]):
+    page = visit().open("search?id=1")
+    waiting: list[Route] = []
+    page.route("**/explain", lambda route: waiting.append(route))  # noqa: PLW0108  (Playwright marks it)
+    page.keyboard.press("h")
+    for place in (0, 1, 2, 3):
+        focus(page, place)
+        expect(tiles(page).nth(place)).to_have_attribute("aria-busy", "true")
+    assert len(waiting) == 1  # the others wait for their turn, and nobody looks at them any more
+    with page.expect_request("**/explain") as asked:
+        waiting[0].continue_()
+    assert asked.value.post_data_json["b"] == id_of(page, 3)
+    expect(page.locator("canvas.tile-why")).to_have_count(0)
+    waiting[1].continue_()
+    expect(tiles(page).nth(3).locator("canvas.tile-why")).to_be_visible()
+
+
+def test_a_finger_that_stays_on_a_picture_asks_why(visit: Callable[..., Visit]):
+    reader = visit(PHONE)
+    page = reader.open("search?id=1")
+    page.get_by_role("button", name="Options").tap()
+    page.get_by_role("button", name="Why similar").tap()
+    picture = tiles(page).nth(1).locator("img")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    assert box is not None
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    finger = reader.context.new_cdp_session(page)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    expect(tiles(page).nth(1).locator("canvas.tile-why")).to_be_visible()
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(page.locator("dialog.lightbox")).to_be_hidden()
+    expect(tiles(page).nth(1).locator("canvas.tile-why")).to_be_visible()  # until another one is touched
+    tiles(page).nth(2).locator("img").tap()
+    expect(page.locator("dialog.lightbox")).to_be_visible()
+    expect(page.locator("canvas.tile-why")).to_have_count(0)
 
 
 def test_the_whole_grid_is_shown_as_the_model_sees_it(visit: Callable[..., Visit]):

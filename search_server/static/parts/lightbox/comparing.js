@@ -2,12 +2,11 @@
 
 import { isWithdrawn } from "../../api.js";
 import { h, icon, motionIsReduced } from "../dom.js";
+import { PATCHES, placesOf, shade } from "../heat.js";
 import { announce, note } from "../messages.js";
 import { scoreWords } from "../words.js";
 
-const GRID = 8; // patches in a row
 const BLINK = 700; // milliseconds that each picture is seen
-const DARKEST = 0.74; // how dark a patch gets that counts for nothing
 
 /** @typedef {import("../lightbox.js").LightboxWays} LightboxWays */
 
@@ -73,7 +72,7 @@ export async function why(stage, item, ways, signal) {
   showWith(null, ["Asking the model …", "Each part is blurred in turn"]);
   stage.setAttribute("aria-busy", "true");
   try {
-    const answer = await api.explain(query.id, item.id, gallery.name, GRID, signal);
+    const answer = await api.explain(query.id, item.id, gallery.name, PATCHES, signal);
     showWith(answer, ["What counts in your picture", `What counts in this one · ${scoreWords(answer.score)}`]);
     announce(`${placesOf(answer.a.weights, "your picture")} ${placesOf(answer.b.weights, "this one")}`);
   } catch (error) {
@@ -110,28 +109,4 @@ function shot({ width, height }, ...layers) {
 /** @param {{image: string}} item @param {string} alt */
 function picture(item, alt, kind = "") {
   return h("img", { class: `layer ${kind}`, src: item.image, alt, draggable: "false" });
-}
-
-/** Lay dark over what does not count, smoothly from patch to patch. @param {HTMLCanvasElement} canvas @param {number[][]} weights */
-function shade(canvas, weights) {
-  const highest = Math.max(...weights.flat(), 1e-9);
-  const small = /** @type {HTMLCanvasElement} */ (h("canvas", { width: weights[0].length, height: weights.length }));
-  const pixels = new ImageData(small.width, small.height);
-  weights.flat().forEach((weight, place) => {
-    pixels.data[4 * place + 3] = 255 * DARKEST * (1 - Math.sqrt(Math.max(0, weight) / highest));
-  });
-  /** @type {CanvasRenderingContext2D} */ (small.getContext("2d")).putImageData(pixels, 0, 0);
-  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(small, 0, 0, canvas.width, canvas.height);
-}
-
-/** Where it counts most, for those who cannot see it. @param {number[][]} weights @param {string} name */
-function placesOf(weights, name) {
-  let best = [0, 0];
-  weights.forEach((/** @type {number[]} */ row, /** @type {number} */ down) => row.forEach((/** @type {number} */ weight, /** @type {number} */ across) => weight > weights[best[0]][best[1]] && (best = [down, across])));
-  /** @param {number} place */
-  const third = (place) => Math.min(2, Math.floor((3 * place) / weights.length));
-  const words = `${["top", "middle", "bottom"][third(best[0])]} ${["left", "centre", "right"][third(best[1])]}`;
-  return `What counts most in ${name} is at the ${words}.`;
 }
