@@ -136,7 +136,7 @@ def test_the_map_says_where_a_picture_lies_that_is_no_item(analysed):
     drawn = {point["id"]: point for point in analysed.get(f"{GALLERY}/map").json()["points"]}
     itself = analysed.get(f"{GALLERY}/map/place", id="7").json()
     assert itself == {"x": drawn["7"]["x"], "y": drawn["7"]["y"], "how": "item", "neighbours": None}
-    shown = analysed.get(analysed.get(f"{GALLERY}/items/7").json()["image"], size="full", format="png").body
+    shown = analysed.get(f"{GALLERY}/items/7/image", size="full", format="png").body
     same = analysed.send_form(f"{GALLERY}/queries", image=shown).json()
     placed = analysed.get(f"{GALLERY}/map/place", id=same["id"]).json()
     assert placed["how"] == "axes"

@@ -268,6 +268,11 @@ def test_the_curves_of_a_training_are_thinned_and_keep_their_end(trained: Place)
 
 
 def test_a_model_is_trained_from_the_page_and_given_to_the_gallery(visit: Callable[..., Visit], filled: Place):
+    def model_id() -> str:
+        model = filled.server.get("/api/v1/models/drawn").json()
+        assert model["source"] == "run drawn"
+        return str(model["id"])
+
     reader = visit(server=filled.server)
     page = reader.go("/models?gallery=drawn")
     page.get_by_role("link", name="Train a model").click()
@@ -286,8 +291,10 @@ def test_a_model_is_trained_from_the_page_and_given_to_the_gallery(visit: Callab
     page.get_by_role("button", name="Use it for").click()
     expect(page.get_by_role("heading", name="Giving drawn the model drawn")).to_be_visible()
     expect(page.locator(".job").get_by_text("Done")).to_be_visible(timeout=LONG)
-    model = filled.server.get("/api/v1/models/drawn").json()
-    assert (model["source"], model["galleries"]) == ("run drawn", ["drawn"])
+    for _ in range(600):  # looks: it is seen within a second
+        if filled.server.get("/api/v1/galleries/drawn").json()["model"]["id"] == model_id():
+            break
+        page.wait_for_timeout(100)
     page.go_back()
     expect(page.get_by_role("heading", name="What next")).to_be_visible()
     page.get_by_role("link", name="Look at the model").click()
