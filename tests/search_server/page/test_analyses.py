@@ -321,7 +321,9 @@ def test_a_map_by_umap_is_computed_from_the_page_and_a_sent_picture_lies_between
     visit: Callable[..., Visit], bare_server: Server
 ):
     pytest.importorskip("umap", reason="UMAP, of lookalike[map], is not installed")
-    page = visit(server=bare_server).open("map", gallery="bare")
+    reader = visit(server=bare_server)
+    reader.expected = "status of 409"  # not computed yet
+    page = reader.open("map", gallery="bare")
     page.get_by_role("button", name="Draw it with UMAP").click()
     expect(page.get_by_role("heading", name="Working …")).to_be_visible()
     expect(stage(page)).to_be_visible(timeout=300_000)  # UMAP is compiled first
@@ -340,7 +342,9 @@ def test_a_map_that_is_being_drawn_is_stopped_where_it_would_be_shown(
     table.change(job.id, state="running", started_at=now(), done=5, total=10, message="Laying out 45 items (umap).")
     with table.lock_file(job.id).open("wb") as lock:  # whoever holds it stands for the job's process
         fcntl.flock(lock, fcntl.LOCK_EX)
-        page = visit(PHONE, server=bare_server).open("map", gallery="bare")
+        reader = visit(PHONE, server=bare_server)
+        reader.expected = "status of 409"  # not computed yet
+        page = reader.open("map", gallery="bare")
         expect(page.get_by_text("Laying out 45 items (umap).")).to_be_visible()
         check(page)
         page.get_by_role("button", name="Cancel").click()
@@ -372,13 +376,14 @@ def test_a_reader_who_may_only_look_sees_every_view_and_nothing_that_changes_it(
 ):
     folder = shutil.copytree(computed_gallery, tmp_path / "galleries" / "drawings")
     tokens = Tokens(tmp_path / "lookalike")
+    secrets = {scope: tokens.create(scope, scope) for scope in ("read", "admin")}
     found: dict[str, dict[str, set[str]]] = {}
     with serving(folder, log=tmp_path / "log", options=("--trusted-proxies", "1")) as server:
-        for scope in ("read", "admin"):
+        for scope, secret in secrets.items():
             reader = visit(server=server)
             page = reader.page
             page.goto(reader.origin)
-            page.get_by_label("Token").fill(tokens.create(scope, scope))
+            page.get_by_label("Token").fill(secret)
             page.get_by_role("button", name="Sign in").click()
             found[scope] = {}
             for view in every_view():
