@@ -36,6 +36,15 @@ class Trace:
             event["ts"] / 1000 for event in self.events if event["name"] == "DrawFrame" and event["pid"] in pids
         )
 
+    def shows(self, moment: float) -> float:
+        """When the first frame was drawn that shows what the document was at a moment.
+
+        A frame that was committed to the compositor before may be drawn after it: it shows the document before.
+        """
+        commit = next(begun for begun in self.named("Commit") if begun > moment)
+        active = next(begun for begun in self.named("ActivateLayerTree") if begun > commit)
+        return next(drawn for drawn in self.drawn() if drawn >= active)
+
     def gaps(self) -> list[float]:
         """Times between one drawn frame and the next, by the clock."""
         drawn = self.drawn()
@@ -61,8 +70,9 @@ class Trace:
         return self.tasks()[0]
 
     def named(self, name: str) -> list[float]:
-        """When events of this name happened: `performance.mark(name)`."""
-        return sorted(event["ts"] / 1000 for event in self.events if event["name"] == name)
+        """When events of this name happened to the page: `performance.mark(name)`."""
+        pids = {pid for pid, _ in self._mains()}
+        return sorted(event["ts"] / 1000 for event in self.events if event["name"] == name and event["pid"] in pids)
 
     def received(self, part: str) -> list[float]:
         """When answers from addresses with this part had come whole."""

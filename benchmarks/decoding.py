@@ -1,9 +1,11 @@
 """How fast the decode workers are, beside bare Pillow in one run.
 
-    python benchmarks/decoding.py [--size 64] [--workers 1 2]
+    python -m benchmarks.decoding [--size 64] [--workers 1 2]
 
 Both read the same JPEG files from memory, let the decoder reduce them with draft(), and scale the centre square to
-the model's size. Rounds take turns, so that whatever else the machine does falls on both; the ratio is the median.
+the model's size. Rounds take turns, so that whatever else the machine does falls on both; the ratio is the median. On a
+busy machine look at the processor time, which the workers' parent is part of: where all processors are at work, the
+ratio of rates is that of processor times.
 """
 
 import argparse
@@ -12,12 +14,12 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.processor_time import cost, load
 from train.decoding import DecodePool
 from train.images import FOLDER_LIMITS, REDUCING_GAP, RESAMPLE, Preprocessing
 
@@ -62,30 +64,26 @@ def bare_pool(workers: int) -> multiprocessing.pool.Pool:
     return multiprocessing.get_context("spawn").Pool(workers, os.nice, (5,))
 
 
-def rate(work: Callable[[], object], images: int) -> float:
-    started = time.perf_counter()
-    work()
-    return images / (time.perf_counter() - started)
-
-
 def compare(name: str, files: list[bytes], workers: int, rounds: int, preprocessing: Preprocessing) -> None:
     shares = [(files[start::workers], preprocessing) for start in range(workers)]
     with DecodePool(workers, FOLDER_LIMITS) as pool, bare_pool(workers) as processes:
 
-        def through_pool() -> None:
-            for _, _ in pool.map(lambda data: pool.fit(data, preprocessing), files):
-                pass
+        def through_pool() -> int:
+            return sum(1 for _ in pool.map_fit(((None, partial(bytes, data)) for data in files), preprocessing))
 
-        def without() -> None:
-            processes.map(bare_many, shares, chunksize=1)
+        def without() -> list[int]:
+            return processes.map(bare_many, shares, chunksize=1)
 
         through_pool(), without()  # start everything
-        pairs = [(rate(through_pool, len(files)), rate(without, len(files))) for _ in range(rounds)]
-    pooled, plain = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-    ratio = statistics.median(one / other for one, other in pairs)
+        turns = [(cost(through_pool), cost(without)) for _ in range(rounds)]
+    pooled, plain = (statistics.median(len(files) / each.clock for each in costs) for costs in zip(*turns, strict=True))
+    ratio = statistics.median(other.clock / one.clock for one, other in turns)
+    processor = statistics.median(other.processor / one.processor for one, other in turns)
     print(
         f"{name:15} {workers} process{'es' if workers > 1 else '':2}  workers {pooled:8.1f} images/s   "
-        f"bare Pillow {plain:8.1f} images/s   ratio {ratio:.2f}"
+        f"bare Pillow {plain:8.1f} images/s   ratio {ratio:.2f}   "
+        f"by processor time {processor:.2f}   load {load():.1f}",
+        flush=True,
     )
 
 

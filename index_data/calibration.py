@@ -145,7 +145,10 @@ class Scale:
 
     def label(self, score: float) -> Label:
         """The label of a score."""
-        return next((label for threshold, label in self.thresholds if score >= threshold), "weak")
+        for threshold, label in self.thresholds:
+            if score >= threshold:
+                return label
+        return "weak"
 
     def is_far(self, best: float) -> bool:
         """Whether a best hit is so far away that nothing in the gallery is close.

@@ -19,7 +19,7 @@ from index_data.analyses import read_analysis, write_analysis
 from index_data.gallery import Gallery, Item
 from index_data.generations import Ids
 from index_data.neighbours import all_neighbours, open_segments
-from train.decoding import DecodePool
+from train.decoding import DecodePool, Undecoded
 from train.errors import ImageError, IncompatibleError, SettingsError
 from train.images import Pixels
 from train.interruption import StopRequest
@@ -100,7 +100,7 @@ def _measure_errors(
     waiting = [number for (number,) in rows]
     missed = 0
 
-    def see(item: Item) -> Pixels:
+    def read(item: Item) -> Undecoded[Pixels] | Pixels:
         try:
             data = gallery.read_original(item)
         except ImageError:
@@ -108,14 +108,15 @@ def _measure_errors(
             if thumbnail is None:
                 raise
             data = thumbnail
-        return pool.fit(data, gallery.preprocessing).pixels
+        return Undecoded(data, lambda decoded: decoded.pixels)
 
     with reporter.task("Painting", total=len(waiting)) as task:
         for start in range(0, len(waiting), BATCH):
             if stop is not None:
                 stop.raise_if_set("Errors that were measured are kept. The same command goes on from here.")
             items = gallery.items_by_id(waiting[start : start + BATCH])
-            seen = [(item, pixels) for item, pixels in pool.map(see, items) if not isinstance(pixels, ImageError)]
+            outcomes = pool.fit_each(read, items, gallery.preprocessing)
+            seen = [(item, pixels) for item, pixels in outcomes if not isinstance(pixels, ImageError)]
             missed += len(items) - len(seen)
             if seen:
                 pictures = np.stack([pixels for _, pixels in seen])

@@ -20,7 +20,7 @@ from index_data.adding import provider_sentence
 from index_data.config import MAX_BAD, AddSettings
 from index_data.gallery import Content, Gallery, NewVectors, database_errors
 from index_data.generations import build_generation, is_of_this_model, remove_generation, stored_names
-from train.decoding import Decoded, DecodePool
+from train.decoding import Decoded, DecodePool, Undecoded
 from train.errors import ImageError, TooManyRejectedError
 from train.files import locked
 from train.images import FOLDER_LIMITS
@@ -214,10 +214,11 @@ class _Run:
         stop.raise_if_set(kept)
 
     def _decoded(self, missing: Iterable[bytes]) -> Generator[_Outcome, None, None]:
-        yield from self._pool.map(self._decode, missing, in_advance=2 * self._settings.batch)
+        advance = 2 * self._settings.batch
+        yield from self._pool.fit_each(self._read, missing, self._bundle.preprocessing, in_advance=advance)
 
-    def _decode(self, sha256: bytes) -> Decoded:
-        """Decode an image from any of the files that have its bytes.
+    def _read(self, sha256: bytes) -> Undecoded[Decoded] | Decoded:
+        """Read an image from any of the files that have its bytes.
 
         Raises:
             ImageError: None of them can be read.
@@ -225,7 +226,7 @@ class _Run:
         error = ImageError("No item has these bytes any more.", code="file_missing")
         for item in self._gallery.items_with(sha256, FILES_TRIED):
             try:
-                return self._pool.fit(self._gallery.read_original(item), self._bundle.preprocessing)
+                return Undecoded(self._gallery.read_original(item), lambda decoded: decoded)
             except ImageError as refusal:
                 error = refusal
         raise error

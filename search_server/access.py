@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -121,10 +122,10 @@ class Doorkeeper:
         return name in self._names or (self._any_address and _is_address(name))
 
     def _same_origin(self, request: Request, host: str) -> bool:
-        origin = request.headers.get("Origin")
+        origin = request.environ.get("HTTP_ORIGIN")
         if self.allows_origin(origin):
             return COOKIE not in request.cookies  # it asks as a program does, never as somebody who is signed in
-        site = request.headers.get("Sec-Fetch-Site")
+        site = request.environ.get("HTTP_SEC_FETCH_SITE")
         if site is not None:
             return site in ("same-origin", "none")
         return origin is None or urlsplit(origin).netloc.lower() == host.lower()
@@ -178,11 +179,11 @@ class Permissions:
             self._limit.count(("token", token.id))
             return Caller(token.name, token.scope, by_cookie)
         self.count(request)
-        if request.headers.get("Authorization"):
+        if request.environ.get("HTTP_AUTHORIZATION"):
             raise TokenRequiredError("this token is not valid here: it was revoked, its time is over, or it is cut.")
         # The page of a site that was allowed may search, and no more, unless it has a token: who reads it is not its
         # user.
-        is_foreign = request.headers.get("Origin") in self._settings.allowed_origins
+        is_foreign = request.environ.get("HTTP_ORIGIN") in self._settings.allowed_origins
         if not self._settings.exposed and not is_foreign:
             return Caller("", "admin")
         if not self._settings.exposed or self._settings.insecure:
@@ -193,10 +194,10 @@ class Permissions:
         )
 
     def _token_of(self, request: Request) -> tuple[Token | None, bool]:
-        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        kind, _, text = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if kind.lower() == "bearer":
             return self.tokens.find(text.strip()), False
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(COOKIE) if "HTTP_COOKIE" in request.environ else None
         return (self.tokens.of_session(cookie) if cookie is not None else None), True
 
 
@@ -205,6 +206,7 @@ def _proves_origin(request: Request) -> bool:
     return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
+@lru_cache(maxsize=64)
 def _name_of(host: str) -> str | None:
     """The name or address in a Host header, without its port and brackets; None where it is no host."""
     try:

@@ -80,6 +80,7 @@ HEADERS = {
 # A script or a style sheet is no document, and is not sent what only documents obey: a page is made of dozens of them.
 _OF_DOCUMENTS = {"Content-Security-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy"}
 _NO_DOCUMENTS = {"text/javascript", "text/css"}
+_HEADERS_OF_ALL = {name: value for name, value in HEADERS.items() if name not in _OF_DOCUMENTS}
 # Whatever a picture may once have been, a browser that opens it by itself runs nothing.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
 _EXPOSED_HEADERS = "ETag, Location, Retry-After, Server-Timing, X-Request-Id"
@@ -179,12 +180,12 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
         stopwatch.start()
         service.metrics.begin()
         g.counted = True
-        given = request.headers.get("X-Request-Id", "")
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.caller = NOBODY
         try:
             doorkeeper.check(request)
-            if request.method == "OPTIONS" and doorkeeper.allows_origin(request.headers.get("Origin")):
+            if request.method == "OPTIONS" and doorkeeper.allows_origin(request.environ.get("HTTP_ORIGIN")):
                 return Response(status=204)  # a browser asks before it asks
             view = current_app.view_functions.get(request.endpoint or "")
             g.caller = permissions.check(request, view)
@@ -200,18 +201,20 @@ def _register_checks(app: Flask, service: Service, doorkeeper: Doorkeeper, permi
 
     @app.after_request
     def finish(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            if name not in _OF_DOCUMENTS or response.mimetype not in _NO_DOCUMENTS:
-                response.headers.setdefault(name, value)
-        if (response.mimetype or "").startswith("image/") or response.mimetype == "application/zip":
+        kind = response.mimetype or ""
+        if kind.startswith("image/") or kind == "application/zip":
             response.headers["Content-Security-Policy"] = _PICTURE_POLICY
-        origin = request.headers.get("Origin")
+        origin = request.environ.get("HTTP_ORIGIN")
         if doorkeeper.allows_origin(origin):
             _let_read(response, origin or "")
-        response.headers["X-Request-Id"] = g.request_id
-        response.headers["Server-Timing"] = stopwatch.server_timing()
+        wanted = dict(_HEADERS_OF_ALL if kind in _NO_DOCUMENTS else HEADERS)
+        wanted["X-Request-Id"] = g.request_id
+        wanted["Server-Timing"] = stopwatch.server_timing()
         if request.path.startswith(PREFIX):
-            response.headers.setdefault("Cache-Control", "no-store")
+            wanted["Cache-Control"] = "no-store"
+        # All that the answer does not have yet at once: Werkzeug looks through the list again for each that is set.
+        there = {name.lower() for name, _ in response.headers}
+        response.headers.extend({name: value for name, value in wanted.items() if name.lower() not in there})
         compress_answer(request, response)
         _tell(service, response)
         return response

@@ -80,7 +80,7 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     # OpenMP's own call does not reach other threads.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    from search_server.serving import Server, bind, run_until_stopped, watch_signals
+    from search_server.serving import Server, bind, run_until_stopped, settle_garbage, watch_signals
 
     listener = bind(settings.host, settings.port)
     signals = watch_signals()
@@ -114,6 +114,7 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     readiness = check_readiness(service)  # which also starts a decode worker
     for sentence in readiness.degraded:
         line.reporter.say(f"degraded: {sentence}")
+    settle_garbage()
     server.start()
     service.jobs.look_after()
     upkeep.start()

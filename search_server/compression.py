@@ -42,4 +42,4 @@ def compressed(data: bytes, level: int) -> bytes:
 
 def takes_gzip(request: Request) -> bool:
     """Whether the client says that it reads gzip."""
-    return request.accept_encodings["gzip"] > 0
+    return "HTTP_ACCEPT_ENCODING" in request.environ and request.accept_encodings["gzip"] > 0

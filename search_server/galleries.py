@@ -105,10 +105,19 @@ class Galleries:
         Raises:
             NoSuchGalleryError: It is not served here.
         """
+        served = self.find(name)
+        served.engine.keep_up()
+        return served
+
+    def find(self, name: str) -> ServedGallery:
+        """A gallery by its name, as it last was: for a search, which brings it up to date itself.
+
+        Raises:
+            NoSuchGalleryError: It is not served here.
+        """
         served = self._served.get(name)
         if served is None:
             raise NoSuchGalleryError(f"no gallery {name[:100]!r} is served here: there are {', '.join(self._served)}.")
-        served.engine.keep_up()
         return served
 
     def has(self, name: str) -> bool:

@@ -5,9 +5,10 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import wraps
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from flask import request
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,7 @@ from search_server.problems import BadRequest, from_validation
 from train.errors import ImageError
 
 Options = TypeVar("Options", bound=BaseModel)
+View = TypeVar("View", bound=Callable[..., Any])
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.ASCII)
 
 
@@ -41,6 +43,27 @@ class Incoming(Generic[Options]):
         if len(found) > 1:
             raise BadRequest(f"{name} came {len(found)} times: send one picture.")
         return found[0] if found else None
+
+
+def reads_parameters(view: View) -> View:
+    """Let a route read its parameters by itself, each model at once.
+
+    flask-openapi looks in the address for each parameter that the route knows: of many, that takes as long as all else
+    that it does. For routes whose lists may also come as text (`words_of`).
+    """
+    models = get_type_hints(view)
+
+    @wraps(view)
+    def read(**parts: str) -> Any:
+        try:
+            path = models["path"].model_validate(parts)
+            query = models["query"].model_validate(request.args.to_dict())
+        except ValidationError as error:
+            raise from_validation(error) from error
+        return view(path=path, query=query)
+
+    read.__delay_validate_request__ = True  # type: ignore[attr-defined]  # flask-openapi's word for it
+    return cast(View, read)
 
 
 def read_request(model: type[Options], query: BaseModel, *, image_fields: tuple[str, ...] = ()) -> Incoming[Options]:
@@ -88,7 +111,8 @@ def refuse_repeated_parameters() -> None:
     Raises:
         BadRequest: It does.
     """
-    _single(dict(request.args.lists()))
+    for name, given in request.args.lists():
+        _expect_one(name, given)
 
 
 def decode_base64(text: str, name: str) -> bytes:
@@ -168,9 +192,13 @@ def _check_depth(value: Any, left: int) -> None:
 
 def _single(values: dict[str, list[str]]) -> dict[str, str]:
     for name, given in values.items():
-        if len(given) > 1:
-            raise BadRequest(f"{name[:100]!r} is given {len(given)} times: give it once.")
+        _expect_one(name, given)
     return {name: given[0] for name, given in values.items()}
+
+
+def _expect_one(name: str, given: list[str]) -> None:
+    if len(given) > 1:
+        raise BadRequest(f"{name[:100]!r} is given {len(given)} times: give it once.")
 
 
 def _united(address: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:

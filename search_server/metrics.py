@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client import (
     GC_COLLECTOR,
@@ -37,19 +38,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
+        requests = Counter(
             "http_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "http_request_seconds",
             "From a request's begin to its answer.",
             ("route",),
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self._stages = Histogram(
+        stages = Histogram(
             "stage_seconds", "Time in each stage of a request.", ("stage",), buckets=_BUCKETS, registry=self._registry
         )
+        # One for each value of the labels, kept: to be found anew, each takes longer than to be counted.
+        self._requests = cache(requests.labels)
+        self._seconds = cache(seconds.labels)
+        self._stages = cache(stages.labels)
         self._inflight = Gauge("inflight", "Requests that are being answered.", registry=self._registry)
         self._rejections = Counter(
             "queue_rejections", "Requests refused because too much was to do.", ("reason",), registry=self._registry
@@ -82,10 +87,10 @@ class Metrics:
             seconds: From begin to end.
             stages: Milliseconds by stage.
         """
-        self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests(route, method if method in _METHODS else "other", str(status)).inc()
+        self._seconds(route).observe(seconds)
         for stage, milliseconds in stages.items():
-            self._stages.labels(stage).observe(milliseconds / 1000)
+            self._stages(stage).observe(milliseconds / 1000)
 
     def rejected(self, reason: str) -> None:
         """Count a request that was refused before it was looked at."""

@@ -42,7 +42,7 @@ from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
 from search_server.service import Service, service
-from search_server.static_files import add_static_files, static_files
+from search_server.static_files import EVERY_STYLE, add_static_files, static_files
 from search_server.subjects import look_at, one_file
 from search_server.tokens import SCOPES
 from train.errors import UserError
@@ -50,6 +50,7 @@ from train.errors import UserError
 page = Blueprint("page", __name__, template_folder="templates")
 add_static_files(page)
 
+_VERSION = version("lookalike")
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
@@ -66,19 +67,7 @@ VIEWS = {
     "outliers": ("Outliers", "outliers"),
 }
 SERVER_VIEWS: dict[str, tuple[str, str]] = {}  # the same for what belongs to no gallery (server_page.py)
-WITHIN = {"item": "browse"}  # views that are not in the bar, and the one that they belong to
-_STYLES = (
-    "tokens",
-    "controls",
-    "frame",
-    "pictures",
-    "filters",
-    "lightbox",
-    "tray",
-    "jobs",
-    "setup",
-    "charts",
-)  # of every view
+WITHIN = {"start": "search", "item": "browse"}  # views that are not in the bar, and the one that they belong to
 _AXES, _PROTOTYPES = 8, 12  # of Explore
 _FEWEST_TO_EXPLORE = 3  # pictures
 _STRIP_FRAMES = 12  # of a morph without JavaScript
@@ -433,7 +422,7 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
         may=may,
         signed_in=caller().by_cookie,
         attribution=served.engine.bundle.facts.licence if served else None,
-        version=version("lookalike"),
+        version=_VERSION,
         modules=_modules(view),
         styles=_styles(view),
         data={
@@ -500,7 +489,7 @@ def _modules(view: str) -> list[str]:
 
 def _styles(view: str) -> list[str]:
     """The styles that a view needs, in the order in which they count; its own are named as its folder is."""
-    return [f"styles/{name}.css" for name in _STYLES] + static_files().styles_in(view)
+    return [EVERY_STYLE, *static_files().styles_in(view)]
 
 
 def _results_address(gallery: str, body: SearchBody, *, names: Sequence[str] = (), **changed: Any) -> str:

@@ -5,6 +5,7 @@ Modules import each other by relative addresses, so the version stands before th
 
 import hashlib
 import mimetypes
+import os
 import posixpath
 import re
 import threading
@@ -21,6 +22,8 @@ from search_server.compression import compressed, takes_gzip
 
 FOLDER = Path(__file__).parent / "static"
 SERVED = {".js", ".css", ".svg", ".png", ".webp", ".woff2"}
+STYLES = ("tokens", "controls", "frame", "pictures", "filters", "lightbox", "tray", "jobs", "setup", "charts")
+EVERY_STYLE = "styles.css"  # these sheets of every view as one, in the order in which they count: one request, not ten
 VERSION_LETTERS = 12  # of a SHA-256
 _LEVEL = 9  # of gzip: done once
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -57,7 +60,7 @@ class StaticFiles:
     """All files of one moment.
 
     Args:
-        files: By their path below the folder.
+        files: By their path below the folder; beside them the style sheets of every view as one.
         version: A digest of all names and contents.
     """
 
@@ -101,7 +104,7 @@ class StaticFolder:
         with self._lock:
             seen = sorted(self._look())
             if seen != self._seen:
-                files = {name: self._file(name) for name, _, _ in seen}
+                files = _with_every_style({name: self._file(name) for name, _, _ in seen})
                 digest = hashlib.sha256()
                 for name, file in files.items():
                     digest.update(f"{name}\0{file.etag}\0".encode())
@@ -109,14 +112,28 @@ class StaticFolder:
             return self._files
 
     def _look(self) -> Iterator[tuple[str, int, int]]:
-        for file in self._folder.rglob("*"):
-            if file.suffix in SERVED:
-                status = file.stat()
-                yield file.relative_to(self._folder).as_posix(), status.st_mtime_ns, status.st_size
+        """Name, time and size of each file; a document waits for this, and os.scandir takes a third of Path's time."""
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            for entry in os.scandir(self._folder / below):
+                if entry.is_dir():
+                    waiting.append(f"{below}{entry.name}/")
+                elif posixpath.splitext(entry.name)[1] in SERVED:
+                    status = entry.stat()
+                    yield f"{below}{entry.name}", status.st_mtime_ns, status.st_size
 
     def _file(self, name: str) -> StaticFile:
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return StaticFile((self._folder / name).read_bytes(), content_type)
+
+
+def _with_every_style(files: dict[str, StaticFile]) -> dict[str, StaticFile]:
+    sheets = [(name, files[name].data) for name in (f"styles/{sheet}.css" for sheet in STYLES) if name in files]
+    if not sheets:
+        return files
+    data = b"\n".join(b"/* %s */\n%s" % (name.encode(), sheet) for name, sheet in sheets)
+    return files | {EVERY_STYLE: StaticFile(data, "text/css")}
 
 
 _folder = StaticFolder(FOLDER)

@@ -1,8 +1,7 @@
 """Where a request's time goes: decode, embed, search, fetch. Shown as Server-Timing and as `took_ms`."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from flask import g, has_request_context
 
@@ -13,17 +12,23 @@ def start() -> None:
     g.stages = {}
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
+class stage:  # noqa: N801  (read as a verb: with stage("decode"))
     """Add the time of the block to a stage of the request at hand, where there is one."""
-    if not has_request_context():
-        yield
-        return
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        g.stages[name] = g.stages.get(name, 0.0) + (time.perf_counter() - begin) * 1000
+
+    __slots__ = ("_begin", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if has_request_context():
+            stages = g.stages
+            stages[self._name] = stages.get(self._name, 0.0) + (time.perf_counter() - self._begin) * 1000
 
 
 def took_ms() -> dict[str, float]:

@@ -221,8 +221,10 @@ def original(served: ServedGallery, item: Item) -> bytes:
 
 def is_plain(pixels: Pixels) -> bool:
     """Whether a picture is almost one colour."""
-    channels = pixels.reshape(-1, 3).T.astype(np.float32, order="C")  # in rows: several times as fast
-    return bool(channels.std(axis=1).max() < PLAIN_DEVIATION)
+    channels = pixels.reshape(-1, 3).T.astype(np.float64, order="C")  # in rows: several times as fast
+    means = np.einsum("cn->c", channels) / channels.shape[1]
+    squares = np.einsum("cn,cn->c", channels, channels) / channels.shape[1]
+    return bool((squares - means * means).max() < PLAIN_DEVIATION**2)
 
 
 def _look_at_item(service: Service, served: ServedGallery, item: Item, crop: Crop | None) -> Subject:

@@ -6,6 +6,7 @@ pipes: the file goes in, a square of pixels and a thumbnail come out.
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -19,11 +20,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -53,7 +54,13 @@ START_SECONDS = 30.0  # a start takes 0.1 s; a machine that swaps takes longer
 PIPE_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 1 << 30  # 200 megapixels as PNG at its worst are 800 MB
 MAX_DETAIL = 300  # characters of what a decoder says about a file
-IN_ADVANCE = 128  # images that `map` works ahead of its reader
+IN_ADVANCE = 128  # images that `map` and `fit_each` work ahead of their reader
+
+# Small files go to a worker together: an exchange over the pipes costs a tenth of what decoding one of 250 pixels does.
+FILES_TOGETHER = 16
+BYTES_TOGETHER = 256 << 10  # a file of more goes alone
+SECONDS_TOGETHER = 5.0  # for all of them, which take milliseconds; then each is decoded alone, within its own limit
+READERS_A_WORKER = 2  # threads: while the files of one are decoded, the other reads the next
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,6 +96,14 @@ class Rendered:
     width: int
     height: int
     content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded(Generic[R]):
+    """An image file that was read, and what is done with it once it is decoded."""
+
+    data: bytes
+    then: Callable[[Decoded], R]
 
 
 class DecodePool:
@@ -154,23 +169,35 @@ class DecodePool:
             ImageError: The file is refused; its code says why.
             BusyError: Nothing became free within `limits.wait_seconds`.
         """
-        request = {
-            "task": "fit",
-            "size": preprocessing.size,
-            "decoded_side": preprocessing.decoded_side,
-            "thumbnail": thumbnail,
-            "crop": _checked(crop or WHOLE),
-        }
-        answer = self._decode(request, data)
-        shape = (preprocessing.size, preprocessing.size, 3)
-        return Decoded(
-            pixels=np.frombuffer(answer.parts[0], np.uint8).reshape(shape).copy(),
-            width=answer.width,
-            height=answer.height,
-            format=answer.format,
-            thumbnail=answer.parts[1] if thumbnail is not None else None,
-            facts=answer.facts,
-        )
+        request = _request_to_fit(preprocessing, thumbnail, _checked(crop or WHOLE))
+        return _fitted(self._decode({"task": "fit", **request}, data), preprocessing)
+
+    def fit_all(
+        self, files: Sequence[bytes], preprocessing: Preprocessing, *, thumbnail: int | None = None
+    ) -> list[Decoded | ImageError]:
+        """`fit` several files, the small ones together: one exchange with a worker for all of them.
+
+        A file that ends its worker, is slow, or takes much memory costs no other: what was sent together with it is
+        decoded again, each alone.
+
+        Args:
+            files: Whole files.
+            preprocessing: Size of the squares.
+            thumbnail: See `fit`.
+
+        Returns:
+            In the order of the files; a file that is refused is its `ImageError`.
+
+        Raises:
+            BusyError: Nothing became free within `limits.wait_seconds`.
+        """
+        outcomes: list[Decoded | ImageError] = []
+        for group in _groups(files):
+            together = self._fit_together(group, preprocessing, thumbnail) if len(group) > 1 else [None]
+            for data, outcome in zip(group, together, strict=True):
+                alone = functools.partial(self.fit, data, preprocessing, thumbnail=thumbnail)
+                outcomes.append(_or_refusal(alone) if outcome is None else outcome)
+        return outcomes
 
     def describe(self, data: bytes) -> Facts:
         """What the camera wrote into a file (EXIF), without decoding its pixels.
@@ -237,21 +264,37 @@ class DecodePool:
             in_advance: Results that may wait for the caller.
         """
         threads = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        pending: deque[tuple[T, Future[R]]] = deque()
-
-        def first() -> tuple[T, R | ImageError]:
-            item, future = pending.popleft()
-            outcome = _result_or_refusal(future)
-            return item, outcome
-
         try:
-            for item in items:
-                pending.append((item, threads.submit(function, item)))
-                if len(pending) > in_advance:
-                    yield first()
-            while pending:
-                yield first()
+            yield from _in_order(items, lambda item: threads.submit(function, item), in_advance)
         finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def fit_each(
+        self,
+        read: Callable[[T], Undecoded[R] | R],
+        items: Iterable[T],
+        preprocessing: Preprocessing,
+        *,
+        thumbnail: int | None = None,
+        in_advance: int = IN_ADVANCE,
+    ) -> Iterator[tuple[T, R | ImageError]]:
+        """Read and `fit` many files in threads, in the items' order: `map`, with small files decoded together.
+
+        Args:
+            read: Gives an item's file and what is done with it once it is decoded; or what comes out of it, where
+                nothing is to be decoded.
+            items: See `map`, as for all else.
+            preprocessing: Size of the squares.
+            thumbnail: See `fit`.
+            in_advance: Results that may wait for the caller.
+        """
+        threads = ThreadPoolExecutor(READERS_A_WORKER * self.workers, thread_name_prefix="decode")
+        fit_all = functools.partial(self.fit_all, preprocessing=preprocessing, thumbnail=thumbnail)
+        waiting = _Waiting(read, fit_all, threads.submit, self.workers)
+        try:
+            yield from _in_order(items, waiting.add, in_advance)
+        finally:
+            waiting.drop()
             threads.shutdown(wait=False, cancel_futures=True)
 
     def map_fit(
@@ -262,13 +305,46 @@ class DecodePool:
         thumbnail: int | None = None,
         in_advance: int = IN_ADVANCE,
     ) -> Iterator[tuple[T, Decoded | ImageError]]:
-        """`fit` what each source's function reads; see `map`."""
+        """`fit` what each source's function reads; see `fit_each`."""
 
-        def fit(source: tuple[T, Callable[[], bytes]]) -> Decoded:
-            return self.fit(source[1](), preprocessing, thumbnail=thumbnail)
+        def read(source: tuple[T, Callable[[], bytes]]) -> Undecoded[Decoded] | Decoded:
+            return Undecoded(source[1](), lambda decoded: decoded)
 
-        for (item, _), outcome in self.map(fit, sources, in_advance=in_advance):
+        outcomes = self.fit_each(read, sources, preprocessing, thumbnail=thumbnail, in_advance=in_advance)
+        for (item, _), outcome in outcomes:
             yield item, outcome
+
+    def _fit_together(
+        self, files: Sequence[bytes], preprocessing: Preprocessing, thumbnail: int | None
+    ) -> list[Decoded | ImageError | None]:
+        """`fit` small files in one exchange; None is for those that have to be decoded alone."""
+        outcomes: list[Decoded | ImageError | None] = [None] * len(files)
+        formats: dict[int, str] = {}
+        for number, data in enumerate(files):
+            try:
+                expect_bytes(len(data), self.limits)
+                formats[number] = expect_format(data[:HEAD_BYTES])
+            except ImageError as error:
+                outcomes[number] = error
+        request = {
+            "task": "fit all",
+            "formats": list(formats.values()),
+            "lengths": [len(files[number]) for number in formats],
+            **_request_to_fit(preprocessing, thumbnail, WHOLE),
+        }
+        if not formats:
+            return outcomes
+        try:
+            with self._worker() as worker:
+                seconds = min(SECONDS_TOGETHER, self.limits.seconds)
+                reply, payload = self._exchange(worker, request, b"".join(files[number] for number in formats), seconds)
+                answers = _answers(reply, payload, list(formats.values()))
+                for number, answer in zip(formats, answers, strict=True):
+                    outcomes[number] = _fitted(answer, preprocessing) if isinstance(answer, _Answer) else answer
+        except (_EndedError, _TooLateError) as error:
+            self._raise_if_closed()
+            logger.info("The decoder was lost on one of %d images (%s): each is decoded alone.", len(formats), error)
+        return outcomes
 
     def _decode(self, request: Header, data: bytes) -> "_Answer":
         expect_bytes(len(data), self.limits)
@@ -276,8 +352,8 @@ class DecodePool:
         request["format"] = image_format
         with self._worker() as worker:
             try:
-                reply, payload = self._exchange(worker, request, data)
-                answer = None if "code" in reply else _Answer.read(reply, payload, image_format)
+                reply, payload = self._exchange(worker, request, data, self.limits.seconds)
+                answer = _answer(reply, payload, image_format)
             except _EndedError as ended:
                 self._raise_if_closed()
                 logger.warning("The decoder ended (%s) on the image with sha256 %s", ended, _digest(data))
@@ -286,15 +362,12 @@ class DecodePool:
                 logger.warning("The decoder was stopped on the image with sha256 %s: %s", _digest(data), late)
                 detail = f"It was not decoded within {self.limits.seconds:g} s."
                 raise ImageError(detail, code="decode_timeout") from late
-        if answer is not None:
+        if isinstance(answer, _Answer):
             return answer
-        detail, code = _one_line(str(reply.get("detail"))), reply["code"]
-        if code == BusyError.code:
-            raise BusyError(detail)
-        raise ImageError(detail, code=code if code in PROBLEMS else None)
+        raise answer
 
-    def _exchange(self, worker: "_Worker", request: Header, data: bytes) -> tuple[Header, bytes]:
-        deadline = time.monotonic() + self.limits.seconds
+    def _exchange(self, worker: "_Worker", request: Header, data: bytes, seconds: float) -> tuple[Header, bytes]:
+        deadline = time.monotonic() + seconds
         worker.send(request, data, deadline)
         reply, payload = worker.receive(deadline)
         if "needs" not in reply:
@@ -303,7 +376,7 @@ class DecodePool:
             needed = max(int(reply["needs"]), 0)
         # The time limit is for decoding, not for waiting.
         with self._memory.reserved(needed, self.limits.wait_seconds) as admitted:
-            deadline = time.monotonic() + self.limits.seconds
+            deadline = time.monotonic() + seconds
             worker.send({"admitted": admitted}, b"", deadline)
             return worker.receive(deadline)
 
@@ -393,6 +466,68 @@ class _Answer:
             parts = [payload[start:end] for start, end in itertools.pairwise(ends)]
             facts = _sensible_facts(dict(reply.get("facts", {})))
             return cls(int(reply["width"]), int(reply["height"]), image_format, parts, facts)
+
+
+def _answer(reply: Header, payload: bytes, image_format: str) -> _Answer | ImageError | BusyError:
+    """What a worker says of one image."""
+    if "code" not in reply:
+        return _Answer.read(reply, payload, image_format)
+    detail, code = _one_line(str(reply.get("detail"))), reply["code"]
+    if code == BusyError.code:
+        return BusyError(detail)
+    return ImageError(detail, code=code if code in PROBLEMS else None)
+
+
+def _answers(reply: Header, payload: bytes, formats: Sequence[str]) -> list[_Answer | ImageError | None]:
+    """What a worker says of several images; None of those that it has to be asked about alone."""
+    with _expecting_sense():
+        answers: list[_Answer | ImageError | None] = []
+        start = 0
+        for told, image_format in zip(reply["replies"], formats, strict=True):
+            length = sum(told.get("lengths", ()))
+            answer = None if "alone" in told else _answer(told, payload[start : start + length], image_format)
+            answers.append(None if isinstance(answer, BusyError) else answer)
+            start += length
+        return answers
+
+
+def _fitted(answer: _Answer, preprocessing: Preprocessing) -> Decoded:
+    try:
+        square, *thumbnail = answer.parts
+        pixels = np.frombuffer(square, np.uint8).reshape(preprocessing.size, preprocessing.size, 3).copy()
+    except ValueError as error:
+        raise ImageError("The decoder gave another number of pixels than it said.", code="decode_crashed") from error
+    return Decoded(
+        pixels=pixels,
+        width=answer.width,
+        height=answer.height,
+        format=answer.format,
+        thumbnail=thumbnail[0] if thumbnail else None,
+        facts=answer.facts,
+    )
+
+
+def _request_to_fit(preprocessing: Preprocessing, thumbnail: int | None, crop: Crop) -> Header:
+    return {
+        "size": preprocessing.size,
+        "decoded_side": preprocessing.decoded_side,
+        "thumbnail": thumbnail,
+        "crop": crop,
+    }
+
+
+def _groups(files: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Files that are decoded together, in their order: few, and small."""
+    group: list[bytes] = []
+    size = 0
+    for data in files:
+        if group and (len(group) == FILES_TOGETHER or size + len(data) > BYTES_TOGETHER):
+            yield group
+            group, size = [], 0
+        group.append(data)
+        size += len(data)
+    if group:
+        yield group
 
 
 def _sensible_facts(told: Header) -> Facts:
@@ -545,9 +680,132 @@ class _Memory:
                 self._changed.notify_all()
 
 
-def _result_or_refusal(future: "Future[R]") -> R | ImageError:
+class _Waiting(Generic[T, R]):
+    """Items that wait to be read and decoded; a thread takes several, and decodes the small files among them together.
+
+    Nothing runs while nothing waits, so nobody has to end it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[T], Undecoded[R] | R],
+        fit_all: Callable[[Sequence[bytes]], list[Decoded | ImageError]],
+        start: Callable[[Callable[[], None]], object],
+        workers: int,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            read: See `DecodePool.fit_each`.
+            fit_all: See `DecodePool.fit_all`.
+            start: Lets a function run in a thread.
+            workers: How many threads decode at a time; as many more read meanwhile.
+        """
+        self._read = read
+        self._fit_all = fit_all
+        self._start = start
+        self._threads = READERS_A_WORKER * workers
+        self._decoding = threading.Semaphore(workers)  # so that nobody waits for a worker longer than he may
+        self._items: deque[tuple[T, Future[R]]] = deque()
+        self._running = 0
+        self._lock = threading.Lock()  # of the two
+
+    def add(self, item: T) -> "Future[R]":
+        """Let an item wait; the result is what comes out of it."""
+        future: Future[R] = Future()
+        with self._lock:
+            self._items.append((item, future))
+            start = self._running < self._threads
+            self._running += start
+        if start:
+            self._start(self._work)
+        return future
+
+    def drop(self) -> None:
+        """Forget what no thread has taken."""
+        with self._lock:
+            self._items.clear()
+
+    def _work(self) -> None:
+        """Go on until nothing waits."""
+        while True:
+            with self._lock:
+                # The last ones are shared out.
+                most = min(max(len(self._items) // self._threads, 1), FILES_TOGETHER)
+            read: list[tuple[Undecoded[R], Future[R]]] = []
+            size = taken = 0
+            while taken < most and size <= BYTES_TOGETHER and (one := self._take()):
+                taken += 1
+                if (undecoded := self._undecoded(*one)) is not None:
+                    read.append((undecoded, one[1]))
+                    size += len(undecoded.data)
+            if read:
+                self._decode(read)
+            elif self._is_done():
+                return
+
+    def _take(self) -> "tuple[T, Future[R]] | None":
+        with self._lock:
+            return self._items.popleft() if self._items else None
+
+    def _is_done(self) -> bool:
+        with self._lock:
+            if not self._items:
+                self._running -= 1
+                return True
+        return False
+
+    def _undecoded(self, item: T, future: "Future[R]") -> Undecoded[R] | None:
+        """What is to be decoded of an item; where there is nothing, it is done."""
+        try:
+            read = self._read(item)
+        except BaseException as error:  # noqa: BLE001 (who asks for the result gets it)
+            future.set_exception(error)
+            return None
+        if isinstance(read, Undecoded):
+            return read
+        future.set_result(read)
+        return None
+
+    def _decode(self, read: "list[tuple[Undecoded[R], Future[R]]]") -> None:
+        try:
+            with self._decoding:
+                outcomes = self._fit_all([undecoded.data for undecoded, _ in read])
+        except BaseException as error:  # noqa: BLE001 (as above)
+            for _, future in read:
+                future.set_exception(error)
+            return
+        # The caller waits for the first of them: told last, it does not take turns with this thread for all others.
+        for (undecoded, future), outcome in reversed(list(zip(read, outcomes, strict=True))):
+            try:
+                if isinstance(outcome, ImageError):
+                    raise outcome
+                future.set_result(undecoded.then(outcome))
+            except BaseException as error:  # noqa: BLE001 (as above)
+                future.set_exception(error)
+
+
+def _in_order(
+    items: Iterable[T], begin: "Callable[[T], Future[R]]", in_advance: int
+) -> Iterator[tuple[T, R | ImageError]]:
+    """What comes out of items, in their order; at most `in_advance` of them are begun ahead of the caller."""
+    pending: deque[tuple[T, Future[R]]] = deque()
+
+    def first() -> tuple[T, R | ImageError]:
+        item, future = pending.popleft()
+        return item, _or_refusal(future.result)
+
+    for item in items:
+        pending.append((item, begin(item)))
+        if len(pending) > in_advance:
+            yield first()
+    while pending:
+        yield first()
+
+
+def _or_refusal(call: Callable[[], R]) -> R | ImageError:
     try:
-        return future.result()
+        return call()
     except ImageError as error:
         return error
 

@@ -67,9 +67,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     # Two threads may write the same file: each has its own aside.
     aside = path.with_name(f".{path.name}.{threading.get_native_id()}.{os.getpid()}.tmp")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with aside.open("wb") as file:
+            with _created(aside) as file:
                 yield file
                 if durable:
                     file.flush()
@@ -77,8 +76,18 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             aside.replace(path)
             if durable:
                 sync_folder(path.parent)
-        finally:
+        except BaseException:
             aside.unlink(missing_ok=True)
+            raise
+
+
+def _created(path: Path) -> BinaryIO:
+    """A new file, in a folder that may not be there yet: most often it is, so it is not asked for first."""
+    try:
+        return path.open("wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:

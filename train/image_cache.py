@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from train.datasets.lookup import Dataset, Samples
-from train.decoding import DecodePool
+from train.decoding import DecodePool, Undecoded
 from train.errors import ImageError
 from train.files import disk_errors, sync_folder, write_file
 from train.images import (
@@ -296,13 +296,13 @@ def _decoded(
     """The record of each file, in order, and the pixels of those that are images."""
     with DecodePool(workers, FOLDER_LIMITS) as pool:
 
-        def decode(file: FoundFile | Rejected) -> tuple[str, Pixels]:
+        def read(file: FoundFile | Rejected) -> Undecoded[tuple[str, Pixels]] | tuple[str, Pixels]:
             if isinstance(file, Rejected):
                 raise ImageError(file.detail, code=file.code)
             content = source.read(file)
-            return content.sha256.hex(), pool.fit(content.data, preprocessing).pixels
+            return Undecoded(content.data, lambda decoded: (content.sha256.hex(), decoded.pixels))
 
-        for file, outcome in pool.map(decode, files):
+        for file, outcome in pool.fit_each(read, files, preprocessing):
             record: Record = {"path": os.fsdecode(file.path)}
             if isinstance(outcome, ImageError):
                 fate = "other" if _is_other(file, outcome) else "rejected"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.decoding import DecodePool
+from train.decoding import DecodePool, Undecoded
 from train.errors import ImageError, NothingFoundError, SettingsError
 from train.images import FOLDER_LIMITS, FoundFile, Pixels, Preprocessing, find_files, read_file
 from train.interruption import StopRequest
@@ -97,11 +97,11 @@ def read_labelled(
     workers = workers or len(os.sched_getaffinity(0))
     with reporter.task("reading images", len(chosen), "files") as task, DecodePool(workers, FOLDER_LIMITS) as pool:
 
-        def decode(row: int) -> tuple[bytes, Pixels]:
+        def read(row: int) -> Undecoded[tuple[bytes, Pixels]] | tuple[bytes, Pixels]:
             content = read_file(Path(source), files[row].path, FOLDER_LIMITS)
-            return content.sha256, pool.fit(content.data, preprocessing).pixels
+            return Undecoded(content.data, lambda decoded: (content.sha256, decoded.pixels))
 
-        for row, outcome in pool.map(decode, chosen.tolist()):
+        for row, outcome in pool.fit_each(read, chosen.tolist(), preprocessing):
             task.advance()
             stop.raise_if_set("nothing was written: the same command begins again.")
             if isinstance(outcome, ImageError):

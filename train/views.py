@@ -98,7 +98,7 @@ VIEWS: dict[Invariance, Views] = {
         saturation=0.1,
         hue=0.03,
         coloured=1.0,
-        grey=0.05,
+        grey=0.2,
         solarised=0.0,
     ),
     "copy": Views(

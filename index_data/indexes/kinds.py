@@ -189,7 +189,7 @@ KINDS: dict[str, Kind] = {
             _lists(_pairs),
             lambda dims, count, stored: _listed(dims, count, dims / 4 if dims % 2 == 0 else dims / 2),
             _EFFORTS_OF_LISTS,
-            factors=(4, 8, 16, 32),
+            factors=(4, 8, 16, 32, 64),
             refined=True,
         ),
         Kind(

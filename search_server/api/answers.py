@@ -17,6 +17,7 @@ from search_server.api.schemas import (
     CalibrationOut,
     GalleryOut,
     HitOut,
+    ImageSize,
     IndexOut,
     ItemOut,
     ModelOut,
@@ -101,12 +102,13 @@ def _describe_calibration(calibration: Calibration) -> CalibrationOut:
 def _quantiles(scores: NDArray[np.float32]) -> dict[str, float]:
     if len(scores) == 0:
         return {}
-    return {f"p{percent}": round(float(np.quantile(scores, percent / 100)), 4) for percent in _PERCENT}
+    values = np.quantile(scores, [percent / 100 for percent in _PERCENT])
+    return {f"p{percent}": round(float(value), 4) for percent, value in zip(_PERCENT, values, strict=True)}
 
 
 def describe_item(served: ServedGallery, item: Item, known: Description | None = None) -> ItemOut:
     """An item, without its place on this machine; with what is `known` of it beside its pixels."""
-    address = _item_address(served.name, item)
+    items = _items_address(served.name)
     return ItemOut(
         id=str(item.id),
         name=item.name,
@@ -117,8 +119,8 @@ def describe_item(served: ServedGallery, item: Item, known: Description | None =
         format=item.format,
         bytes=item.size,
         added_at=item.added_at,
-        thumb=address.format("thumb"),
-        image=address.format("preview"),
+        thumb=_image_address(items, item, "thumb"),
+        image=_image_address(items, item, "preview"),
         tags=known.tags if known else None,
         metadata=known.fields if known else None,
         own=known.own if known else None,
@@ -137,14 +139,14 @@ def describe_hits(
     """Neighbours with what their scores mean at the weight that they were found with."""
     scale = served.engine.calibration.at(beta)
     known = descriptions(served.gallery, [each.item.id for each in neighbours]) if with_metadata else {}
-    items = f"{gallery_address(served.name)}/items"
+    items = _items_address(served.name)
     percentiles = scale.percentiles([each.score for each in neighbours])
     described = [
         _describe_hit(items, neighbour, rank, percentile, scale, known.get(neighbour.item.id))
         for rank, (neighbour, percentile) in enumerate(zip(neighbours, percentiles, strict=True), first_rank)
     ]
     for hit, neighbour in zip(described, neighbours, strict=True) if with_duplicates else ():
-        hit.duplicates = [str(number) for number in neighbour.duplicates]
+        hit["duplicates"] = [str(number) for number in neighbour.duplicates]
     return described
 
 
@@ -152,20 +154,21 @@ def _describe_hit(
     items: str, neighbour: Neighbour, rank: int, percentile: float | None, scale: Scale, known: Description | None
 ) -> HitOut:
     item, score = neighbour.item, neighbour.score
-    address = _image_address(items, item)
+    path = printable(item.path)
     return HitOut(
         id=str(item.id),
         rank=rank,
         score=round(score, 6),
         percentile=percentile,
         label=scale.label(score),
-        name=item.name,
-        path=printable(item.path),
+        name=path.rpartition("/")[2],
+        path=path,
         sha256=item.sha256,
         width=item.width,
         height=item.height,
-        thumb=address.format("thumb"),
-        image=address.format("preview"),
+        thumb=_image_address(items, item, "thumb"),
+        image=_image_address(items, item, "preview"),
+        duplicates=None,
         tags=known.tags if known else None,
         metadata=known.fields if known else None,
     )
@@ -174,7 +177,7 @@ def _describe_hit(
 def describe_subject(served: ServedGallery, subject: Subject) -> QueryOut:
     """What was asked about."""
     if subject.item is not None:
-        image = _item_address(served.name, subject.item).format("preview")
+        image = _image_address(_items_address(served.name), subject.item, "preview")
         place = f"{gallery_address(served.name)}/items/{subject.id}"
     else:
         place = f"{gallery_address(served.name)}/queries/{subject.id}"
@@ -215,14 +218,13 @@ def plain_warning(*, plain: bool) -> QueryWarning | None:
 
 def thumb_address(gallery: str, item: Item) -> str:
     """The address of an item's small picture."""
-    return _item_address(gallery, item).format("thumb")
+    return _image_address(_items_address(gallery), item, "thumb")
 
 
-def _item_address(gallery: str, item: Item) -> str:
-    return _image_address(f"{gallery_address(gallery)}/items", item)
+def _items_address(gallery: str) -> str:
+    return f"{gallery_address(gallery)}/items"
 
 
-def _image_address(items: str, item: Item) -> str:
-    """The address of an item's image, with {} for the size; it changes with the bytes, so it may be kept for ever."""
-    # Braces of a gallery's name and of the prefix are quoted or refused, so {} is the only field.
-    return f"{items}/{item.id}/image?size={{}}&v={item.sha256}"
+def _image_address(items: str, item: Item, size: ImageSize) -> str:
+    """The address of an item's image, which changes with the bytes, so it may be kept for ever."""
+    return f"{items}/{item.id}/image?size={size}&v={item.sha256}"

@@ -1,6 +1,7 @@
 """What openapi.json says about bodies: pydantic models and pictures, by content type."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from flask_openapi import APIBlueprint, OpenAPI
@@ -20,6 +21,10 @@ COMPONENTS: dict[str, Any] = {}
 
 class DescribedApp(OpenAPI):
     """An application whose document has all methods of a path, whichever blueprint they stand in."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No function here is asynchronous: Flask need not look at each, four times a request."""
+        return func
 
     def register_api(self, api: APIBlueprint, **options: Any) -> None:
         """Register a blueprint; flask-openapi by itself keeps the methods of the last one with a path."""

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from index_data.config import AS_INDEXED, MAX_WEIGHT
 from index_data.filters import parse_filter
@@ -660,15 +669,16 @@ class FacetsOut(BaseModel):
 ScoreLabel = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
 
 
-class HitOut(BaseModel):
+class HitOut(TypedDict):
     """One neighbour."""
 
     id: str
     rank: int
-    score: float = Field(description="cosine, -1 to 1; with `beta` the weighted mean of the halves' cosines")
-    percentile: float | None = Field(
-        description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"
-    )
+    score: Annotated[float, Field(description="cosine, -1 to 1; with `beta` the weighted mean of the halves' cosines")]
+    percentile: Annotated[
+        float | None,
+        Field(description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"),
+    ]
     label: ScoreLabel
     name: str
     path: str
@@ -677,11 +687,15 @@ class HitOut(BaseModel):
     height: int
     thumb: str
     image: str
-    duplicates: list[str] | None = Field(
-        default=None, description="with collapse_duplicates: ids of other hits that are the same picture"
-    )
-    tags: list[str] | None = Field(default=None, description="with include=metadata")
-    metadata: dict[str, Any] | None = Field(default=None, description="likewise")
+    duplicates: Annotated[
+        list[str] | None, Field(description="with collapse_duplicates: ids of other hits that are the same picture")
+    ]
+    tags: Annotated[list[str] | None, Field(description="with include=metadata")]
+    metadata: Annotated[dict[str, Any] | None, Field(description="likewise")]
+
+
+# Built by us, and many in each answer: dictionaries that the type checker has seen are not looked at again.
+Hits = Annotated[list[HitOut], WrapValidator(lambda hits, _check: hits)]
 
 
 QueryWarning = Literal["plain-query", "nothing-close", "out-of-domain"]
@@ -717,7 +731,7 @@ class SearchOut(BaseModel):
     """Neighbours, best first."""
 
     query: QueryOut
-    hits: list[HitOut]
+    hits: Hits
     beta: float = Field(description="weight that the hits were found with")
     passing: int | None = Field(default=None, description="items that pass the filter; null without one")
     index: IndexOut

@@ -28,7 +28,7 @@ from search_server.api.schemas import (
 )
 from search_server.combinations import embeddings_of, in_any_form, painted_alone, subject_of
 from search_server.galleries import Neighbour, ServedGallery
-from search_server.incoming import File, read_request
+from search_server.incoming import File, read_request, reads_parameters
 from search_server.morphing import encode
 from search_server.painting import STRANGE, error_percentile, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
@@ -59,12 +59,13 @@ search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
     },
 )
 @needs("read")
+@reads_parameters
 def search_gallery(path: GalleryPath, query: SearchOptions) -> Response:
     """Find the nearest neighbours of a picture: uploaded, as base64, an item by its id, or a stored query."""
     found = service()
     incoming = read_request(SearchBody, query, image_fields=("image",))
     asked = incoming.options
-    served = found.gallery(path.gallery)
+    served = found.galleries.find(path.gallery)
     return json_answer(answer_search(found, served, asked, incoming.file("image")))
 
 

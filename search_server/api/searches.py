@@ -97,11 +97,11 @@ def answer_search_all(found: Service, asked: SearchAllBody, file: File | None = 
     if refused and not answers:
         raise next(iter(refused.values()))
     same_model = len({served.gallery.model_id for served in chosen if served.name in answers}) == 1
-    hits = [GalleryHitOut(gallery=name, **hit.model_dump()) for name, answer in answers.items() for hit in answer.hits]
-    hits.sort(key=lambda hit: (0.0 if same_model else hit.percentile or 0.0, hit.score), reverse=True)
+    hits = [GalleryHitOut(**hit, gallery=name) for name, answer in answers.items() for hit in answer.hits]
+    hits.sort(key=lambda hit: (0.0 if same_model else hit["percentile"] or 0.0, hit["score"]), reverse=True)
     hits = hits[asked.offset : asked.offset + asked.k]
     for rank, hit in enumerate(hits, asked.offset + 1):
-        hit.rank = rank
+        hit["rank"] = rank
     return SearchAllOut(
         queries={name: answer.query for name, answer in answers.items()},
         hits=hits,

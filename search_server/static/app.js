@@ -3,7 +3,6 @@
 import { Api, homeOf, Problem, queryParameters, SERVER_GONE } from "./api.js";
 import { motionIsReduced, need, opensElsewhere, targetOf } from "./parts/dom.js";
 import { takeEverywhere } from "./parts/drop_target.js";
-import { Lightbox } from "./parts/lightbox.js";
 import { begin } from "./parts/in_flight.js";
 import { announce, note } from "./parts/messages.js";
 import { JobsBadge, markView, openMenus } from "./parts/navigation.js";
@@ -11,12 +10,12 @@ import { listenForShortcuts, showShortcuts } from "./parts/shortcuts.js";
 import { problemState } from "./parts/states.js";
 import { remember, remembered } from "./parts/storage.js";
 import { Tray } from "./parts/tray.js";
-import { TrayBar } from "./parts/tray_bar.js";
 import { ServerApi } from "./server_api.js";
 import { drawerOf, fetchView, viewAt, VIEWS } from "./views.js";
 
 const PRODUCT = "Lookalike";
 const THEMES = ["auto", "light", "dark"];
+const IDLE = 2_000; // milliseconds after which what comes next is fetched although the window has not come to rest
 const KEPT_ANSWERS = 30; // of the last entries of the history, so that Back is instant
 
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Parameters Of an address; null is left out. */
@@ -54,7 +53,7 @@ export class Page {
     this.api = new Api(given.api);
     this.server = new ServerApi(given.server);
     this.main = need("main");
-    this.lightbox = new Lightbox();
+    this.lightbox = new LateLightbox();
     this.tray = new Tray(this.gallery?.name ?? "");
     /** @type {Map<string, any>} Key of a history entry -> what its view wants to have again. */
     this.kept = new Map();
@@ -80,14 +79,29 @@ export class Page {
     takeEverywhere((taken, slot) => this.take(taken, slot), () => this.view?.drops);
     listenForShortcuts(this);
     this.#header();
-    if (this.gallery) new TrayBar(this);
+    if (this.gallery) this.#showTray();
     openMenus();
-    this.jobs.look();
     await this.#render();
     scrollTo(0, history.state.scroll ?? 0);
     this.initial = null;
     this.first = false;
     document.documentElement.dataset.ready = "";
+    whenIdle(() => this.#fetchNext());
+  }
+
+  /** The bar of the tray comes with the first picture on it. */
+  #showTray() {
+    const show = async () => new (await import("./parts/tray_bar.js")).TrayBar(this);
+    if (this.tray.size) show();
+    else this.tray.addEventListener("change", show, { once: true });
+  }
+
+  /** The page can be used: what its reader is likely to want next need not be waited for then. */
+  #fetchNext() {
+    this.jobs.look();
+    if (!this.gallery) return;
+    const next = [fetchView("search"), import("./parts/picture_menu.js"), import("./parts/lightbox.js")];
+    Promise.allSettled(next); // what does not come now is asked for again when it is wanted
   }
 
   // Addresses --------------------------------------------------------------------------------------------------------
@@ -264,7 +278,7 @@ export class Page {
   // The views --------------------------------------------------------------------------------------------------------
 
   async #popped() {
-    if (this.lightbox.isOpen) return this.lightbox.dialog.close();
+    if (this.lightbox.isOpen) return this.lightbox.close();
     if (history.state?.key === this.key) return; // only the lightbox's own entry was left
     if (!history.state?.key) history.replaceState({ key: newKey() }, "");
     const place = this.places.get(history.state.key) ?? 0;
@@ -281,7 +295,7 @@ export class Page {
 
   /** Draw what the address shows: at once, where its module is here already. */
   async #render() {
-    const name = viewAt(location.pathname, this.root, this.top);
+    const name = this.#name();
     if (!this.gallery && !VIEWS[name].everywhere) return; // the server has said what is wrong
     const drawer = drawerOf(name);
     if (drawer) return this.#draw(name, drawer);
@@ -295,6 +309,14 @@ export class Page {
     } finally {
       end();
     }
+  }
+
+  /** The view that the address shows; a search that asks nothing begins where all do. */
+  #name() {
+    const name = viewAt(location.pathname, this.root, this.top);
+    const { file, url } = this.asked.get(this.key) ?? {};
+    const asks = file || url || ["id", "q", "like", "unlike"].some((part) => this.parameter(part));
+    return name === "search" && !asks ? "start" : name;
   }
 
   /** @param {string} name @param {import("./views.js").Drawer} drawer */
@@ -337,6 +359,33 @@ export class Page {
     need("#shortcuts").addEventListener("click", showShortcuts);
     show();
   }
+}
+
+/** The lightbox, whose module comes with the first picture that is opened. */
+class LateLightbox {
+  /** @type {import("./parts/lightbox.js").Lightbox | null} */
+  #lightbox = null;
+
+  get isOpen() {
+    return this.#lightbox?.isOpen ?? false;
+  }
+
+  close() {
+    this.#lightbox?.dialog.close();
+  }
+
+  /** @param {any[] | import("./parts/lightbox.js").Walk} items @param {any} item @param {import("./parts/lightbox.js").LightboxWays} ways */
+  async open(items, item, ways) {
+    const { Lightbox } = await import("./parts/lightbox.js");
+    this.#lightbox ??= new Lightbox();
+    this.#lightbox.open(items, item, ways);
+  }
+}
+
+/** @param {() => void} act */
+function whenIdle(act) {
+  if ("requestIdleCallback" in globalThis) requestIdleCallback(act, { timeout: IDLE });
+  else setTimeout(act, IDLE); // Safari
 }
 
 /** A view whose module did not come. @param {Page} page */

@@ -38,6 +38,7 @@ export const VIEWS = {
   explore: { load: async () => (await import("./explore/explore_view.js")).exploreView },
   duplicates: { load: async () => (await import("./duplicates/duplicates_view.js")).duplicatesView },
   outliers: { load: async () => (await import("./outliers/outliers_view.js")).outliersView },
+  start: { load: async () => (await import("./start/start_view.js")).startView, within: "search" }, // at the gallery's own address
   item: { load: async () => (await import("./item/item_view.js")).itemView, within: "browse" }, // at item/ID
   jobs: { load: async () => (await import("./jobs/jobs_view.js")).jobsView, everywhere: true },
   models: { load: async () => (await import("./models/models_view.js")).modelsView, everywhere: true },
@@ -83,5 +84,5 @@ function stylesOf(name) {
  */
 export function viewAt(pathname, root, top) {
   const [name] = pathname.slice((root && pathname.startsWith(root) ? root : top).length).split("/");
-  return Object.hasOwn(VIEWS, name) ? name : "search";
+  return Object.hasOwn(VIEWS, name) ? name : "start";
 }

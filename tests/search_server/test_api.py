@@ -18,6 +18,7 @@ from search_server import limits
 from search_server.app import create_app
 from search_server.service import EXTENSION
 from search_server.settings import ServerSettings
+from search_server.subjects import PLAIN_DEVIATION, is_plain
 from tests.conftest import draw_picture, encoded
 from train.workspace import Workspace
 
@@ -315,6 +316,39 @@ def test_a_picture_of_one_colour_gets_a_warning_or_a_clear_refusal(server):
     assert (
         answer.status == 200 and answer.json()["query"]["warning"] == "plain-query"
     ) or answer.code == "bad_embedding"
+
+
+@pytest.mark.parametrize("side", [8, 32, 96])
+def test_a_picture_is_plain_where_no_channel_deviates_from_its_mean_by_much(side):
+    random = np.random.default_rng(side)
+    for deviation in np.linspace(2, 6, 9):
+        noise = random.normal(0, 1, (side, side, 3))
+        pixels = (random.integers(40, 200, 3) + deviation * noise).clip(0, 255).astype(np.uint8)
+        deviations = [float(np.std(pixels[:, :, channel].astype(np.float64))) for channel in range(3)]
+        assert is_plain(pixels) == (max(deviations) < PLAIN_DEVIATION)
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "code", "parameter"),
+    [
+        ("k=many", 400, "bad_request", "k"),
+        ("k=0", 422, "invalid", "k"),
+        ("nearest=3", 422, "invalid", "nearest"),
+        ("include=metadata,everything", 422, "invalid", "include.1"),
+        ("id=1", 422, "invalid", "id"),
+    ],
+)
+def test_what_is_wrong_in_the_address_of_a_search_is_named(server, address, status, code, parameter):
+    answer = server.ask("POST", f"{GALLERY}/search?{address}", PICTURE, Content_Type="image/png")
+    assert (answer.status, answer.code) == (status, code)
+    assert [error["parameter"] for error in answer.json()["errors"]] == [parameter]
+
+
+def test_words_in_the_address_of_a_search_stand_with_commas_between_them(server):
+    address = f"{GALLERY}/search?k=2&include=metadata,vector"
+    answer = server.ask("POST", address, PICTURE, Content_Type="image/png").json()
+    assert len(answer["query"]["vector"]) > 0
+    assert [hit["tags"] for hit in answer["hits"]] == [[], []]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search_server.compression import LEAST_BYTES
-from search_server.static_files import FOLDER, StaticFolder
+from search_server.static_files import FOLDER, STYLES, StaticFolder
 from tests.search_server.conftest import Client, Server
 
 PACKED = {"Accept-Encoding": "gzip, deflate"}
@@ -32,12 +32,12 @@ def test_a_page_names_all_modules_that_it_begins_with(server: Server):
     for name in modules:
         text = (FOLDER / name).read_text()
         imported = re.findall(r'^(?:import|\}) .*?"(\.[^"]+)";$', text, re.MULTILINE)
-        assert imported or name not in ("app.js", "search/search_view.js")
+        assert imported or name not in ("app.js", "start/start_view.js")
         assert {str((FOLDER / name).parent.joinpath(to).resolve().relative_to(FOLDER)) for to in imported} <= modules
 
 
 def test_files_are_compressed_for_who_can_read_it(server: Server):
-    [style] = [address for address in addresses(server) if address.endswith("controls.css")]
+    [style] = [address for address in addresses(server, "/docs") if address.endswith("controls.css")]
     plain, packed = server.get(style), server.get(style, headers=PACKED)
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
@@ -45,6 +45,17 @@ def test_files_are_compressed_for_who_can_read_it(server: Server):
     assert len(packed.body) < len(plain.body) / 2
     assert "accept-encoding" in plain.headers["vary"].lower()
     assert "accept-encoding" in packed.headers["vary"].lower()
+
+
+def test_the_style_sheets_of_every_view_come_as_one(server: Server):
+    """In their order, so that what counts last stands last; each view's own follows."""
+    every, own = (address for address in addresses(server) if address.endswith(".css"))
+    text = server.get(every).body.decode()
+    sheets = [(FOLDER / "styles" / f"{name}.css").read_text() for name in STYLES]
+    places = [text.index(sheet) for sheet in sheets]
+    assert places == sorted(places)
+    assert own.endswith("/start/start.css")
+    assert {path.stem for path in (FOLDER / "styles").iterdir()} == {*STYLES, "plain"}
 
 
 def test_a_page_that_was_opened_before_an_update_still_finds_its_files_but_keeps_none(server: Server):

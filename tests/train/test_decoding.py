@@ -12,6 +12,7 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from tests.conftest import draw_picture, encoded
 from train.decode_worker import jpeg_scans
-from train.decoding import BusyError, Decoded, DecodePool
+from train.decoding import BusyError, Decoded, DecodePool, Undecoded
 from train.errors import ImageError, UserError
 from train.images import FOLDER_LIMITS, FORMATS, HTTP_LIMITS, THUMBNAIL_SIDE, Preprocessing
 
@@ -765,6 +766,95 @@ def test_leaving_early_drops_what_is_not_begun():
             break
     assert time.monotonic() - begun < 10  # nobody waited for the sleepers
     assert len(started) <= 5
+
+
+# --- Small files together ----------------------------------------------------------------------------------------
+
+
+def test_files_that_are_decoded_together_come_out_as_each_alone(pool):
+    large = encoded(Image.new("RGB", (2600, 2000), RED))  # asks for memory, which it can only do alone
+    files = [encoded(draw_picture(number), image_format) for number, image_format in enumerate(FORMATS)]
+    files += [b"\xff\xd8\xffnonsense", large, b"no image", b"", files[0][:100], *[GOOD] * 40]
+    for thumbnail in (None, 32):
+        for data, outcome in zip(files, pool.fit_all(files, FIT, thumbnail=thumbnail), strict=True):
+            try:
+                alone = pool.fit(data, FIT, thumbnail=thumbnail)
+            except ImageError as refused:
+                assert (outcome.problem.code, outcome.detail) == (refused.problem.code, refused.detail)
+            else:
+                assert (outcome.pixels == alone.pixels).all()
+                assert replace(outcome, pixels=FIT) == replace(alone, pixels=FIT)
+    assert pool.fit_all([], FIT) == []
+
+
+@pytest.mark.parametrize("breakdown", [b"SEGFAULT", b"EXIT", b"RUBBISH", b"LIST", b"NO SIZE", b"ENDLESS", b"SLEEP"])
+def test_a_file_that_breaks_the_worker_costs_no_other_that_was_sent_with_it(breaking_pool, breakdown):
+    files = [GOOD] * 5 + [GOOD + breakdown] + [GOOD] * 5
+    outcomes = breaking_pool.fit_all(files, FIT)
+    assert outcomes[5].problem.code == ("decode_timeout" if breakdown == b"SLEEP" else "decode_crashed")
+    for outcome in outcomes[:5] + outcomes[6:]:
+        assert_quadrants(outcome.pixels)
+
+
+def test_many_breakdowns_among_many_files_are_named_one_by_one(breaking_pool):
+    files = [GOOD + (b"SEGFAULT" if number % 9 == 0 else b"") for number in range(100)]
+    outcomes = list(breaking_pool.map_fit([(number, partial(bytes, data)) for number, data in enumerate(files)], FIT))
+    assert [number for number, _ in outcomes] == list(range(100))
+    for number, outcome in outcomes:
+        if number % 9 == 0:
+            assert outcome.problem.code == "decode_crashed"
+        else:
+            assert_quadrants(outcome.pixels)
+    assert len(children()) <= 4
+
+
+def test_files_that_are_decoded_together_count_one_by_one_for_the_replacement_of_a_worker(breaking_pool):
+    before, seen = children(), set()
+    for _ in range(6):  # a worker has enough after 20
+        breaking_pool.fit_all([GOOD] * 10, FIT)
+        seen |= children() - before
+    assert len(seen) == 3
+
+
+def test_what_needs_no_decoding_comes_out_in_its_place(pool):
+    def read(number):
+        if number % 3 == 0:
+            return number
+        if number % 3 == 1:
+            raise ImageError("It is gone.", code="file_missing")
+        return Undecoded(GOOD, lambda decoded: (number, decoded.width))
+
+    outcomes = list(pool.fit_each(read, range(60), FIT))
+    assert [item for item, _ in outcomes] == list(range(60))
+    for number, outcome in outcomes:
+        expected = [number, "file_missing", (number, 96)][number % 3]
+        assert (outcome.problem.code if isinstance(outcome, ImageError) else outcome) == expected
+
+
+def test_what_fails_after_decoding_is_raised_where_its_result_is_asked_for(pool):
+    def read(number):
+        return Undecoded(GOOD, lambda decoded: decoded.width // (number - 20))
+
+    outcomes = pool.fit_each(read, range(40), FIT)
+    assert len(list(itertools.islice(outcomes, 20))) == 20
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes)
+
+
+def test_leaving_early_drops_files_that_nobody_has_read():
+    read = []
+    with DecodePool(2, replace(HASTY, seconds=60.0), script=BREAKING_WORKER) as pool:
+
+        def read_one(data):
+            read.append(data)
+            return Undecoded(data, lambda decoded: decoded)
+
+        begun = time.monotonic()
+        outcomes = pool.fit_each(read_one, [GOOD, *[GOOD + b"SLEEP"] * 500], FIT, in_advance=300)
+        next(outcomes)
+        outcomes.close()
+    assert time.monotonic() - begun < 20  # nobody waited for the sleepers
+    assert len(read) <= 5 * 16
 
 
 def test_closing_ends_what_runs():

@@ -39,7 +39,7 @@ class Similarity(Principal):
     semantic_dims: int = 0  # of `dims`; 0: an eighth of them
     filters: int = 384  # whitened patches
     cells: int = 2  # on a side, over which their responses are pooled
-    colour: float = 1.0  # weight of the colour histogram beside the patches; 0: none
+    colour: float = 0.7  # weight of the colour histogram beside the patches; 0: none
     trunk_widths: tuple[int, ...] = ()  # channels of the trained features, finest grid first; empty: none
     trunk_blocks: int = 1  # residual blocks at each width
     trunk_stride: int = 2  # px; the finest grid has a cell for each; 1, 2, 4, 8

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from train.datasets.archives import Layout, Picture, TarFile, image_data, looks_usable, reading
 from train.datasets.pickles import read_pickled_batch
-from train.decoding import DecodePool
+from train.decoding import DecodePool, Undecoded
 from train.errors import DamagedError, ImageError, SettingsError
 from train.images import FOLDER_LIMITS, REDUCING_GAP, RESAMPLE, Pixels, Preprocessing
 
@@ -542,15 +542,16 @@ class FolderReader(Reader):
     def _decoded(self, query: Query, numbers: Mapping[str, int]) -> Iterator[tuple[Picture, Pixels]]:
         with DecodePool(query.workers, FOLDER_LIMITS) as pool:
 
-            def fit(item: tuple[Picture, bytes | ImageError]) -> Pixels:
+            def read(item: tuple[Picture, bytes | ImageError]) -> Undecoded[Pixels] | Pixels:
                 data = item[1]
                 if isinstance(data, ImageError):
                     raise data
                 if self._crop:
                     return self._cropped(pool.pixels(data), query.preprocessing.size)
-                return pool.fit(data, query.preprocessing).pixels
+                return Undecoded(data, lambda decoded: decoded.pixels)
 
-            for (picture, _), outcome in pool.map(fit, self._files(query, numbers), in_advance=_IN_ADVANCE):
+            files = self._files(query, numbers)
+            for (picture, _), outcome in pool.fit_each(read, files, query.preprocessing, in_advance=_IN_ADVANCE):
                 if isinstance(outcome, ImageError):
                     query.on_rejected(picture.name, outcome)
                 else:

@@ -2,14 +2,13 @@
 
 import { isWithdrawn } from "../api.js";
 import { h } from "../parts/dom.js";
-import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips, filterOf, readFilter } from "../parts/facet_chips.js";
 import { choiceField, chosenRow, modelToggle, sizeSlider, toolbar } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
 import { Selection } from "../parts/selection.js";
-import { problemState, state } from "../parts/states.js";
+import { arriving, problemState, state } from "../parts/states.js";
 import { count, plural } from "../parts/words.js";
 import { addPictures, manyPicker } from "./additions.js";
 import { failuresList } from "./failures.js";
@@ -105,7 +104,7 @@ class Browse {
 
   #body() {
     const { page } = this;
-    if (!page.gallery.items) return [emptyGallery(page, this.withdrawn.signal)];
+    if (!page.gallery.items) return [arriving(async () => (await import("../parts/empty_gallery.js")).emptyGallery(page, this.withdrawn.signal), () => page.reload())];
     /** @param {string} sort */
     const sorted = (sort) => page.go("browse", { ...this.#parameters(), sort: sort === "id" ? null : sort });
     const bar = toolbar(this.words, [this.#nameField(), choiceField("Order", SORTS, this.sort, sorted), this.model.element, this.size.element]);

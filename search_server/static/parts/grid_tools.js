@@ -1,4 +1,4 @@
-/** What stands above pictures in rows: their size, their order, and whether they are shown as the model sees them. */
+/** What stands above pictures in rows: their size, their order, whether they are shown as the model sees them, of which galleries they are. */
 
 import { button, h } from "./dom.js";
 import { announce } from "./messages.js";
@@ -79,6 +79,22 @@ export function whyToggle(act) {
   queueMicrotask(() => isOn() && show());
   element.setAttribute("aria-pressed", String(isOn()));
   return { element, toggle, isOn };
+}
+
+/**
+ * Where several galleries are served: which of them are searched.
+ *
+ * @param {import("../app.js").Page} page
+ * @param {import("./question.js").Question} question
+ * @param {(galleries: string[]) => void} act
+ * @param {boolean} [atOnce] Whether each tick counts at once.
+ */
+export function choiceOfGalleries(page, question, act, atOnce = false) {
+  if (!page.searchable.length) return null;
+  const place = h("div", { class: "gallery-choice-place" });
+  const fill = async () => place.append((await import("./gallery_choice.js")).galleryChoice(page, question, act, atOnce));
+  fill().catch(() => place.remove()); // the server is gone: what is searched next says so
+  return place;
 }
 
 /**

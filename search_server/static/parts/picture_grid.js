@@ -1,7 +1,6 @@
 /** Pictures in rows, of which only those near the window are in the document: as smooth with 100,000 as with 100. */
 
 import { h, icon } from "./dom.js";
-import { openMenu } from "./picture_menu.js";
 import { aspectOf, boxesOf, justify, rowAt, rowOf, within } from "./picture_rows.js";
 import { actsOf, pictureTile, skeletonTile, tileActions, waitingTile } from "./picture_tile.js";
 import { count } from "./words.js";
@@ -290,7 +289,7 @@ export class PictureGrid {
     this.pending = true;
     requestAnimationFrame(() => {
       this.pending = false;
-      if (this.element.isConnected) this.#mount();
+      if (this.element.isConnected && this.#mount()) this.#scrolled();
     });
   }
 
@@ -333,6 +332,7 @@ export class PictureGrid {
     if (!this.element.isConnected) return;
     this.width = this.list.clientWidth;
     if (!this.width) return;
+    const { top } = this.list.getBoundingClientRect(); // read before anything is written: the window is laid out once
     const style = getComputedStyle(this.list);
     const [row, column, gap, caption] = [style.gridAutoRows, style.columnGap, style.rowGap, style.scrollMarginBlockEnd].map(parseFloat);
     const scored = !this.awaited && this.items[0]?.score !== undefined;
@@ -342,7 +342,7 @@ export class PictureGrid {
     this.list.style.height = `${this.length ? this.rows.top[this.rows.count] - gap : 0}px`;
     for (const [place, tile] of this.mounted) if (place >= this.length) this.#unmount(place, tile);
     this.placed = null; // all that are mounted have moved
-    this.#mount(true);
+    if (this.#mount(this.reusable !== null, top)) requestAnimationFrame(() => this.#scrolled()); // what is in the window is painted first
   }
 
   /** Do what moves pictures, and keep the one at the top of the window where it is. @param {() => void} act */
@@ -358,11 +358,21 @@ export class PictureGrid {
     this.#mount(true);
   }
 
-  /** Put into the document what is near the window, and take out what is not; nearest first, a few milliseconds long. */
-  #mount(whole = false) {
-    if (!this.rows.count || !this.length) return this.#unmountAll();
+  /**
+   * Put into the document what is near the window, and take out what is not; nearest first, a few milliseconds long,
+   * unless all of it is wanted at once.
+   *
+   * @param {boolean} whole
+   * @param {number} offset Of the list from the top of the window, CSS pixels.
+   * @returns {boolean} Whether some is left to do, outside the window.
+   */
+  #mount(whole = false, offset = this.list.getBoundingClientRect().top) {
+    if (!this.rows.count || !this.length) {
+      this.#unmountAll();
+      return false;
+    }
     const { rows } = this;
-    const top = -this.list.getBoundingClientRect().top;
+    const top = -offset;
     const window = innerHeight;
     const few = this.length <= ALL;
     const from = few ? 0 : rowAt(rows, top - AHEAD * window);
@@ -387,27 +397,25 @@ export class PictureGrid {
     this.placed = rows;
     let left = false;
     for (const row of due) {
-      const late = performance.now() - began > BUDGET;
-      if (late && !whole && (row < seen || row > end)) {
-        left = true;
-        break;
-      }
-      this.#mountRow(row, fresh, undefined);
+      const late = !whole && (row < seen || row > end) && performance.now() - began > BUDGET;
+      left ||= late;
+      if (late && !fresh) break;
+      this.#mountRow(row, fresh, undefined, !late);
     }
     if (this.held !== undefined && this.held < this.length && (this.held < low || this.held >= high)) this.#mountRow(rowOf(rows, this.held), fresh, this.held);
-    if (left) this.#scrolled();
     clearTimeout(this.resting);
     this.resting = setTimeout(() => this.#rested(), REST);
+    return left;
   }
 
-  /** @param {number} row @param {boolean} fresh @param {number | undefined} only */
-  #mountRow(row, fresh, only) {
+  /** @param {number} row @param {boolean} fresh @param {number | undefined} only @param {boolean} make Else only what is there is moved. */
+  #mountRow(row, fresh, only, make = true) {
     const { rows, shown, sizes } = this;
     const boxes = only === undefined && !fresh && this.#isMounted(row) ? [] : boxesOf(rows, shown, row, sizes.column);
     for (const { place, left, width } of boxes) {
       if (only !== undefined && place !== only) continue;
       const there = this.mounted.get(place);
-      if (there && !fresh) continue;
+      if (there ? !fresh : !make) continue;
       const tile = there ?? this.#make(place);
       const { style } = tile;
       style.left = `${left}px`;
@@ -600,7 +608,8 @@ export class PictureGrid {
   }
 
   /** Open what can be done with a picture. @param {HTMLElement} button @param {import("../api.js").Picture} item @param {HTMLElement} tile */
-  menu(button, item, tile) {
+  async menu(button, item, tile) {
+    const { openMenu } = await import("./picture_menu.js");
     openMenu(button, item, actsOf(this.choices.actions ?? [], item), tile);
   }
 

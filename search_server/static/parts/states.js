@@ -1,5 +1,6 @@
 /** What the page shows when there is nothing to show: each says what happened and what to do next. */
 
+import { SERVER_GONE } from "../api.js";
 import { button, h, icon, need } from "./dom.js";
 import { megabytes } from "./words.js";
 
@@ -152,6 +153,16 @@ export function state({ iconName, title, text, detail = null, kind = "quiet", he
     detail && h("p", { class: "state-detail" }, detail),
     h("div", { class: "actions" }, actions),
   );
+}
+
+/** The room of what comes with a module of its own. @param {() => Promise<HTMLElement>} fetched @param {() => void} retry */
+export function arriving(fetched, retry) {
+  const place = h("div");
+  fetched().then(
+    (element) => place.replaceWith(element),
+    () => place.replaceWith(problemState(SERVER_GONE, { retry })),
+  );
+  return place;
 }
 
 /** The problem of a file that need not be sent to be refused. @param {File} file @param {number} limit Bytes. */

@@ -1,5 +1,6 @@
 /** The query beside its results: the picture or the pictures, what the model sees of it, how long it took. */
 
+import { isItem } from "../api.js";
 import { button, h, icon, iconButton } from "../parts/dom.js";
 import { copyLink } from "../parts/messages.js";
 import { count, milliseconds, plural } from "../parts/words.js";
@@ -30,6 +31,7 @@ const FORM_WORDS = [
  */
 export function queryPanel(query, question, page, ways) {
   const combined = isCombined(question);
+  const name = h("h1", { class: "query-name", title: query.name }, query.name);
   const facts = h("p", { class: "query-facts", "aria-busy": "true" }, "Looking …");
   const seen = h("figure", { class: "query-seen" });
   const notice = h("div", { class: "query-notice" });
@@ -51,7 +53,7 @@ export function queryPanel(query, question, page, ways) {
     { class: combined ? "query combined" : "query", "aria-label": combined ? "Your pictures" : "Your picture" },
     iconButton("close", "New search", ways.restart, { class: "icon-button query-close" }),
     pictures,
-    h("div", { class: "query-words" }, h("h1", { class: "query-name", title: query.name }, query.name), facts),
+    h("div", { class: "query-words" }, name, facts),
     combined && partsList(page, question, ways.refine),
     h(
       "div",
@@ -64,13 +66,13 @@ export function queryPanel(query, question, page, ways) {
       "div",
       { class: "query-options" },
       !combined && h("label", { class: "choice" }, icon("mirror"), forms),
-      query.kind === "item" && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
+      question.id && isItem(question.id) && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
       h("label", { class: "check" }, once, h("span", {}, "Show each picture once")),
     ),
     notice,
   );
   if (crop && question.crop) crop.begin();
-  return { element, answered: (/** @type {Rest.SearchOut & {galleries?: string[]}} */ answer) => showAnswer(answer, page.gallery, { facts, seen, notice, combined }), frame };
+  return { element, answered: (/** @type {Rest.SearchOut & {galleries?: string[]}} */ answer) => showAnswer(answer, page.gallery, { name, facts, seen, notice, combined }), frame };
 }
 
 /** The rectangle on the picture, and the button that begins and ends it. @param {HTMLElement} frame @param {import("../parts/question.js").Question} question @param {Ways} ways */
@@ -114,9 +116,11 @@ function framed(source, { width, height }, alt) {
 /**
  * @param {Rest.SearchOut & {galleries?: string[]}} answer Galleries: that were searched, where it is not this one alone.
  * @param {Rest.GalleryOut} gallery
- * @param {{facts: HTMLElement, seen: HTMLElement, notice: HTMLElement, combined: boolean}} places
+ * @param {{name: HTMLElement, facts: HTMLElement, seen: HTMLElement, notice: HTMLElement, combined: boolean}} places
  */
-function showAnswer({ query, index, took_ms: took, provider, galleries }, gallery, { facts, seen, notice, combined }) {
+function showAnswer({ query, index, took_ms: took, provider, galleries }, gallery, { name, facts, seen, notice, combined }) {
+  name.textContent = query.name;
+  name.title = query.name;
   facts.removeAttribute("aria-busy");
   const size = combined ? null : `${count(query.width)} × ${count(query.height)} pixels`;
   const embedded = took.embed === undefined ? null : `Embedded in ${milliseconds(took.embed)} on ${provider.toUpperCase()}`;

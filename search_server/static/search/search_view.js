@@ -1,11 +1,10 @@
-/** The search: first a place for a picture above pictures to click, then the query beside its neighbours. */
+/** The search: the query beside its neighbours. */
 
 import { homeOf, isItem, isWithdrawn } from "../api.js";
 import { button, h, icon } from "../parts/dom.js";
 import { filePicker } from "../parts/drop_target.js";
-import { emptyGallery } from "../parts/empty_gallery.js";
 import { facetChips } from "../parts/facet_chips.js";
-import { choiceField, chosenRow, modelToggle, range, sizeSlider, toolbar, whyToggle } from "../parts/grid_tools.js";
+import { choiceField, choiceOfGalleries, chosenRow, modelToggle, range, sizeSlider, toolbar, whyToggle } from "../parts/grid_tools.js";
 import { announce, copyLink } from "../parts/messages.js";
 import { pictureActs, pictureKeys } from "../parts/picture_acts.js";
 import { PictureGrid } from "../parts/picture_grid.js";
@@ -36,162 +35,26 @@ const SORTS = {
 };
 
 /**
- * What the address asks for: the neighbours of an item (`id`), of a stored query (`q`), of several (`like`, `unlike`), of
- * a file that was just put in, or a place for a picture.
+ * The neighbours of an item (`id`), of a stored query (`q`), of several (`like`, `unlike`), or of a file or an address that
+ * was just put in.
  *
  * @param {import("../app.js").Page} page
  */
 export function searchView(page) {
   const asked = page.asked.get(page.key) ?? {};
   const question = readQuestion((name) => page.parameter(name));
-  if (question.id || isCombined(question)) return new Results(page, { item: asked.item }, question).view();
-  return asked.file || asked.url ? new Results(page, asked, question).view() : startView(page, question);
-}
-
-/** @param {import("../app.js").Page} page @param {import("../parts/question.js").Question} question */
-function startView(page, question) {
-  const { gallery, api } = page;
-  const withdrawn = new AbortController();
-  const where = () => ({ in: page.parameter("in") });
-  /** @param {import("../api.js").Picture} item */
-  const open = (item) =>
-    page.lightbox.open(wall.walk(), item, {
-      similar: (chosen) => page.search(chosen, null, where()),
-      morph: null,
-      share: (chosen) => copyLink(page.address("search", { id: chosen.id, ...where() })),
-      acts,
-    });
-  const acts = pictureActs(page, { open });
-  const wall = new PictureGrid({
-    label: "Pictures of the gallery",
-    address: (id) => page.address("search", { id, ...where() }),
-    choose: (item, tile) => page.search(item, tile, where()),
-    actions: acts,
-    tray: page.tray,
-  });
-  const below = h("div", {}, wall.element);
-  const model = modelToggle(page, wall);
-
-  const shuffle = async () => {
-    wall.clear();
-    wall.expect(18);
-    await fill(page.newSeed());
-    announce("Other pictures are shown");
-  };
-
-  /** @param {number} seed */
-  const fill = async (seed) => {
-    try {
-      const items = await api.sample(page.limits.sample, seed, withdrawn.signal);
-      wall.clear();
-      wall.add(items);
-    } catch (error) {
-      if (!isWithdrawn(error)) below.replaceChildren(problemState(error, { retry: () => page.reload() }));
-    }
-  };
-
-  const note = h("p", { class: "hero-note" });
-  /** @param {string[]} galleries */
-  const say = (galleries) => {
-    const searched = page.searchable.filter(({ name }) => galleries.includes(name));
-    const items = searched.length ? searched.reduce((sum, one) => sum + one.items, 0) : gallery.items;
-    note.textContent = `Searches ${plural(items, "picture", "pictures")}. Nothing leaves this machine.`;
-  };
-  /** @param {string[]} galleries */
-  const choose = (galleries) => {
-    page.amend({ in: galleries.join("/") || null });
-    say(galleries);
-  };
-  say(question.galleries);
-  const element = h(
-    "div",
-    { class: gallery.items ? "start" : "start unfilled" },
-    h(
-      "section",
-      { class: "hero" },
-      h("h1", {}, "Find the pictures that look like yours"),
-      h(
-        "div",
-        { class: "drop-box" },
-        h("div", { class: "drop-drawing", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
-        h("p", { class: "drop-words fine-only" }, h("strong", {}, "Drop a picture anywhere"), " or paste it"),
-        h(
-          "div",
-          { class: "actions" },
-          filePicker(page.take, { class: "button primary", id: "picture-file" }, icon("upload"), h("span", {}, "Choose a picture")),
-          filePicker(page.take, { class: "button coarse-only", capture: "environment" }, icon("camera"), h("span", {}, "Take a photo")),
-          cameraButton(page),
-          button("dice", "Surprise me", () => page.surprise()),
-        ),
-        page.features.urls && addressForm(page),
-      ),
-      note,
-      choiceOfGalleries(page, question, choose, true),
-    ),
-    gallery.items === 0
-      ? emptyGallery(page, withdrawn.signal)
-      : h(
-          "section",
-          { class: "wall", "aria-labelledby": "wall-title" },
-          h(
-            "div",
-            { class: "section-head" },
-            h("h2", { id: "wall-title" }, "Or start from one of these"),
-            h("div", { class: "actions" }, model.element, button("dice", "Shuffle", shuffle, { class: "button quiet" })),
-          ),
-          below,
-        ),
-  );
-  if (page.initial?.items) wall.add(page.initial.items);
-  else if (gallery.items) {
-    wall.expect(18);
-    fill(page.seed());
-  }
-  return {
-    element,
-    title: gallery.name,
-    close: () => withdrawn.abort(),
-    grid: wall,
-    field: () => /** @type {HTMLElement | null} */ (element.querySelector("#picture-file")),
-    get keys() {
-      return { e: model.toggle, ...pictureKeys(wall, acts) };
-    },
-  };
-}
-
-/** Where several galleries are served: which of them are searched. @param {import("../app.js").Page} page @param {import("../parts/question.js").Question} question @param {(galleries: string[]) => void} act */
-function choiceOfGalleries(page, question, act, atOnce = false) {
-  if (!page.searchable.length) return null;
-  const place = h("div", { class: "gallery-choice-place" });
-  const fill = async () => place.append((await import("./gallery_choice.js")).galleryChoice(page, question, act, atOnce));
-  fill().catch(() => place.remove()); // the server is gone: what is searched next says so
-  return place;
-}
-
-/** The camera of a computer; phones have their own way, which is better. @param {import("../app.js").Page} page */
-function cameraButton(page) {
-  if (!navigator.mediaDevices?.getUserMedia) return null; // a page without https, away from localhost
-  const open = async () => (await import("./camera.js")).takePhoto((file) => page.take({ file }));
-  return button("camera", "Camera", open, { class: "button fine-only" });
-}
-
-/** @param {import("../app.js").Page} page */
-function addressForm(page) {
-  const field = h("input", { type: "url", class: "text-field", name: "url", placeholder: "https://…", required: true, "aria-label": "Address of a picture", autocomplete: "off" });
-  /** @param {Event} event */
-  const submit = (event) => {
-    event.preventDefault();
-    page.take({ url: field.value.trim() });
-  };
-  return h("form", { class: "address-form", onsubmit: submit }, icon("globe"), field, h("button", { class: "button" }, "Search"));
+  const isNamed = question.id || isCombined(question); // the server knows what was put in
+  return new Results(page, isNamed ? { item: asked.item } : asked, question).view();
 }
 
 /** The neighbours of what a question asks about, or of a file or an address that is still to be sent. */
 class Results {
   /** @type {Answer} */
   answer;
-  /** @type {ReturnType<typeof queryPanel>} */
+  /** @type {ReturnType<typeof queryPanel> | undefined} */
   panel;
+  /** @type {HTMLElement} */
+  controls;
   /** @type {HTMLInputElement} */
   leastInput;
   /** @type {string | null} Address of the file that is searched with, on this device. */
@@ -285,9 +148,10 @@ class Results {
     const { file, url, item } = this.asked;
     if (file && file.size > limits.image_bytes) return this.#refuse(tooLarge(file, limits.image_bytes));
     if (url && !features.urls) return this.#refuse(NO_ADDRESSES);
-    if (file) this.#showPanel({ name: file.name || "Pasted picture", image: this.preview });
-    else if (item) this.#showPanel(item);
-    const patience = setTimeout(() => this.#expect(), PATIENCE);
+    if (file) this.panel = this.#showPanel({ name: file.name || "Pasted picture", image: this.preview });
+    else if (item) this.panel = this.#showPanel(item);
+    this.#prepare();
+    const patience = setTimeout(() => this.grid.expect(24), PATIENCE); // grey tiles: only where the answer lets wait
     const { signal } = this.withdrawn;
     try {
       if (url) this.question.id = (await api.storeAddress(url, signal)).id;
@@ -326,10 +190,11 @@ class Results {
     return { ...response, asked: JSON.stringify(this.question), done: response.hits.length < this.page.limits.neighbours };
   }
 
-  /** Grey tiles: only where the answer keeps the reader waiting. */
-  #expect() {
-    this.main.replaceChildren(...this.#head(), this.grid.element);
-    this.grid.expect(24);
+  /** All that stands around the pictures, before they are known: when they are, only they are left to be drawn. */
+  #prepare() {
+    this.controls = h("div", { inert: !this.answer }, this.#head());
+    this.main.setAttribute("aria-labelledby", "results-title");
+    this.main.replaceChildren(this.controls, this.grid.element, this.foot);
   }
 
   /** @param {import("../api.js").Told} problem */
@@ -355,12 +220,13 @@ class Results {
 
   /** @param {any} query */
   #showPanel(query) {
-    this.panel = queryPanel(query, this.question, this.page, {
+    const panel = queryPanel(query, this.question, this.page, {
       morph: this.ways.morph ? () => this.#morphWith(this.answer?.hits[0]) : null,
       restart: () => this.page.go(""),
       refine: (change) => this.#refine(change),
     });
-    this.aside.replaceChildren(this.panel.element, h("div", { class: "query-other" }, this.#otherPicture()));
+    this.aside.replaceChildren(panel.element, h("div", { class: "query-other" }, this.#otherPicture()));
+    return panel;
   }
 
   #otherPicture() {
@@ -376,12 +242,12 @@ class Results {
   #show(answer) {
     this.answer = answer;
     if (answer.by === "percentile") this.least = -1; // scores of different models cannot be compared
-    // The picture that is on this device already stays: it would only flash.
-    this.#showPanel(this.preview ? { ...answer.query, image: this.preview } : answer.query);
+    this.panel ??= this.#showPanel(answer.query);
+    if (this.several || !this.main.contains(this.grid.element)) this.#prepare();
+    this.controls.inert = false;
+    this.#fill(); // first: to lay the pictures out takes a look at the window, which is quick while nothing else has changed
     this.panel.answered(answer);
-    this.grid.clear();
-    this.main.replaceChildren(...this.#head(), this.#chips(), ...this.#unanswered(), this.grid.element, this.foot);
-    this.#fill();
+    this.controls.after(this.#chips(), ...this.#unanswered());
     this.page.titled(answer.query.name);
   }
 
@@ -405,7 +271,7 @@ class Results {
     try {
       this.answer = this.#asAnswer(await this.#fetch(0, this.#wanted(), signal));
       this.page.remember(this.answer);
-      this.panel.answered(this.answer);
+      this.panel?.answered(this.answer);
       this.whyOnTiles?.forget();
       this.grid.clear();
       this.#fill();

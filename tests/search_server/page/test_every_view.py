@@ -185,8 +185,9 @@ def test_without_javascript_the_bar_leads_to_every_view(open_view: Callable[...,
     links = page.locator("header nav a[data-view]").evaluate_all(
         "(all) => all.map((one) => [one.dataset.view, one.href])"
     )
-    # A picture's own view has no link of its own in the bar; a gallery's making has one only where none is served.
-    assert {view.name for view in VIEWS} - {name for name, _ in links} <= {"item", "new"}
+    # A picture's own view and the start, where searches begin, have no link of their own in the bar; a gallery's making
+    # has one only where none is served.
+    assert {view.name for view in VIEWS} - {name for name, _ in links} <= {"start", "item", "new"}
     for name, address in dict(links).items():
         answer = page.goto(address)
         assert answer is not None

@@ -10,7 +10,7 @@ from search_server.static_files import FOLDER
 PATIENCE = 30_000  # milliseconds: far more than anything here takes on an idle machine
 
 # What an address needs beside the view's name; `a` and `b` are items.
-_OPENED_WITH = {"search": "search?id={a}", "morph": "morph?a={a}&b={b}&t=0.5", "item": "item/{a}"}
+_OPENED_WITH = {"start": "", "search": "search?id={a}", "morph": "morph?a={a}&b={b}&t=0.5", "item": "item/{a}"}
 _ENTRY = re.compile(r"^  (\w+): \{ load: (.*?),?$", re.MULTILINE)
 
 

@@ -1,12 +1,12 @@
 /** In which galleries is searched: all of them to tick, and of each that cannot be searched, why. */
 
-import { AS_INDEXED } from "../parts/question.js";
-import { button, h, icon } from "../parts/dom.js";
-import { plural } from "../parts/words.js";
+import { AS_INDEXED } from "./question.js";
+import { button, h, icon } from "./dom.js";
+import { plural } from "./words.js";
 
 /**
  * @param {import("../app.js").Page} page
- * @param {import("../parts/question.js").Question} question
+ * @param {import("./question.js").Question} question
  * @param {((galleries: string[]) => void)} act None: the one that is shown, alone.
  * @param {boolean} atOnce Whether each tick counts at once; else the reader says when.
  */
@@ -64,7 +64,7 @@ function entry({ gallery, field, hindrance }) {
   return h("li", {}, h("label", { class: hindrance ? "check hindered" : "check" }, field, h("span", {}, h("span", {}, gallery.name), " ", h("small", {}, about))));
 }
 
-/** Why a gallery cannot be searched; null where it can. @param {import("../app.js").Searchable} gallery @param {import("../parts/question.js").Question} question */
+/** Why a gallery cannot be searched; null where it can. @param {import("../app.js").Searchable} gallery @param {import("./question.js").Question} question */
 function hindranceOf(gallery, question) {
   if (!gallery.items) return "It has no pictures yet.";
   if (question.beta !== AS_INDEXED && !gallery.semantic) return "Its model cannot tell what a picture shows from how it looks: search as indexed.";
