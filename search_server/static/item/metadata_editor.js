@@ -45,6 +45,7 @@ export class MetadataEditor {
     const attributes = link(field, value);
     const shown = attributes ? h("a", attributes, words) : h("span", {}, words);
     const edit = save && iconButton("edit", `Change ${field}`, () => this.#edit(row, field, value));
+    /** @type {HTMLElement} */
     const row = h("div", { class: "said-row", data: { field } }, h("dt", {}, field), h("dd", {}, h("div", { class: "said-value" }, shown, edit)));
     return row;
   }

@@ -64,6 +64,7 @@ class TrainingForm {
     this.ways = ways;
     this.items = items;
     const few = items < ways.few_images;
+    /** @type {HTMLSelectElement} */
     this.galleries = h("select", { name: "gallery", onchange: () => page.go("models", { train: this.galleries.value }) }, page.galleries.map((one) => h("option", { value: one, selected: one === gallery }, one)));
     this.name = h("input", { name: "name", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]{0,63}", maxlength: 64, autocomplete: "off", spellcheck: "false", title: "Letters, digits, - and _", value: freeName(gallery, ways.taken) });
     this.minutes = h("select", { name: "minutes" }, BUDGETS.map((minutes) => h("option", { value: minutes, selected: minutes === ways.minutes }, duration(minutes * 60))));

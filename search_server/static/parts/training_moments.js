@@ -12,6 +12,7 @@ export function trainingMoments(moments, epochs) {
   let shown = moments.length - 1;
   const picture = h("img", { alt: "" });
   const words = h("output", {});
+  /** @type {HTMLInputElement} */
   const slider = h("input", { type: "range", min: 0, max: moments.length - 1, step: 1, value: shown, "aria-label": "Moment of the training", oninput: () => show(Number(slider.value)) });
   const before = iconButton("back", "Moment before", () => show(shown - 1));
   const after = iconButton("forward", "Moment after", () => show(shown + 1));
