@@ -16,13 +16,15 @@ export function trainingProgress(page, signal) {
   const next = h("div", {});
   const curves = h("div", { class: "training-progress" });
   const element = h("div", { class: "training-progress" }, next, curves);
-  let [looked, looking, shown] = [-Infinity, false, ""];
+  let [looked, looking, isThere, shown] = [-Infinity, false, false, ""];
 
   /** Draw what is known of the run, where it is not what is drawn. @param {string} run */
   const look = async (run) => {
     looking = true;
     looked = performance.now();
     try {
+      isThere ||= (await page.server.runs(signal)).some((one) => one.name === run);
+      if (!isThere) return; // it has not begun
       const training = await page.server.run(run, signal, true);
       const known = `${training.agreement.length} ${training.train.length} ${training.validation.length} ${training.finished}`;
       if (known !== shown && !reading()) {
@@ -30,7 +32,7 @@ export function trainingProgress(page, signal) {
         curves.replaceChildren(...[trainingCurves(training), ...trainingSheets(training)].filter((part) => part !== null));
       }
     } catch (error) {
-      if (isWithdrawn(error) || error.code === "empty") return; // it has not begun
+      if (isWithdrawn(error)) return;
       curves.replaceChildren(h("p", { class: "quiet-words" }, `How it goes cannot be shown: ${error.message}`));
     } finally {
       looking = false;
