@@ -212,9 +212,9 @@ def test_a_scan_can_be_looked_at_before_it_is_done(server, place):
 
 
 def test_a_scan_may_be_kept_to_some_folders_and_may_keep_what_is_missing(server, place):
-    for folder in ("spring", "autumn"):
+    for number, folder in enumerate(("spring", "autumn"), 60):
         (place / "pictures" / folder).mkdir()
-        (place / "pictures" / folder / "one.png").write_bytes(encoded(draw_picture(60 + len(folder))))
+        (place / "pictures" / folder / "one.png").write_bytes(encoded(draw_picture(number)))
     plan = server.send_json(f"{GALLERY}/scan", dry_run=True, paths=["spring"]).json()
     assert (plan["new"], plan["changed"]) == (1, 0)
     job = ended(server, server.send_json(f"{GALLERY}/scan", paths=["spring"]).json())
