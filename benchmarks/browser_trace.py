@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 CHROMIUM = "/usr/bin/chromium"
 _TIMELINE = "disabled-by-default-devtools.timeline"
-_CATEGORIES = ["toplevel", "devtools.timeline", _TIMELINE, f"{_TIMELINE}.frame", "blink.user_timing"]
-_TASKS = {"RunTask", "ThreadControllerImpl::RunTask"}
+_CATEGORIES = ["devtools.timeline", _TIMELINE, f"{_TIMELINE}.frame", "blink.user_timing"]
+_TASK = "RunTask"  # and nothing within it: what else the browser calls a task is a part of one
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Trace:
             (
                 event.get("tdur", 0) / 1000
                 for event in self.events
-                if event["name"] in _TASKS
+                if event["name"] == _TASK
                 and event.get("ph") == "X"
                 and (event["pid"], event["tid"]) in mains
                 and since <= event["ts"] / 1000 <= until
@@ -70,7 +70,7 @@ class Trace:
         return self.tasks()[0]
 
     def named(self, name: str) -> list[float]:
-        """When events of this name happened to the page: `performance.mark(name)`."""
+        """When events of this name happened in the page's process: `performance.mark(name)`."""
         pids = {pid for pid, _ in self._mains()}
         return sorted(event["ts"] / 1000 for event in self.events if event["name"] == name and event["pid"] in pids)
 
@@ -88,12 +88,18 @@ class Trace:
         )
 
     def _mains(self) -> set[tuple[int, int]]:
-        names = {"CrRendererMain"}
+        """Process and main thread of the page; the browser has pages of its own, which begin to work when it starts."""
+        pids = {frame.get("processId") for frame in self._frames() if frame["url"].startswith("http")}
         return {
             (event["pid"], event["tid"])
             for event in self.events
-            if event["name"] == "thread_name" and event["args"]["name"] in names
+            if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain" and event["pid"] in pids
         }
+
+    def _frames(self) -> Iterator[dict[str, Any]]:
+        for event in self.events:
+            if event["name"] in ("TracingStartedInBrowser", "FrameCommittedInBrowser"):
+                yield from event["args"]["data"].get("frames", [event["args"]["data"]])
 
 
 @contextmanager

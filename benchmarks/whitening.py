@@ -32,14 +32,14 @@ def main() -> None:
 
 def read(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     """All images of a folder and the number of each one's class."""
-    from train.image_cache import ImageCache
+    from train.image_cache import FolderPictures, ImageCache
     from train.images import Preprocessing
     from train.interruption import StopRequest
     from train.progress import Reporter
 
     with tempfile.TemporaryDirectory() as place:
         cache = ImageCache(Path(place), Preprocessing(size))
-        cache.fill(folder, workers=2, reporter=Reporter(), stop=StopRequest())
+        cache.fill(FolderPictures(folder), workers=2, reporter=Reporter(), stop=StopRequest())
         folders = [str(Path(record["path"]).parent) for record in cache.records() if record["fate"] == "stored"]
         return np.array(cache.pixels()), np.unique(folders, return_inverse=True)[1]
 

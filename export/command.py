@@ -130,10 +130,9 @@ def _summary(bundle: "Bundle") -> str:
         if (parity := bundle.facts.parity.get(variant))
     ]
     quality = bundle.quality
-    if "test_mse" in quality and "pca_test_mse" in quality:
-        lines.append(
-            f"  Unseen pictures come back with a mean squared error of {quality['test_mse']:.5f} "
-            f"(principal components alone: {quality['pca_test_mse']:.5f})."
-        )
+    if quality.get("test_mse") is not None:
+        pca = quality.get("pca_test_mse")  # nobody can say it of fewer pictures than numbers
+        beside = "" if pca is None else f" (principal components alone: {pca:.5f})"
+        lines.append(f"  Unseen pictures come back with a mean squared error of {quality['test_mse']:.5f}{beside}.")
     lines.append(f"Next: lookalike index add GALLERY FOLDER --model {bundle.folder.name}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from index_data import analysis_command, duplicates_command, metadata_command
+from index_data import analysis_command, duplicates_command, metadata_command, training_command
 from index_data.build_command import build, explain
 from index_data.care_command import export_command, import_command, relocate, remove, rollback, watch
 from index_data.config import AS_INDEXED, MAX_BAD, MAX_BATCH, MAX_BETA, MAX_WEIGHT, AddSettings
@@ -40,7 +40,12 @@ def index() -> None:
     """Make galleries and keep them up to date."""
 
 
-for _command in (*metadata_command.COMMANDS, *duplicates_command.COMMANDS, *analysis_command.COMMANDS):
+for _command in (
+    *metadata_command.COMMANDS,
+    *duplicates_command.COMMANDS,
+    *analysis_command.COMMANDS,
+    training_command.train,
+):
     index.add_command(_command)
 
 

@@ -8,7 +8,7 @@ an item, and for UMAP the neighbours of each.
 import importlib.util
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ SAMPLE_BYTES = 64 << 20  # of the vectors that clusters are found in; all items 
 BLOCK = 8192  # vectors in memory at a time
 PAINTED = 256  # items of a cluster whose mean code is painted
 LATENTS_AT_ONCE = 1024
+SAME = 1e-4  # 1 - the score of what is the same picture
 SEED = 0
 MOST_SEEDS = 2**31 - 2  # FAISS takes an int
 
@@ -52,6 +53,28 @@ class Map:
     clusters: Clusters
     medoids: Ids  # (clusters,): the item in the middle of each
     prototypes: Pixels  # (clusters, size, size, 3): their mean codes, painted; (0, 0, 0, 3) without a decoder
+    projection: NDArray[np.float32] | None = None  # (dims + 1, 2): by PCA, where any vector lies; None: nobody can say
+
+    def project(self, vector: Vectors) -> Points | None:
+        """Where a vector (dims,) that is no item's lies, (2,); None where the map has no axes, as those by UMAP."""
+        if self.projection is None or len(self.projection) != len(vector) + 1:
+            return None
+        placed: Points = (vector @ self.projection[:-1] + self.projection[-1]).astype(np.float32)
+        return placed
+
+    def between(self, ids: Sequence[int], scores: Sequence[float]) -> tuple[Points, int] | None:
+        """Where a vector lies by its neighbours: the mean of their places, the nearer the more; of how many.
+
+        Each counts by 1 / (1 - score), so that one that is the same picture decides alone. None where no neighbour is
+        on the map.
+        """
+        place_of = {number: row for row, number in enumerate(self.ids.tolist())}
+        known = [(place_of[number], score) for number, score in zip(ids, scores, strict=True) if number in place_of]
+        if not known:
+            return None
+        rows = [row for row, _ in known]
+        weights = [1 / max(1 - score, SAME) for _, score in known]
+        return np.average(self.points[rows], axis=0, weights=weights).astype(np.float32), len(known)
 
 
 def compute_map(
@@ -85,11 +108,11 @@ def compute_map(
         reading = _Reading(segments, task, stop)
         survey = _survey(reading, gallery.dims, seed)
         centres = Centres(survey.sample, clusters or usual_clusters(segments.count), seed) if segments.count else None
-        ids, points, found = _lay_out(reading, survey, centres)
+        ids, points, found, projection = _lay_out(reading, survey, centres)
         del survey, centres
     by: Clustering = "k-means"
     if method == "umap" and len(ids) > NEIGHBOURS + 1:
-        points = _umap(segments, ids, points, seed, reporter, stop)
+        points, projection = _umap(segments, ids, points, seed, reporter, stop), projection[:0]
         seen = islands(points, seed) if clusters is None else None
         if seen is not None:
             found, by = seen, "hdbscan"
@@ -107,6 +130,7 @@ def compute_map(
         clusters=found,
         medoids=medoids,
         prototypes=prototypes,
+        projection=projection,
     )
     return read_map(gallery)
 
@@ -130,6 +154,7 @@ def read_map(gallery: Gallery) -> Map:
         arrays["clusters"][kept],
         arrays["medoids"],
         arrays["prototypes"],
+        arrays["projection"] if len(arrays.get("projection", ())) else None,  # older maps have none
     )
 
 
@@ -191,8 +216,10 @@ def _survey(reading: _Reading, dims: int, seed: int) -> _Survey:
     return _Survey(mean, axes, sample)
 
 
-def _lay_out(reading: _Reading, survey: _Survey, centres: Centres | None) -> tuple[Ids, Points, Clusters]:
-    """Ids of all items, where the two main axes put them, and the centre that is nearest to each."""
+def _lay_out(
+    reading: _Reading, survey: _Survey, centres: Centres | None
+) -> tuple[Ids, Points, Clusters, NDArray[np.float32]]:
+    """Ids of all items, where the two main axes put them, the centre that is nearest to each, and the projection."""
     ids = np.empty(reading.count, np.int64)
     points, found = np.zeros((reading.count, 2), np.float32), np.zeros(reading.count, np.int32)
     for place, some, vectors in reading.blocks():
@@ -200,7 +227,12 @@ def _lay_out(reading: _Reading, survey: _Survey, centres: Centres | None) -> tup
         points[place, : survey.axes.shape[1]] = (vectors - survey.mean) @ survey.axes
         if centres is not None:
             found[place] = centres.nearest(vectors)
-    return ids, _framed(points), found
+    middle, half = _frame(points)
+    projection = np.zeros((len(survey.axes) + 1, 2))
+    projection[:-1, : survey.axes.shape[1]] = survey.axes / half
+    projection[-1, : survey.axes.shape[1]] = -survey.mean @ survey.axes / half
+    projection[-1] -= middle / half
+    return ids, _framed(points), found, projection.astype(np.float32)
 
 
 def _medoids(reading: _Reading, clusters: Clusters, dims: int) -> Ids:
@@ -264,12 +296,17 @@ def _umap(
 
 def _framed(points: Points) -> Points:
     """Points moved and scaled, both axes alike, so that they fill -1 to 1."""
-    if len(points) == 0:
-        return points
-    low, high = points.min(axis=0), points.max(axis=0)
-    half = max(float((high - low).max()) / 2, 1e-9)
-    framed: Points = ((points - (low + high) / 2) / half).astype(np.float32)
+    middle, half = _frame(points)
+    framed: Points = ((points - middle) / half).astype(np.float32)
     return framed
+
+
+def _frame(points: Points) -> tuple[Points, float]:
+    """The middle of points, (2,), and half of the longer side of the box around them."""
+    if len(points) == 0:
+        return np.zeros(2, np.float32), 1.0
+    low, high = points.min(axis=0), points.max(axis=0)
+    return (low + high) / 2, max(float((high - low).max()) / 2, 1e-9)
 
 
 def _prototypes(

@@ -288,10 +288,39 @@ def change_own(changes: "Changes", item_id: int, patch: Mapping[str, Any]) -> No
     describe(connection, [item_id])
 
 
+def own_values(changes: "Changes", ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """What was set by hand of some fields of items, as a patch that sets it again: null where nothing was.
+
+    Args:
+        changes: A transaction: nobody comes between this look and a change.
+        ids: Of items.
+        names: Of fields, as they can be asked for (`author.name`).
+    """
+    found: dict[int, dict[str, Any]] = {number: dict.fromkeys(names) for number in ids}
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(some))
+        rows = changes.connection.execute(
+            f"SELECT item_id, document FROM documents WHERE source = 'own' AND item_id IN ({marks})",  # noqa: S608
+            some,
+        )
+        for number, document in rows:
+            for name, values in flatten(_load(document)).items():
+                if name in found[number]:
+                    found[number][name] = values[0] if len(values) == 1 else values
+    return found
+
+
 def _patched(document: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(document) if isinstance(document, dict) else {}
     for name, value in patch.items():
-        if value is None:
+        head, _, rest = name.partition(".")
+        if rest and name not in result and isinstance(result.get(head), Mapping):
+            # `author.name` means what `{"author": {"name": ...}}` set: there is one field of that name.
+            result[head] = _patched(result[head], {rest: value})
+            if not result[head]:
+                del result[head]
+        elif value is None:
             result.pop(name, None)
         elif isinstance(value, Mapping):
             result[name] = _patched(result.get(name), value)

@@ -1,4 +1,4 @@
-"""The process of one job: runs its command, and writes progress, log and end into the table of jobs.
+"""The process of one job: runs its commands, and writes progress, log and end into the table of jobs.
 
 `python -m search_server.job_runner HOME ID LOCK`, where LOCK is the descriptor of the job's lock, which the command's
 process holds too: for as long as one of them lives, the job does.
@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from search_server.jobs import Job, JobTable, State, now
@@ -38,6 +40,10 @@ class _Note:
         self._values: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.last_words = ""
+
+    def begin(self) -> None:
+        """A command begins: what the one before counted is no more."""
+        self._values |= {"done": 0, **dict.fromkeys(_COUNTED[1:])}
 
     def take(self, line: str) -> None:
         """Take one line of the command's stderr."""
@@ -72,26 +78,64 @@ def main(arguments: list[str]) -> int:
     job = table.get(number)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    module, *words = job.words
-    command = [sys.executable, "-m", module, *words]
-    child = subprocess.Popen(  # noqa: S603  (our own modules, no shell)
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(lock,)
-    )
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda asked, _frame: child.send_signal(asked))
-    if table.get(number).cancelled:  # somebody asked before we could hear it
-        child.terminate()
     note = _Note(table, job)
-    found: list[bytes] = []
-    assert child.stdout is not None and child.stderr is not None  # noqa: S101  (both are pipes)
-    reader = threading.Thread(target=lambda pipe=child.stdout: found.append(pipe.read()))
-    reader.start()
-    _follow(child.stderr, note, table.log_file(number))
-    code = child.wait()
-    reader.join()
+    runner = _Runner(table, job, note, lock)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, runner.hand_on)
+    found: dict[str, Any] = {}
+    code = 0
+    for words in job.steps:
+        code, record = runner.run(words)
+        found |= record
+        if code not in (0, _REJECTED_SOME):
+            break
     note.write()
-    _end(table, job, note, code if code >= 0 else 128 - code, b"".join(found))
+    _end(table, job, note, code, found)
     return 0
+
+
+class _Runner:
+    """Runs the commands of a job, and hands on to the one at hand what the job is told."""
+
+    def __init__(self, table: JobTable, job: Job, note: _Note, lock: int) -> None:
+        self._table = table
+        self._job = job
+        self._note = note
+        self._lock = lock
+        self._child: subprocess.Popen[bytes] | None = None
+        self._told: int | None = None  # a signal that came
+
+    def hand_on(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._told = number
+        if self._child is not None:
+            self._child.send_signal(number)
+
+    def run(self, words: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        """Run a command to its end: its exit code, and what it found."""
+        module, *arguments = words
+        self._note.begin()
+        found: list[bytes] = []
+        with subprocess.Popen(  # noqa: S603  (our own modules, no shell)
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(self._lock,),
+        ) as child:
+            self._child = child
+            if self._told is not None:  # before there was a child to tell
+                child.send_signal(self._told)
+            elif self._table.get(self._job.id).cancelled:  # somebody asked before we could hear it
+                child.terminate()
+            assert child.stdout is not None and child.stderr is not None  # noqa: S101  (both are pipes)
+            reader = threading.Thread(target=lambda pipe=child.stdout: found.append(pipe.read()))
+            reader.start()
+            _follow(child.stderr, self._note, self._table.log_file(self._job.id))
+            code = child.wait()
+            self._child = None
+            reader.join()
+        return code if code >= 0 else 128 - code, _last_record(b"".join(found))
 
 
 def _follow(pipe: IO[bytes], note: _Note, log: Path) -> None:
@@ -105,13 +149,13 @@ def _follow(pipe: IO[bytes], note: _Note, log: Path) -> None:
             note.take(line)
 
 
-def _end(table: JobTable, job: Job, note: _Note, code: int, found: bytes) -> None:
+def _end(table: JobTable, job: Job, note: _Note, code: int, found: dict[str, Any]) -> None:
     cancelled = table.get(job.id).cancelled
     state: State = "failed"
     values: dict[str, Any] = {"exit_code": code, "ended_at": now(), "seconds_left": None}
     if code in (0, _REJECTED_SOME):
         state = "done"
-        values["result"] = _last_record(found)
+        values["result"] = json.dumps(found) if found else None
         values["message"] = None
     elif code in _STOPPED:
         state = "cancelled" if cancelled else "interrupted"
@@ -120,13 +164,14 @@ def _end(table: JobTable, job: Job, note: _Note, code: int, found: bytes) -> Non
     table.change(job.id, when=("running",), state=state, **values)
 
 
-def _last_record(found: bytes) -> str | None:
-    """The command's result: its last line, where that is JSON."""
+def _last_record(found: bytes) -> dict[str, Any]:
+    """A command's result: its last line that is JSON."""
     for line in reversed(found.decode("utf-8", "replace").splitlines()):
         with contextlib.suppress(ValueError):
-            if isinstance(json.loads(line), dict):
-                return line
-    return None
+            record = json.loads(line)
+            if isinstance(record, dict):
+                return record
+    return {}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ jobs/jobs.db      a row for each job; the process that does the job writes its p
 jobs/<id>.log     what the job said
 jobs/<id>.lock    held for as long as a process of the job lives: the kernel frees it however that ends
 
-A job is a command of Lookalike in a process of its own (search_server/job_runner.py), so it outlives the server, and a
-server that is started again finds it. Every such command goes on where it was when it is run again: that is `resume`.
+A job is a command of Lookalike, or several one after the other, in a process of its own (search_server/job_runner.py):
+it outlives the server, and a server that is started again finds it. Every such command goes on where it was when it is
+run again, and has nothing to do where it was done: that is `resume`.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from index_data.gallery import database_errors
 from train.errors import UserError
 from train.files import disk_errors
 
-Kind = Literal["add", "scan", "build", "train", "export", "duplicates", "outliers", "map"]
+Kind = Literal["add", "scan", "build", "train", "export", "model", "duplicates", "outliers", "map"]
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled", "interrupted"})
@@ -45,7 +46,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
     gallery TEXT,  -- name that it is served under
-    words TEXT NOT NULL,  -- JSON: module and arguments
+    words TEXT NOT NULL,  -- JSON: module and arguments; a list of such where it has several steps
     state TEXT NOT NULL,
     created_at TEXT NOT NULL,
     started_at TEXT,
@@ -99,7 +100,7 @@ class Job:
     id: int
     kind: Kind
     gallery: str | None
-    words: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]  # module and arguments of each command
     state: State
     created_at: str
     started_at: str | None
@@ -135,8 +136,23 @@ class JobTable:
         """Whether there ever was a job."""
         return self.database.is_file()
 
-    def add(self, kind: Kind, words: Sequence[str], gallery: str | None, key: str | None = None) -> tuple[Job, bool]:
+    def add(
+        self,
+        kind: Kind,
+        words: Sequence[str],
+        gallery: str | None,
+        key: str | None = None,
+        *,
+        then: Sequence[Sequence[str]] = (),
+    ) -> tuple[Job, bool]:
         """Put a job into the queue.
+
+        Args:
+            kind: What it does.
+            words: Module and arguments of its command.
+            gallery: That it is about.
+            key: Of the request, where it may come twice.
+            then: Further commands, each run when the one before has done its work.
 
         Returns:
             The job, and whether it is new: with a key that came before, it is the job of then.
@@ -144,7 +160,8 @@ class JobTable:
         Raises:
             KeyReusedError: The key came with another request.
         """
-        digest = hashlib.sha256(json.dumps([kind, gallery, *words]).encode()).hexdigest()
+        stored = [list(words), *map(list, then)] if then else list(words)
+        digest = hashlib.sha256(json.dumps([kind, gallery, *stored]).encode()).hexdigest()
         with self._transaction() as connection:
             if key is not None:
                 since = _text(datetime.now(UTC) - timedelta(hours=KEY_HOURS))
@@ -158,7 +175,7 @@ class JobTable:
             cursor = connection.execute(
                 "INSERT INTO jobs (kind, gallery, words, state, created_at, idempotency_key, request_digest) "
                 "VALUES (?, ?, ?, 'queued', ?, ?, ?)",
-                (kind, gallery, json.dumps(list(words)), now(), key, digest),
+                (kind, gallery, json.dumps(stored), now(), key, digest),
             )
             return _find(connection, cursor.lastrowid or 0), True
 
@@ -278,9 +295,17 @@ class JobQueue:
             self._look()
             self._watch()
 
-    def submit(self, kind: Kind, words: Sequence[str], gallery: str | None, key: str | None = None) -> Job:
-        """Let a command run as soon as it is its turn; raises like `JobTable.add`."""
-        job, _ = self.table.add(kind, words, gallery, key)
+    def submit(
+        self,
+        kind: Kind,
+        words: Sequence[str],
+        gallery: str | None,
+        key: str | None = None,
+        *,
+        then: Sequence[Sequence[str]] = (),
+    ) -> Job:
+        """Let a command, and those `then`, run as soon as it is its turn; raises like `JobTable.add`."""
+        job, _ = self.table.add(kind, words, gallery, key, then=then)
         self._look()
         self._watch()
         return self.table.get(job.id)
@@ -408,7 +433,8 @@ def _find(connection: sqlite3.Connection, job_id: int) -> Job:
 
 def _job(row: Any) -> Job:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    values["words"] = tuple(json.loads(values["words"]))
+    words = json.loads(values.pop("words"))
+    values["steps"] = tuple(map(tuple, words if words and isinstance(words[0], list) else [words]))
     values["warnings"] = tuple(json.loads(values["warnings"]))
     values["result"] = json.loads(values["result"]) if values["result"] else None
     values["cancelled"] = bool(values["cancelled"])

@@ -82,6 +82,7 @@ _SORTS = {
 }
 _TICK = "in/"  # and the name of a gallery: a field of a plain form
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
+_OPERATORS = {"eq": "", "ne": "not", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "prefix": "begins with"}
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
     "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
@@ -359,7 +360,7 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
     return {
         "facets": {
             "groups": groups,
-            "chosen": [_chosen_value(asked, field, address) for field in FACETS if "eq" in asked.get(field, {})],
+            "chosen": [_chosen(asked, field, address) for field in asked],
             "everything": address(None) if asked else None,
             "passing": counted.passing,
         },
@@ -367,11 +368,25 @@ def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filt
     }
 
 
-def _chosen_value(asked: Filter, field: str, address: Callable[[Filter | None], str]) -> dict[str, Any]:
-    """What is chosen of a field, also where it is not among its most frequent values, and where letting it go leads."""
-    others = {name: condition for name, condition in asked.items() if name != field}
-    title = "" if field == "cluster" else FACETS[field]  # its words say it
-    return {"title": title, "words": _value_words(field, asked[field]["eq"]), "address": address(others or None)}
+def _chosen(asked: Filter, field: str, address: Callable[[Filter | None], str]) -> dict[str, Any]:
+    """What is asked of a field, be it among the counted values or not, and where letting it go leads."""
+    condition = asked[field]
+    others = {name: other for name, other in asked.items() if name != field}
+    is_choice = field in FACETS and isinstance(condition, dict) and list(condition) == ["eq"]
+    title = FACETS[field] if is_choice and field != "cluster" else ""  # otherwise the words say it
+    words = _value_words(field, condition["eq"]) if is_choice else _condition_words(field, condition)
+    return {"title": title, "words": words, "address": address(others or None)}
+
+
+def _condition_words(field: str, condition: Any) -> str:
+    """A condition that is no choice among counted values, as people read it: "rating ≥ 4"."""
+    if not isinstance(condition, dict):
+        return "more conditions"
+    parts = []
+    for operator, value in condition.items():
+        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(f"{_OPERATORS.get(operator, operator)} {words}".strip())
+    return f"{field}: {parts[0]}" if list(condition) == ["eq"] else f"{field} {' and '.join(parts)}"
 
 
 def _value_words(field: str, value: Any) -> str:

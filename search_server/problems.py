@@ -149,6 +149,7 @@ DECODING = (
 )
 FETCHING = ("bad_url", "url_not_allowed", "upstream_error", "upstream_timeout")
 UPLOADING = ("bad_base64", "body_too_large", "bad_embedding")
+CHANGING = ("body_too_large", "unsupported_format", "locked", "disk_full")  # a gallery, by JSON
 
 # Problems of this machine, not of the request: their messages may name its folders, so they go to the log alone.
 _OURS = {"locked", "damaged", "disk_full", "fingerprint_mismatch", "too_many_rejected", "unreadable", "not_a_file"}

@@ -66,7 +66,7 @@ def models() -> str:
         shown = [model for model in shown if model["name"] == name]
         if not shown:
             raise NoSuchModelError(f"there is no model {name[:100]!r} in the server's workspace.")
-    return draw_view("models", gallery_of_reader(), listed, title=name or "Models", shown=shown)
+    return draw_view("models", gallery_of_reader(), listed, title=name or "Models", shown=shown, one=name is not None)
 
 
 @server_page.get("/new")

@@ -1,6 +1,7 @@
 """The command `lookalike train`. PyTorch is loaded when it runs, not when its help is shown."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,19 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mse": {"loss.structure": 0.0, "loss.edges": 0.0, "loss.features": 0.0},
     "sharp": {"loss.features": 0.05, "loss.plain": 0.0},
 }
+
+
+def read_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """What --set says, by dotted key; raises SettingsError where one is not KEY=VALUE."""
+    from train.recipe import read_value
+
+    found = {}
+    for change in changes:
+        key, separator, value = change.partition("=")
+        if not separator:
+            raise SettingsError(f"--set {change}: write KEY=VALUE, such as architecture.dims=64.")
+        found[key.strip()] = read_value(value.strip())
+    return found
 
 
 def _list_recipes(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
@@ -144,17 +158,13 @@ def train(
     # several times faster (docs/training.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with stop_request() as stop:
-        from train.recipe import Recipe, read_value
+        from train.recipe import Recipe
         from train.training import train_recipe
         from train.warm_start import WarmStart
 
         overrides: dict[str, Any] = dict(DECODERS[decoder]) if decoder else {}
         overrides |= {f"{_SECTIONS[key]}.{key}": value for key, value in settings.items() if value is not None}
-        for change in changes:
-            key, separator, value = change.partition("=")
-            if not separator:
-                raise SettingsError(f"--set {change}: write KEY=VALUE, such as architecture.dims=64.")
-            overrides[key.strip()] = read_value(value.strip())
+        overrides |= read_changes(changes)
         if dataset is not None:
             overrides["data.dataset"] = dataset
         chosen = Recipe.read(recipe, overrides, preset)

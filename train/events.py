@@ -1,4 +1,4 @@
-"""What a run shows to people while it learns: TensorBoard events, contact sheets, curves."""
+"""What a run shows to people while it learns: TensorBoard events, contact sheets, some of them for good, curves."""
 
 import io
 import time
@@ -22,6 +22,7 @@ from train.sheets import morph_sheet, neighbour_sheet, reconstruction_sheet
 
 SHOWN = 10  # images on the reconstruction sheet; half as many morphs and neighbour rows
 NEIGHBOUR_POOL = 1000  # training images that neighbours are looked for among
+MOMENTS = 12  # of a training, whose reconstructions are kept, beside that of its end
 LARGEST_SHARE = 0.03  # of the training time that sheets may take
 
 
@@ -54,6 +55,7 @@ class Showcase:
         self._pool: Pixels = images[_spread(training, NEIGHBOUR_POOL)]
         self._seen = _corrupted(self._shown, recipe) if recipe.corruption else None
         self._pca_mse = pca_mse
+        self._moments = Moments(run, step)
         self._writer = SummaryWriter(str(run.path("events")), purge_step=step + 1 if step else None)
         self.seconds = 0.0  # spent here
 
@@ -87,9 +89,40 @@ class Showcase:
         for name, sheet in sheets.items():
             self._writer.add_image(name, sheet, step, dataformats="HWC")
             write_file(self._run.path("sheets") / f"{name}.png", _png(sheet))
+        self._moments.keep(step, _png(sheets["reconstructions"]))
         draw_curves(self._run.metrics(), self._pca_mse, self._run.path("curves.png"))
         self._writer.flush()
         self.seconds += time.monotonic() - began
+
+
+class Moments:
+    """What a run painted at moments of its training, evenly over its steps, the first and the last among them.
+
+    A picture is there whole or not at all. What an earlier start painted behind the step from which a run goes on is
+    removed: it is painted again.
+    """
+
+    def __init__(self, run: Run, step: int) -> None:
+        """Look at what an earlier start has kept.
+
+        Args:
+            run: Whose folder is written.
+            step: Where training begins or goes on.
+        """
+        self._run = run
+        self._steps = run.plan.steps if run.plan else 0
+        for kept in run.moments():
+            if kept > step:
+                run.moment(kept).unlink(missing_ok=True)
+
+    def keep(self, step: int, image: bytes) -> None:
+        """Keep a sheet (PNG), if none is of its part of the training yet."""
+        if all(self._part(step) != self._part(kept) for kept in self._run.moments()):
+            write_file(self._run.moment(step), image)
+
+    def _part(self, step: int) -> int:
+        """Which part of the training a step is in, from 0; the last step is a part of its own."""
+        return step * MOMENTS // max(self._steps, 1)
 
 
 def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

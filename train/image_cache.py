@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from train.errors import ImageError
 from train.files import disk_errors, sync_folder, write_file
 from train.images import (
     FOLDER_LIMITS,
+    FileContent,
     FoundFile,
     OtherFileError,
     Pixels,
@@ -38,9 +39,47 @@ from train.interruption import StopRequest
 from train.progress import Reporter
 
 DATASET_COMMIT = 5000  # images of a data set between two commits: they are not decoded one by one
+MIN_IMAGES = 8  # of a training: a few to learn from, one to choose by and one to measure on
 COMMIT_FILES = 256  # looked at between two commits: at most these are decoded again after a kill
 
 Record = dict[str, Any]  # one line of the journal
+
+
+class Pictures(Protocol):
+    """Image files that a cache is filled from, told apart by their paths."""
+
+    @property
+    def place(self) -> str:
+        """Where they are: a run remembers it, and goes on with the same ones only."""
+
+    def files(self) -> list[FoundFile | Rejected]:
+        """All of them, in the order of the rows."""
+
+    def read(self, file: FoundFile) -> FileContent:
+        """One of them; raises ImageError where it cannot be read. Several threads read at once."""
+
+
+@dataclass(frozen=True)
+class FolderPictures:
+    """All files below a folder, by rising path."""
+
+    folder: Path
+
+    @property
+    def place(self) -> str:
+        """The whole path of the folder."""
+        return os.fsdecode(self.folder.resolve())
+
+    def files(self) -> list[FoundFile | Rejected]:
+        """What stands below the folder; raises NothingFoundError where it is none."""
+        return sorted(find_files(self.folder), key=lambda file: file.path)
+
+    def read(self, file: FoundFile) -> FileContent:
+        """The file as it is; raises ImageError."""
+        return read_file(self.folder, file.path, FOLDER_LIMITS)
+
+    def __str__(self) -> str:
+        return str(self.folder)
 
 
 @dataclass(frozen=True)
@@ -120,19 +159,19 @@ class ImageCache:
         rejected = Counter(record["code"] for record in records if record["fate"] == "rejected")
         return CacheSummary(fates["stored"], fates["duplicate"], dict(sorted(rejected.items())), fates["other"])
 
-    def fill(self, source: Path, *, workers: int, reporter: Reporter, stop: StopRequest) -> CacheSummary:
-        """Look at every file below a folder that the journal does not name yet, by rising path.
+    def fill(self, source: Pictures, *, workers: int, reporter: Reporter, stop: StopRequest) -> CacheSummary:
+        """Look at every file that the journal does not name yet, in their order.
 
         Raises:
             Interrupted: The user asked to stop; what was decoded is kept.
-            NothingFoundError: `source` is not a folder.
+            NothingFoundError: `source` is a folder that is not there.
             DiskError: The disk is full.
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             known = self._recover()
             seen = {os.fsencode(record["path"]) for record in known}
-            found = sorted(find_files(source), key=lambda file: file.path)
+            found = source.files()
             left = [file for file in found if file.path not in seen]
             with reporter.task("reading images", len(found), "files") as task:
                 task.resume_at(len(found) - len(left))
@@ -252,7 +291,7 @@ class _Writer:
 
 
 def _decoded(
-    source: Path, files: list[FoundFile | Rejected], preprocessing: Preprocessing, workers: int
+    source: Pictures, files: list[FoundFile | Rejected], preprocessing: Preprocessing, workers: int
 ) -> Iterator[tuple[Record, Pixels | None]]:
     """The record of each file, in order, and the pixels of those that are images."""
     with DecodePool(workers, FOLDER_LIMITS) as pool:
@@ -260,7 +299,7 @@ def _decoded(
         def read(file: FoundFile | Rejected) -> Undecoded[tuple[str, Pixels]] | tuple[str, Pixels]:
             if isinstance(file, Rejected):
                 raise ImageError(file.detail, code=file.code)
-            content = read_file(source, file.path, FOLDER_LIMITS)
+            content = source.read(file)
             return Undecoded(content.data, lambda decoded: (content.sha256.hex(), decoded.pixels))
 
         for file, outcome in pool.fit_each(read, files, preprocessing):

@@ -74,7 +74,9 @@ def fit_semantic_half(
     spread = (centred @ projection.T).square().mean().sqrt()
     encoder.mean.copy_(mean)
     encoder.scale.copy_(scale)
-    encoder.projection.copy_(projection @ kept.T / spread.clamp_min(1e-12))
+    # Fewer images than numbers tell apart fewer directions: the other numbers say nothing.
+    encoder.projection.zero_()
+    encoder.projection[: len(projection)] = projection @ kept.T / spread.clamp_min(1e-12)
 
 
 def directions(between: Tensor, within: Tensor, dims: int, whitening: float) -> Tensor:

@@ -26,6 +26,19 @@ def recipe_titles() -> list[tuple[str, str, str]]:
     return found
 
 
+def preset_names(name: str) -> list[str]:
+    """Names of a recipe's own sets of changes, each for a kind of machine.
+
+    Raises:
+        SettingsError: There is no such recipe, or it is no TOML file.
+    """
+    file = recipe_file(name)
+    try:
+        return list(tomllib.loads(file.read_text(encoding="utf-8")).get("preset", {}))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file.name} is no TOML file ({error}): mend it.") from error
+
+
 def recipe_file(name: str) -> Path:
     """The file of a recipe: one of ours by its name, or a TOML file of the user's own by its path.
 

@@ -8,7 +8,7 @@ checkpoint.pt    the last state: weights, averaged weights, optimiser, step
 best.pt          the averaged weights with the lowest error on the validation images
 metrics.jsonl    one line for each measurement
 failures.jsonl   one line for each file that could not be used
-events/ sheets/ curves.png     for people
+events/ sheets/ curves.png     for people; sheets/reconstructions/<step>.png: what it painted on its way
 """
 
 import contextlib
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # 1 was written before there were recipes
 RUN_FILE = "run.json"
+MOMENTS_FOLDER = "reconstructions"  # below sheets/
 START = "start.npz"
 _CONTENT = (
     "images",
@@ -258,6 +259,15 @@ class Run:
         """List the files that could not be used: path, code, detail, and whether it was meant to be an image."""
         lines = [json.dumps({**record, "path": printable(os.fsencode(record["path"]))}) for record in records]
         write_file(self.folder / "failures.jsonl", "".join(line + "\n" for line in lines).encode())
+
+    def moments(self) -> list[int]:
+        """Steps of the training whose reconstructions are kept, in order."""
+        found = self.path("sheets").glob(f"{MOMENTS_FOLDER}/*.png")
+        return sorted(int(file.stem) for file in found if file.stem.isascii() and file.stem.isdigit())
+
+    def moment(self, step: int) -> Path:
+        """Where the reconstructions at a step are kept."""
+        return self.path("sheets") / MOMENTS_FOLDER / f"{step:08}.png"
 
     def set_plan(self, plan: Plan) -> None:
         """Fix the plan for the life of the run."""

@@ -19,18 +19,17 @@ from train.errors import NothingFoundError, SettingsError, TooManyRejectedError
 from train.events import Showcase
 from train.figures import error_distribution, latents_of, psnr, removal, squared_error
 from train.files import locked, remove_leftovers
-from train.image_cache import CacheSummary
+from train.image_cache import MIN_IMAGES, CacheSummary, FolderPictures, Pictures
 from train.interruption import StopRequest
 from train.learner import EVALUATION_IMAGES, DivergedError, Learner, new_network
 from train.progress import Reporter, duration
 from train.recipe import Recipe
 from train.recipe_files import DEFAULT_EPOCHS
-from train.run import Plan, Run
+from train.run import MOMENTS_FOLDER, Plan, Run
 from train.semantic_half import MIN_IMAGES as MIN_TRUNK_IMAGES
 from train.semantic_half import find_semantic_half, trunk_steps
 from train.warm_start import WarmStart
 
-MIN_IMAGES = 8  # a few to learn from, one to choose by and one to measure on
 TEST_IMAGES = 10_000  # of the test images, at most: all that CIFAR-10 and MNIST have
 FIT_IMAGES = 2000  # that parts which are fitted without gradients see
 LATENT_IMAGES = 5000  # of the training images, whose latents say how they are spread
@@ -83,9 +82,14 @@ class Result:
         parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in f.get("constraints", {}).items()]
         return (
             f"Held out ({f['test_images']:,} images neither trained on nor used to choose): {', '.join(parts)}.\n"
-            f"The run is in {self.run.folder} (sheets/, curves.png, events/ for TensorBoard).\n"
+            f"The run is in {self.run.folder} (sheets/, curves.png, events/ for TensorBoard"
+            f"{self._moments_in_words()}).\n"
             f"Next: lookalike export {self.name_to_export}"
         )
+
+    def _moments_in_words(self) -> str:
+        count = len(self.run.moments())
+        return f"; sheets/{MOMENTS_FOLDER}/ has what it painted at {count} moments" if count > 1 else ""
 
     def refuse_too_many_rejected(self, max_bad: float) -> None:
         """End with the exit code for it where a larger share of the images than `max_bad` was rejected.
@@ -110,7 +114,7 @@ class Result:
 
 
 def train_recipe(
-    source: Path | str,
+    source: Path | str | Pictures,
     folder: Path,
     recipe: Recipe,
     *,
@@ -123,7 +127,7 @@ def train_recipe(
     """Train by a recipe, or go on with what an earlier start left in the run's folder.
 
     Args:
-        source: A folder of images, searched recursively, or the name or file of a data set.
+        source: A folder of images, searched recursively, the name or file of a data set, or any other pictures.
         folder: Of the run.
         recipe: Settings; those that shape what is learnt must be the ones the run was begun with.
         datasets: Where the archives of data sets lie.
@@ -136,6 +140,7 @@ def train_recipe(
         Interrupted: The user asked to stop; everything is saved.
     """
     began = time.monotonic()
+    source = FolderPictures(source) if isinstance(source, Path) else source
     with locked(folder, "training"):
         remove_leftovers(folder)
         run = _begin(source, folder, recipe, start, fresh=fresh)
@@ -151,11 +156,11 @@ def train_recipe(
     return Result(run, summary, run.result or {}, resumed, time.monotonic() - began)
 
 
-def _begin(source: Path | str, folder: Path, recipe: Recipe, start: WarmStart | None, *, fresh: bool) -> Run:
+def _begin(source: Pictures | str, folder: Path, recipe: Recipe, start: WarmStart | None, *, fresh: bool) -> Run:
     """Open the run that stands in a folder, or begin one."""
     if fresh:
         Run.clear(folder)
-    told = os.fsdecode(source.resolve()) if isinstance(source, Path) else source
+    told = source if isinstance(source, str) else source.place
     if not (folder / "run.json").exists():
         return Run.create(folder, recipe, told, start)
     run = Run.open(folder)
@@ -174,12 +179,12 @@ def _begin(source: Path | str, folder: Path, recipe: Recipe, start: WarmStart | 
 
 
 def _read_images(
-    run: Run, source: Path | str, datasets: Path, threads: int, reporter: Reporter, stop: StopRequest
+    run: Run, source: Pictures | str, datasets: Path, threads: int, reporter: Reporter, stop: StopRequest
 ) -> CacheSummary:
     cache = run.cache
     if cache.complete:
         return cache.summary()
-    if isinstance(source, Path):
+    if not isinstance(source, str):
         summary = cache.fill(source, workers=threads, reporter=reporter, stop=stop)
     else:
         dataset = find_dataset(source, datasets)
@@ -198,13 +203,13 @@ def _read_images(
     return summary
 
 
-def _too_few(source: Path | str, summary: CacheSummary, run: Run) -> str:
+def _too_few(source: Pictures | str, summary: CacheSummary, run: Run) -> str:
     found = f"only {summary.stored} usable images" if summary.stored else "no images that can be used"
     if summary.rejected_count:
         found += f" and {summary.rejected_count} that were rejected ({run.path('failures.jsonl')} says why)"
     return (
-        f"{source} has {found}; training needs at least {MIN_IMAGES}: give a folder with more JPEG, PNG, WebP, GIF, "
-        "BMP, TIFF or AVIF files."
+        f"{source} has {found}; training needs at least {MIN_IMAGES}: give more JPEG, PNG, WebP, GIF, BMP, TIFF or "
+        "AVIF files."
     )
 
 

@@ -57,7 +57,7 @@ from search_server.api.analysis_schemas import (
     VerdictOut,
 )
 from search_server.api.answers import PREFIX, cached, describe_item, gallery_address, json_answer
-from search_server.api.documents import body_of, pictures, schema_of
+from search_server.api.documents import NOT_CHANGED, body_of, pictures, schema_of
 from search_server.api.jobs import ACCEPTED, accepted, submit
 from search_server.api.map_columns import map_columns
 from search_server.api.schemas import GalleryPath, NoParameters
@@ -65,7 +65,7 @@ from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.jobs import Kind
 from search_server.morphing import encode
-from search_server.problems import DECODING, InvalidRequest, responses
+from search_server.problems import CHANGING, DECODING, InvalidRequest, responses
 from search_server.service import service
 from search_server.stopwatch import stage
 from search_server.subjects import find_item, original
@@ -89,7 +89,7 @@ def list_duplicates(path: GalleryPath, query: ListDuplicates) -> Response:
 
 def find_duplicates(served: ServedGallery, query: ListDuplicates) -> DuplicatesOut:
     """One page of groups, as the API and the page show them."""
-    with stage("fetch"), _told_where(served, "/duplicates/compute"):
+    with stage("fetch"), told_where(served, "/duplicates/compute"):
         every = duplicate_groups_of(served, query.kind, query.min_score, judged=query.judged)
         computed = describe_computation(served.gallery)
         kept = [(group, survey) for group, survey in every if query.only in (None, survey.kind)]
@@ -163,7 +163,7 @@ def duplicate_groups_of(
 def list_surplus(path: GalleryPath, query: ListSurplus) -> Response:
     """List the pictures that could go, each with the one that stays: for a program or a person who deletes files."""
     served = service().gallery(path.gallery)
-    with stage("fetch"), _told_where(served, "/duplicates/compute"):
+    with stage("fetch"), told_where(served, "/duplicates/compute"):
         every = duplicate_groups_of(served, "near", query.min_score)
         groups = [
             group
@@ -214,7 +214,7 @@ def _as_csv(listed: list[SurplusOut]) -> str:
     request_body=body_of(VerdictBody, files=(), bare=False, form=False),
     responses={
         200: VerdictOut,
-        **responses("no_such_gallery", "no_such_item", "body_too_large", "unsupported_format", "locked", "disk_full"),
+        **responses("no_such_gallery", "no_such_item", *CHANGING),
     },
 )
 @needs("write")
@@ -268,7 +268,7 @@ def show_difference(path: GalleryPath, query: DifferenceOptions) -> Response:
     "/galleries/<gallery>/map",
     responses={
         200: pictures("application/octet-stream", described="the map", or_json=MapOut),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "not_computed"),
     },
 )
@@ -278,7 +278,7 @@ def show_map(path: GalleryPath, query: MapOptions) -> Response:
     etag = _etag(served, "map", repr((query.format, query.include, query.sample, state_of(served.gallery, "outliers"))))
     if etag in request.if_none_match:
         return cached(Response(status=304), etag, for_ever=False)
-    with stage("fetch"), _told_where(served, "/map"):
+    with stage("fetch"), told_where(served, "/map"):
         drawn = read_map(served.gallery)
     if query.format == "columns":
         data = map_columns(served, drawn, find_clusters(served, drawn), query.include, query.sample)
@@ -355,7 +355,7 @@ def draw_map(path: GalleryPath, query: NoParameters) -> Response:
     "/galleries/<gallery>/map/prototypes/<int:cluster>",
     responses={
         200: pictures("image/webp", described="what the decoder paints of the cluster's mean code"),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "not_computed"),
     },
 )
@@ -369,7 +369,7 @@ def show_prototype(path: ClusterPath) -> Response:
         return cached(Response(status=304), etag, for_ever=False)
     data = found.frames.get(etag)
     if data is None:
-        with _told_where(served, "/map"):
+        with told_where(served, "/map"):
             prototypes = read_map(served.gallery).prototypes
         if path.cluster >= len(prototypes):
             raise NotComputedError(f"the map has {len(prototypes)} prototypes: there is no {path.cluster} among them.")
@@ -398,7 +398,7 @@ def list_anomalies(path: GalleryPath, query: ListAnomalies) -> Response:
 
 def find_anomalies(served: ServedGallery, query: ListAnomalies) -> AnomaliesOut:
     """One page of the ranking, as the API and the page show it."""
-    with stage("fetch"), _told_where(served, "/anomalies"):
+    with stage("fetch"), told_where(served, "/anomalies"):
         ranked = ranked_outliers(served.gallery, query.by, served.engine.bundle)
         first, total = query.cursor or 0, len(ranked.ids)
         ids = ranked.ids[first : first + query.limit].tolist()
@@ -442,7 +442,7 @@ def _as_job(served: ServedGallery, kind: Kind, words: list[str]) -> Response:
 
 
 @contextmanager
-def _told_where(served: ServedGallery, place: str) -> Iterator[None]:
+def told_where(served: ServedGallery, place: str) -> Iterator[None]:
     """Let what was not computed yet name the request that computes it, and not only the command."""
     try:
         yield

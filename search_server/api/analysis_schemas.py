@@ -84,6 +84,12 @@ class MapOptions(Parameters):
     sample: int | None = Field(default=None, ge=1, le=10_000_000, description="at most so many items; only in columns")
 
 
+class MapPlaceOptions(Parameters):
+    """A picture whose place on the map is asked for."""
+
+    id: str = Field(max_length=100, description="of an item or of a stored query")
+
+
 class MapBody(Parameters):
     """How the map is drawn."""
 
@@ -240,6 +246,18 @@ class MapPlaceOut(BaseModel):
     cluster: int
     count: int = Field(description="items of its cluster")
     medoid: str = Field(description="id of the item in the middle of its cluster")
+
+
+class QueryPlaceOut(BaseModel):
+    """Where a picture lies on the map."""
+
+    x: float = Field(description="from -1 to 1, where items lie; a picture that is like none may lie outside")
+    y: float
+    how: Literal["item", "axes", "neighbours"] = Field(
+        description="it is an item of the map; the map's axes put it there; or its neighbours lie around it: the mean "
+        "of their places, each weighing 1 / (1 - score)"
+    )
+    neighbours: int | None = Field(description="of how many it is the mean, where that says where it lies")
 
 
 class RankOut(BaseModel):

@@ -123,6 +123,7 @@ def describe_item(served: ServedGallery, item: Item, known: Description | None =
         image=_image_address(items, item, "preview"),
         tags=known.tags if known else None,
         metadata=known.fields if known else None,
+        own=known.own if known else None,
     )
 
 

@@ -11,7 +11,7 @@ from flask_openapi import APIBlueprint, Tag
 from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, data_uri, json_answer
-from search_server.api.documents import body_of, pictures
+from search_server.api.documents import NOT_CHANGED, body_of, pictures
 from search_server.api.schemas import (
     EmbedAddress,
     EmbedBody,
@@ -99,7 +99,7 @@ def reconstruct_picture(query: ReconstructAddress) -> Response:
     "/galleries/<gallery>/items/<id>/reconstruction",
     responses={
         200: PAINTED,
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_item", "no_decoder", "file_missing", "file_changed", *DECODING),
     },
 )
@@ -115,7 +115,7 @@ def item_reconstruction(path: ItemPath, query: ReconstructionOptions) -> Respons
     "/galleries/<gallery>/queries/<id>/reconstruction",
     responses={
         200: PAINTED,
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_query", "no_decoder", "bad_embedding", *DECODING),
     },
 )

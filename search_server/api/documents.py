@@ -12,6 +12,9 @@ from search_server.access import scope_of_route
 _REFERENCE = "#/components/schemas/{model}"
 PICTURE = {"type": "string", "format": "binary"}
 
+# An answer to a request with `If-None-Match`.
+NOT_CHANGED: dict[str | int, Any] = {304: {"description": "it has not changed"}}
+
 # Schemas of bodies that our own reader checks; `create_app` lays them beside those that flask-openapi finds.
 COMPONENTS: dict[str, Any] = {}
 

@@ -16,7 +16,7 @@ from index_data.gallery import Failure, Gallery
 from index_data.generations import build_generation, current_name, read_manifest, roll_back, stored_names
 from search_server.access import needs
 from search_server.api.answers import PREFIX, describe_gallery, gallery_address, json_answer
-from search_server.api.documents import body_of
+from search_server.api.documents import NOT_CHANGED, body_of
 from search_server.api.gallery_schemas import (
     DeleteGallery,
     DeletionOut,
@@ -31,6 +31,7 @@ from search_server.api.gallery_schemas import (
     IndexChoice,
     IndexesOut,
     ListFailures,
+    ModelChoice,
     PathsOut,
     PlanOut,
     ScanBody,
@@ -265,6 +266,23 @@ def choose_index(path: GalleryPath, query: NoParameters) -> Response:
     return _listed(served.gallery)
 
 
+@galleries.put(
+    "/galleries/<gallery>/model",
+    request_body=body_of(ModelChoice, files=(), bare=False, form=False),
+    responses={**ACCEPTED, **responses("no_such_gallery", "empty", "damaged", "fingerprint_mismatch")},
+)
+@needs("admin")
+def choose_model_of_gallery(path: GalleryPath, query: NoParameters) -> Response:
+    """Give a gallery another model, as a job: its pictures are embedded anew aside, the old one answers until then."""
+    found = service()
+    served = found.gallery(path.gallery)
+    name = read_request(ModelChoice, query).options.model
+    if choose_model(found.workspace, name).model_id == served.gallery.model_id:
+        raise InvalidRequest(f"model: {served.name} has this model already.")
+    words = ["index_data", "build", "--model", name]
+    return accepted(submit(found, "model", words, served.name, str(served.gallery.folder.resolve())))
+
+
 @galleries.get("/galleries/<gallery>/failures", responses={200: FailuresOut, **responses("no_such_gallery")})
 def list_failures(path: GalleryPath, query: ListFailures) -> Response:
     """List the files that could not be used, and why."""
@@ -340,7 +358,7 @@ def _shown(served: ServedGallery) -> Response:
 
 @galleries.get(
     "/galleries/<gallery>",
-    responses={200: GalleryOut, 304: {"description": "it has not changed"}, **responses("no_such_gallery")},
+    responses={200: GalleryOut, **NOT_CHANGED, **responses("no_such_gallery")},
 )
 def show_gallery(path: GalleryPath) -> Response:
     """Describe one gallery."""

@@ -31,6 +31,12 @@ class GalleryPatch(Parameters):
     name: str = Field(pattern=NAME, description="its new name; addresses with the old one are no more")
 
 
+class ModelChoice(Parameters):
+    """The model that a gallery is to have."""
+
+    model: str = Field(pattern=NAME, description="name of a model of the workspace")
+
+
 class DeleteGallery(Parameters):
     """How a gallery is deleted."""
 

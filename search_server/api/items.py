@@ -15,7 +15,7 @@ from index_data.metadata import descriptions
 from index_data.orders import aspects, in_order
 from search_server import limits
 from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_gallery, describe_item, json_answer
-from search_server.api.documents import pictures
+from search_server.api.documents import NOT_CHANGED, pictures
 from search_server.api.galleries import gallery_etag
 from search_server.api.schemas import (
     GalleriesOut,
@@ -102,7 +102,7 @@ def outline_items(path: GalleryPath, query: OutlineOptions) -> Response:
     "/galleries/<gallery>/items/<id>/image",
     responses={
         200: pictures("image/webp", "image/jpeg", "image/png", described="the picture, encoded anew"),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_item", "file_missing", "file_changed", *DECODING),
     },
 )
@@ -124,7 +124,7 @@ def show_image(path: ItemPath, query: ImageOptions) -> Response:
     "/galleries/<gallery>/items/<id>/original",
     responses={
         200: pictures("application/octet-stream", described="the file's bytes, with --originals"),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_item", "not_found", "file_missing", "file_changed"),
     },
 )

@@ -26,15 +26,31 @@ class ListJobs(Parameters):
 
 
 class JobBody(Parameters):
-    """A job that is not below a gallery: training on a folder of this machine, or exporting a run."""
+    """A job that changes no gallery by itself: training on pictures of the server's machine, or exporting a run."""
 
     kind: Literal["train", "export"]
     name: str = Field(pattern=NAME, description="of the run (train), or of the run and the model (export)")
     folder: str | None = Field(
         default=None, min_length=1, max_length=4096, description="of pictures on the server's machine (train)"
     )
+    gallery: str | None = Field(
+        default=None, max_length=200, description="instead of a folder: a served one, whose pictures are learned from"
+    )
     minutes: float | None = Field(default=None, gt=0, le=14 * 24 * 60, description="budget (train)")
     recipe: str | None = Field(default=None, pattern=NAME, description="see `lookalike train --list-recipes` (train)")
+    preset: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="the recipe's settings for a kind of machine: cpu-small, cpu, gpu (train)",
+    )
+    invariance: Literal["semantic", "balanced", "copy"] | None = Field(
+        default=None,
+        description="what counts as the same: also in other colours, in other light, or as a copy of it (train)",
+    )
+    export: bool = Field(default=False, description="make a model of the same name of it, when it is trained (train)")
+    adopt: bool = Field(
+        default=False, description="and give that model to the gallery: it takes `gallery` and `export` (train)"
+    )
 
 
 class JobOut(BaseModel):
@@ -43,6 +59,7 @@ class JobOut(BaseModel):
     id: int
     kind: str
     gallery: str | None
+    model: str | None = Field(description="of the run or the model that it trains, exports, or gives to a gallery")
     state: State = Field(
         description="queued, running; done; failed; cancelled: somebody asked for it; interrupted: it was killed. The "
         "last three can be resumed, and go on where they were"

@@ -1,8 +1,9 @@
 """Jobs: long work that was asked for, its progress, its end."""
 
+import importlib.util
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flask import Response, request, stream_with_context
@@ -18,6 +19,9 @@ from search_server.jobs import ENDED, Job, Kind
 from search_server.problems import InvalidRequest, responses
 from search_server.service import Service, service
 from train.decoding import BusyError
+from train.errors import UserError
+from train.image_cache import MIN_IMAGES
+from train.recipe_files import DEFAULT_RECIPE, preset_names
 
 jobs = APIBlueprint("jobs", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="jobs")])
 
@@ -49,23 +53,68 @@ def list_newest(query: ListJobs) -> JobsOut:
 @jobs.post("/jobs", request_body=body_of(JobBody, files=(), bare=False, form=False), responses=ACCEPTED)
 @needs("admin")
 def start_job(query: NoParameters) -> Response:
-    """Train on a folder of the server's machine, or export a run; what belongs to a gallery stands below it."""
+    """Train on a folder or a gallery, or export a run; what changes a gallery stands below it."""
     found = service()
     asked = read_request(JobBody, query).options
-    words = ["train"] if asked.kind == "train" else ["export"]
-    if asked.kind == "train":
-        if asked.folder is None or not Path(asked.folder).is_absolute():
+    if asked.kind == "export":
+        beside = asked.model_dump(exclude={"kind", "name"}, exclude_defaults=True)
+        if beside:
+            raise InvalidRequest(f"{', '.join(beside)}: for training only, leave them out.")
+        return accepted(submit(found, "export", ["export", "--name", asked.name], None, asked.name))
+    return accepted(_train(found, asked))
+
+
+def _train(found: Service, asked: JobBody) -> Job:
+    """Put a training into the queue, with what is to follow it.
+
+    Raises:
+        InvalidRequest: It could not begin, or would write over a model that is there.
+    """
+    if not can_train():
+        raise InvalidRequest("kind: training is not installed on the server (pip install 'lookalike[train]').")
+    if (asked.folder is None) == (asked.gallery is None):
+        raise InvalidRequest("folder, gallery: give one of them.")
+    if asked.adopt and (asked.gallery is None or not asked.export):
+        raise InvalidRequest("adopt: it takes a gallery, and export.")
+    if asked.export and asked.name in found.workspace.names("models"):
+        raise InvalidRequest(f"name: there is a model {asked.name} already: choose another name.")
+    _expect_recipe(asked)
+    given = {"--minutes": asked.minutes, "--recipe": asked.recipe, "--preset": asked.preset}
+    given |= {"--invariance": asked.invariance}
+    options = ["--name", asked.name, *(f"{word}" for pair in given.items() if pair[1] is not None for word in pair)]
+    served, learns_from = None, asked.folder or ""
+    if asked.gallery is None:
+        if not Path(learns_from).is_absolute() or not Path(learns_from).is_dir():
             raise InvalidRequest("folder: give the whole path of a folder of pictures on the server's machine.")
-        words += ["--name", asked.name]
-        words += ["--minutes", f"{asked.minutes:g}"] if asked.minutes is not None else []
-        words += ["--recipe", asked.recipe] if asked.recipe is not None else []
-        last = asked.folder
+        words = ["train", *options]
     else:
-        if asked.folder is not None or asked.minutes is not None or asked.recipe is not None:
-            raise InvalidRequest("folder, minutes and recipe are for training: leave them out.")
-        words += ["--name", asked.name]
-        last = asked.name
-    return accepted(submit(found, asked.kind, words, None, last))
+        served = found.gallery(asked.gallery)
+        if served.gallery.count < MIN_IMAGES:
+            raise InvalidRequest(
+                f"gallery: {served.name} has {served.gallery.count} pictures, and training needs at least "
+                f"{MIN_IMAGES}: add more, or keep the model that it has."
+            )
+        learns_from = str(served.gallery.folder.resolve())
+        words = ["index_data", "train", *options]
+    then = [command_words(found, ["export", "--name", asked.name], asked.name)] if asked.export else []
+    if asked.adopt:
+        then.append(command_words(found, ["index_data", "build", "--model", asked.name], learns_from))
+    return submit(found, "train", words, served.name if served else None, learns_from, then=then)
+
+
+def can_train() -> bool:
+    """Whether what training takes is installed; looked for, not loaded."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "onnx"))
+
+
+def _expect_recipe(asked: JobBody) -> None:
+    """Refuse a recipe or a preset that there is not, before the job would."""
+    try:
+        presets = preset_names(asked.recipe or DEFAULT_RECIPE)
+    except UserError as error:
+        raise InvalidRequest(f"recipe: {error.detail}") from error
+    if asked.preset is not None and asked.preset not in presets:
+        raise InvalidRequest(f"preset: this recipe has {', '.join(presets) or 'none'}.")
 
 
 @jobs.get("/jobs/<int:id>", responses={200: JobOut, **responses("no_such_job")})
@@ -128,7 +177,14 @@ def resume_job(path: JobPath) -> Response:
     return accepted(service().jobs.resume(path.id))
 
 
-def submit(found: Service, kind: Kind, words: list[str], gallery: str | None, *arguments: str) -> Job:
+def submit(
+    found: Service,
+    kind: Kind,
+    words: list[str],
+    gallery: str | None,
+    *arguments: str,
+    then: Sequence[Sequence[str]] = (),
+) -> Job:
     """Put a command into the queue.
 
     Args:
@@ -137,13 +193,18 @@ def submit(found: Service, kind: Kind, words: list[str], gallery: str | None, *a
         words: Module and options of the command.
         gallery: That it is about.
         arguments: Names and folders; whatever they begin with, none is taken for an option.
+        then: Further commands, each as `command_words` gives it.
     """
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
         raise InvalidRequest(f"Idempotency-Key: send 1 to {LONGEST_KEY} printable characters.")
+    return found.jobs.submit(kind, command_words(found, words, *arguments), gallery, key, then=then)
+
+
+def command_words(found: Service, words: Sequence[str], *arguments: str) -> list[str]:
+    """A command of a job: module, options, those that every job has, and the arguments behind all options."""
     home = str(found.workspace.home.resolve())
-    options = ["--home", home, "--progress", "json", "--json", "--", *arguments]
-    return found.jobs.submit(kind, [*words, *options], gallery, key)
+    return [*words, "--home", home, "--progress", "json", "--json", "--", *arguments]
 
 
 def accepted(job: Job) -> Response:
@@ -168,6 +229,7 @@ def describe_job(job: Job, *, log_tail: list[str] | None = None) -> JobOut:
         id=job.id,
         kind=job.kind,
         gallery=job.gallery,
+        model=_model_of(job),
         state=job.state,
         done=job.done,
         total=job.total,
@@ -177,13 +239,30 @@ def describe_job(job: Job, *, log_tail: list[str] | None = None) -> JobOut:
         message=job.message if admin else None,
         warnings=list(job.warnings) if admin else [],
         result=result,
-        result_url=gallery_address(job.gallery) + _RESULTS.get(job.kind, "") if job.gallery is not None else None,
+        result_url=_result_of(job),
         exit_code=job.exit_code,
         log_tail=log_tail if admin and log_tail is not None else [],
         created_at=job.created_at,
         started_at=job.started_at,
         ended_at=job.ended_at,
     )
+
+
+def _model_of(job: Job) -> str | None:
+    """The name of the model that a job is about."""
+    option = {"train": "--name", "export": "--name", "model": "--model"}.get(job.kind)
+    words = job.steps[0]
+    return words[words.index(option) + 1] if option in words else None
+
+
+def _result_of(job: Job) -> str | None:
+    """The address of what a job makes or changes."""
+    model = _model_of(job)
+    if job.kind == "export" or (job.kind == "train" and any(step[0] == "export" for step in job.steps)):
+        return f"{request.script_root}{PREFIX}/models/{model}"
+    if job.kind == "train":
+        return f"{request.script_root}{PREFIX}/runs/{model}"
+    return gallery_address(job.gallery) + _RESULTS.get(job.kind, "") if job.gallery is not None else None
 
 
 def _events(found: Service, job_id: int, seen: int) -> Iterator[str]:

@@ -6,17 +6,22 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 
 from index_data.facets import Facet, facets
+from index_data.filters import field_types
 from index_data.gallery import Item
-from index_data.metadata import Description, change_own, change_tags, descriptions, set_tags
+from index_data.metadata import Description, change_own, change_tags, descriptions, own_values, set_tags
 from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, describe_item, json_answer, thumb_address
-from search_server.api.documents import body_of
+from search_server.api.documents import NOT_CHANGED, body_of
 from search_server.api.preconditions import expect_unchanged
 from search_server.api.schemas import (
+    DescribeBody,
+    DescribedOut,
     FacetOptions,
     FacetOut,
     FacetsOut,
     FacetValueOut,
+    FieldOut,
+    FieldsOut,
     GalleryPath,
     ItemOut,
     ItemPatch,
@@ -27,7 +32,7 @@ from search_server.api.schemas import (
 )
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
-from search_server.problems import responses
+from search_server.problems import CHANGING, responses
 from search_server.service import service
 from search_server.stopwatch import stage
 from search_server.subjects import chosen_ids, find_item
@@ -39,7 +44,7 @@ metadata = APIBlueprint("metadata", __name__, url_prefix=PREFIX, abp_tags=[Tag(n
     "/galleries/<gallery>/items/<id>",
     responses={
         200: ItemOut,
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_item"),
     },
 )
@@ -54,15 +59,7 @@ def show_item(path: ItemPath) -> Response:
     request_body=body_of(ItemPatch, files=(), bare=False, form=False),
     responses={
         200: ItemOut,
-        **responses(
-            "no_such_gallery",
-            "no_such_item",
-            "precondition_failed",
-            "body_too_large",
-            "unsupported_format",
-            "locked",
-            "disk_full",
-        ),
+        **responses("no_such_gallery", "no_such_item", "precondition_failed", *CHANGING),
     },
 )
 @needs("write")
@@ -86,7 +83,7 @@ def change_item(path: ItemPath, query: NoParameters) -> Response:
     request_body=body_of(TagsBody, files=(), bare=False, form=False),
     responses={
         200: TaggedOut,
-        **responses("no_such_gallery", "body_too_large", "unsupported_format", "locked", "disk_full"),
+        **responses("no_such_gallery", *CHANGING),
     },
 )
 @needs("write")
@@ -99,6 +96,37 @@ def tag_items(path: GalleryPath, query: NoParameters) -> Response:
         there = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
         change_tags(changes, there, add=asked.add, remove=asked.remove)
     return json_answer(TaggedOut(items=len(there)))
+
+
+@metadata.post(
+    "/galleries/<gallery>/items/metadata",
+    request_body=body_of(DescribeBody, files=(), bare=False, form=False),
+    responses={
+        200: DescribedOut,
+        **responses("no_such_gallery", *CHANGING),
+    },
+)
+@needs("write")
+def describe_items(path: GalleryPath, query: NoParameters) -> Response:
+    """Set metadata of many items by hand, by their ids or by a filter: all or, where it fails, none."""
+    served = service().gallery(path.gallery)
+    asked = read_request(DescribeBody, query).options
+    ids = chosen_ids(served, asked)
+    with served.gallery.changes() as changes:
+        there = [item.id for item in served.gallery.items_by_id(list(dict.fromkeys(ids)))]
+        before = own_values(changes, there, list(asked.metadata)) if asked.ids is not None else {}
+        for number in there:
+            change_own(changes, number, asked.metadata)
+    told = {str(number): values for number, values in before.items()}
+    return json_answer(DescribedOut(items=len(there), before=told if asked.ids is not None else None))
+
+
+@metadata.get("/galleries/<gallery>/fields", responses={200: FieldsOut, **responses("no_such_gallery")})
+def list_fields(path: GalleryPath) -> Response:
+    """List the fields of the metadata, with the types of their values."""
+    types = field_types(service().gallery(path.gallery).gallery)
+    described = [FieldOut.model_validate({"field": name, "types": sorted(types[name])}) for name in sorted(types)]
+    return json_answer(FieldsOut(fields=described))
 
 
 @metadata.get("/galleries/<gallery>/facets", responses={200: FacetsOut, **responses("no_such_gallery")})
@@ -149,7 +177,7 @@ def known_of(served: ServedGallery, item: Item) -> Description:
 
 
 def _etag(item: Item, known: Description) -> str:
-    state = repr((item.id, item.sha256, item.path, known.tags, known.fields))
+    state = repr((item.id, item.sha256, item.path, known.tags, known.fields, known.own))
     return hashlib.sha256(state.encode()).hexdigest()[:32]
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from flask import Response, request
@@ -19,7 +19,7 @@ from search_server import limits
 from search_server.access import needs
 from search_server.api.answers import PREFIX, cached, data_uri, json_answer
 from search_server.api.codes import MISSING, PAINTED, kind_of, painted_answer
-from search_server.api.documents import body_of, pictures
+from search_server.api.documents import NOT_CHANGED, body_of, pictures
 from search_server.api.galleries import gallery_etag
 from search_server.api.model_schemas import (
     AxesOptions,
@@ -72,7 +72,6 @@ models = APIBlueprint("models", __name__, url_prefix=PREFIX, abp_tags=[Tag(name=
 REPORT = "report.html"
 _TOP = "(no folder)"
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
-_NOT_CHANGED: dict[str | int, Any] = {304: {"description": "it has not changed"}}
 
 
 class NoSuchModelError(UserError):
@@ -155,7 +154,7 @@ def item_vector(path: ItemPath, query: VectorOptions) -> Response:
     "/galleries/<gallery>/items/<id>/error-map",
     responses={
         200: pictures("image/webp", "image/jpeg", "image/png", described="where the reconstruction differs"),
-        **_NOT_CHANGED,
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_item", "no_decoder", "file_missing", "file_changed", *DECODING),
     },
 )
@@ -245,7 +244,7 @@ def explain_pair(query: ExplainAddress) -> Response:
 
 @models.get(
     "/galleries/<gallery>/axes",
-    responses={200: AxesOut, **_NOT_CHANGED, **responses("no_such_gallery", "no_decoder", "busy")},
+    responses={200: AxesOut, **NOT_CHANGED, **responses("no_such_gallery", "no_decoder", "busy")},
 )
 def gallery_axes(path: GalleryPath, query: AxesOptions) -> Response:
     """Give the main directions in which a gallery's latents differ, and what the decoder paints along each."""
@@ -256,7 +255,7 @@ def gallery_axes(path: GalleryPath, query: AxesOptions) -> Response:
 
 @models.get(
     "/galleries/<gallery>/prototypes",
-    responses={200: PrototypesOut, **_NOT_CHANGED, **responses("no_such_gallery", "no_decoder", "busy")},
+    responses={200: PrototypesOut, **NOT_CHANGED, **responses("no_such_gallery", "no_decoder", "busy")},
 )
 def gallery_prototypes(path: GalleryPath, query: PrototypesOptions) -> Response:
     """Give what the decoder paints of the mean latents of folders or clusters."""

@@ -20,7 +20,7 @@ from search_server.api.answers import (
     describe_subject,
     json_answer,
 )
-from search_server.api.documents import body_of, pictures
+from search_server.api.documents import NOT_CHANGED, body_of, pictures
 from search_server.api.schemas import (
     FrameOut,
     GalleryPath,
@@ -94,7 +94,7 @@ def make_morph(query: MorphAddress) -> Response:
 
 @morph.get(
     "/galleries/<gallery>/morph",
-    responses={200: _FILES, 304: {"description": "it has not changed"}, **responses(*_MISSING, *DECODING)},
+    responses={200: _FILES, **NOT_CHANGED, **responses(*_MISSING, *DECODING)},
 )
 def linked_morph(path: GalleryPath, query: MorphLink) -> Response:
     """Morph between two items or stored queries: a link that can be shared, or the `src` of an `<img>`."""
@@ -114,7 +114,7 @@ def linked_morph(path: GalleryPath, query: MorphLink) -> Response:
     "/galleries/<gallery>/morph/frame",
     responses={
         200: pictures("image/webp", described="one frame"),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses(*_MISSING, *DECODING),
     },
 )

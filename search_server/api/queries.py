@@ -8,7 +8,7 @@ from flask_openapi import APIBlueprint, Tag
 
 from search_server.access import needs
 from search_server.api.answers import LONGEST_SIDE, PREFIX, cached, describe_query, gallery_address, json_answer
-from search_server.api.documents import body_of, pictures
+from search_server.api.documents import NOT_CHANGED, body_of, pictures
 from search_server.api.schemas import (
     GalleryPath,
     ImageOptions,
@@ -74,7 +74,7 @@ def show_query(path: QueryPath) -> Response:
     "/galleries/<gallery>/queries/<id>/image",
     responses={
         200: pictures("image/webp", "image/jpeg", "image/png", described="the picture, encoded anew"),
-        304: {"description": "it has not changed"},
+        **NOT_CHANGED,
         **responses("no_such_gallery", "no_such_query", *DECODING),
     },
 )

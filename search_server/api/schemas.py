@@ -173,6 +173,15 @@ class TagsBody(Filtered):
     remove: list[Tag] = Field(default_factory=list, max_length=200)
 
 
+class DescribeBody(Filtered):
+    """Metadata of many items at once."""
+
+    ids: list[str] | None = Field(default=None, max_length=limits.LIST, description="items; or give a filter")
+    metadata: dict[str, Any] = Field(
+        min_length=1, description="fields to set by hand (JSON merge patch): null takes back what was set"
+    )
+
+
 class ImageOptions(Parameters):
     """Which rendering of a picture."""
 
@@ -602,6 +611,7 @@ class ItemOut(BaseModel):
     placeholder: str | None = Field(default=None, description="4 x 4 pixels as a data: URI; with placeholders=true")
     tags: list[str] | None = Field(default=None, description="with include=metadata, and of a single item")
     metadata: dict[str, Any] | None = Field(default=None, description="its fields by name; likewise")
+    own: dict[str, Any] | None = Field(default=None, description="those of them that were set by hand; likewise")
 
 
 class ItemsOut(BaseModel):
@@ -615,6 +625,28 @@ class TaggedOut(BaseModel):
     """How many items were looked at."""
 
     items: int
+
+
+class DescribedOut(BaseModel):
+    """Items whose metadata were changed."""
+
+    items: int
+    before: dict[str, dict[str, Any]] | None = Field(
+        description="by id, what was set by hand of these fields, as a patch that sets it again; null with a filter"
+    )
+
+
+class FieldOut(BaseModel):
+    """A field of the metadata."""
+
+    field: str
+    types: list[Literal["text", "number", "boolean"]] = Field(description="that values have somewhere in the gallery")
+
+
+class FieldsOut(BaseModel):
+    """The fields of a gallery's metadata."""
+
+    fields: list[FieldOut]
 
 
 class FacetValueOut(BaseModel):

@@ -27,6 +27,11 @@ export class AnalysesApi {
     return send(`${this.base}/map`, { method }, { signal });
   }
 
+  /** Where a picture lies on the map, and how that is known. @param {string} id @param {AbortSignal} signal @returns {Promise<Rest.QueryPlaceOut>} */
+  placeOnMap(id, signal) {
+    return ask(withParameters(`${this.base}/map/place`, { id }), { signal });
+  }
+
   /** Whether the server can lay a map out by UMAP. @param {AbortSignal} signal @returns {Promise<boolean>} */
   async canDrawByUmap(signal) {
     return (await ask(`${this.server}/info`, { signal })).features.umap === true;

@@ -123,6 +123,16 @@ export class Api {
     return send(`${this.base}/items/tags`, { ids, ...change });
   }
 
+  /** Set metadata of items by hand; null takes a field back. @param {string[]} ids @param {Record<string, any>} metadata @returns {Promise<Rest.DescribedOut>} */
+  describe(ids, metadata) {
+    return send(`${this.base}/items/metadata`, { ids, metadata });
+  }
+
+  /** The fields of the gallery's metadata. @returns {Promise<Rest.FieldOut[]>} */
+  async fields() {
+    return (await ask(`${this.base}/fields`, { quiet: true })).fields;
+  }
+
   /** Take items out of the gallery; their files stay. @param {string[]} ids */
   remove(ids) {
     return send(`${this.base}/items/delete`, { ids });

@@ -11,6 +11,7 @@ const LOOK_SECONDS = 2; // between two looks at a job where its events cannot be
  * @property {number} id
  * @property {string} kind
  * @property {string | null} gallery
+ * @property {string | null} model That it trains, exports, or gives to the gallery.
  * @property {"queued" | "running" | "done" | "failed" | "cancelled" | "interrupted"} state
  * @property {number} done
  * @property {number | null} total
@@ -165,11 +166,36 @@ export class ServerApi {
     return `${this.base}/galleries/${encodeURIComponent(name)}`;
   }
 
+  /** Give a gallery another model, as a job. @param {string} gallery @param {string} model @returns {Promise<Job>} */
+  chooseModel(gallery, model) {
+    return send(`${this.#gallery(gallery)}/model`, { model }, { method: "PUT" });
+  }
+
   // Models -----------------------------------------------------------------------------------------------------------
 
   /** The models of the workspace. @param {Signal} [signal] @returns {Promise<Rest.NamedModelOut[]>} */
   async models(signal) {
     return (await ask(`${this.base}/models`, { signal })).models;
+  }
+
+  /** What can be trained here, and how. @param {Signal} [signal] @returns {Promise<Rest.TrainingWaysOut>} */
+  trainingWays(signal) {
+    return ask(`${this.base}/training`, { signal });
+  }
+
+  /** Train a model, as a job. @param {Record<string, any>} asked @returns {Promise<Job>} */
+  train(asked) {
+    return send(`${this.base}/jobs`, { kind: "train", ...asked });
+  }
+
+  /** The trainings of the workspace. @param {Signal} [signal] @returns {Promise<Rest.RunOut[]>} */
+  async runs(signal) {
+    return (await ask(`${this.base}/runs`, { signal })).runs;
+  }
+
+  /** How a training goes, or went. @param {string} run @param {Signal} [signal] @param {boolean} [quiet] @returns {Promise<Rest.TrainingOut>} */
+  run(run, signal, quiet = false) {
+    return ask(`${this.base}/runs/${encodeURIComponent(run)}`, { signal, quiet });
   }
 
   /** How a model was trained. @param {string} model @param {Signal} [signal] @returns {Promise<Rest.TrainingOut>} */

@@ -151,6 +151,29 @@ def test_pictures_of_a_kind_lie_together_and_make_clusters(gallery, decoder, met
     assert drawn.prototypes.shape == (len(drawn.medoids), 32, 32, 3)
 
 
+def test_a_map_by_pca_puts_any_vector_where_an_item_with_it_lies(gallery, decoder):
+    drawn = compute_map(gallery, decoder)
+    vectors = gallery.embeddings(drawn.ids.tolist())
+    placed = np.stack([drawn.project(vector) for vector in vectors])
+    assert placed == pytest.approx(drawn.points, abs=1e-5)
+    assert drawn.project(vectors[0][:-1]) is None  # of another model
+    again = read_map(gallery)
+    assert again.project(vectors[3]) == pytest.approx(drawn.points[3], abs=1e-5)
+
+
+def test_between_neighbours_lies_the_mean_of_their_places_the_nearer_the_more(gallery, decoder):
+    drawn = compute_map(gallery, decoder)
+    one, other = drawn.ids[:2].tolist()
+    middle, count = drawn.between([one, other, 10**6], [0.5, 0.5, 0.9])
+    assert count == 2
+    assert middle == pytest.approx(drawn.points[:2].mean(axis=0), abs=1e-6)
+    nearer, _ = drawn.between([one, other], [0.8, 0.2])
+    assert nearer == pytest.approx((4 * drawn.points[0] + drawn.points[1]) / 5, abs=1e-6)
+    same, _ = drawn.between([one, other], [1.0, 0.5])
+    assert same == pytest.approx(drawn.points[0], abs=1e-3)
+    assert drawn.between([10**6], [1.0]) is None
+
+
 def test_a_map_is_drawn_the_same_again_and_loses_what_left(gallery, decoder):
     first = compute_map(gallery, decoder)
     again = compute_map(gallery, decoder)

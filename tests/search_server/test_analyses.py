@@ -132,6 +132,19 @@ def test_what_was_not_computed_is_computed_by_the_request_that_the_problem_names
     assert fresh.get(job["result_url"]).status == 200
 
 
+def test_the_map_says_where_a_picture_lies_that_is_no_item(analysed):
+    drawn = {point["id"]: point for point in analysed.get(f"{GALLERY}/map").json()["points"]}
+    itself = analysed.get(f"{GALLERY}/map/place", id="7").json()
+    assert itself == {"x": drawn["7"]["x"], "y": drawn["7"]["y"], "how": "item", "neighbours": None}
+    shown = analysed.get(f"{GALLERY}/items/7/image", size="full", format="png").body
+    same = analysed.send_form(f"{GALLERY}/queries", image=shown).json()
+    placed = analysed.get(f"{GALLERY}/map/place", id=same["id"]).json()
+    assert placed["how"] == "axes"
+    assert (placed["x"], placed["y"]) == pytest.approx((itself["x"], itself["y"]), abs=0.05)
+    assert analysed.get(f"{GALLERY}/map/place", id="q_none").code == "no_such_query"
+    assert analysed.get(f"{GALLERY}/map/place", id="9999").code == "no_such_item"
+
+
 def test_a_map_by_pca_of_a_small_gallery_is_there_at_once(fresh):
     made = fresh.ask("POST", f"{GALLERY}/map")
     assert made.status == 200

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.image_cache import ImageCache, split
+from train.image_cache import FolderPictures, ImageCache, split
 from train.images import Preprocessing
 from train.interruption import Interrupted, StopRequest
 from train.progress import SILENT
@@ -16,7 +16,7 @@ SIZE = Preprocessing(16)
 
 def fill(folder: Path, source: Path, stop: StopRequest | None = None) -> ImageCache:
     cache = ImageCache(folder, SIZE)
-    cache.fill(source, workers=1, reporter=SILENT, stop=stop or StopRequest())
+    cache.fill(FolderPictures(source), workers=1, reporter=SILENT, stop=stop or StopRequest())
     return cache
 
 

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 from train.errors import NothingFoundError, SettingsError
+from train.image_cache import MIN_IMAGES
 from train.interruption import Interrupted, StopRequest
 from train.learner import DivergedError
 from train.losses import clip_straight_through, laplacian_distance, ms_ssim
@@ -118,6 +120,13 @@ def test_sheets_and_curves_are_drawn(finished, name):
     assert len(colours) > 50
 
 
+def test_what_it_painted_at_its_first_and_its_last_step_stays(finished):
+    kept = finished.run.moments()
+    assert (kept[0], kept[-1]) == (0, 30)
+    assert finished.run.moment(30).read_bytes() == finished.run.path("sheets/reconstructions.png").read_bytes()
+    assert f"sheets/reconstructions/ has what it painted at {len(kept)} moments" in finished.sentence()
+
+
 def test_tensorboard_reads_the_events(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -184,6 +193,17 @@ def test_fewer_images_than_dimensions_is_said(drawn_folder, tmp_path):
     listener = Listener()
     train(drawn_folder, tmp_path, dims=300, epochs=1, reporter=listener)
     assert any("44 training images support 43 dimensions: using 43 instead of 300" in line for line in listener.said)
+
+
+@pytest.mark.parametrize("name", ["patches", "similarity"])
+def test_as_few_images_as_can_be_trained_on_make_a_network(drawn_folder, tmp_path, name):
+    (tmp_path / "pictures").mkdir()
+    for file in sorted(drawn_folder.rglob("*.png"))[:MIN_IMAGES]:
+        shutil.copy(file, tmp_path / "pictures")
+    train(tmp_path / "pictures", tmp_path / "run", name=name, dims=64, semantic_dims=32, epochs=1)
+    network = Run.open(tmp_path / "run").load_network()
+    latents = network.encode(torch.rand(3, 3, 16, 16))
+    assert bool(network.embed(latents).isfinite().all())
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_best(drawn_folder, tmp_path):

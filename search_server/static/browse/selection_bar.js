@@ -26,6 +26,7 @@ export function selectionBar(page, selection, ways) {
       all,
       button("tray", "To the tray", () => toTray(page, selection), { class: "button" }),
       page.may.write && button("tag", "Tag", () => askTags(page, selection, ways.tagged), { class: "button" }),
+      page.may.write && button("edit", "Describe", () => askFields(page, selection, ways.tagged), { class: "button" }),
       page.may.write && button("trash", "Take out", () => askRemoval(page, selection, ways.gone), { class: "button" }),
       button("copy", "Copy ids", () => copyText(selection.ids.join("\n"), `${plural(selection.size, "id", "ids")} copied`), { class: "button" }),
       iconButton("close", "Clear the selection", () => selection.clear()),
@@ -78,6 +79,14 @@ function askTags(page, selection, tagged) {
   ]);
   field.addEventListener("keydown", (event) => event.key === "Enter" && attempt(apply, "add"));
   field.focus();
+}
+
+/** @param {import("../app.js").Page} page @param {import("../parts/selection.js").Selection} selection @param {() => void} changed */
+async function askFields(page, selection, changed) {
+  const { fieldSheet } = await import("./field_sheet.js"); // only once in use
+  const { title, content, actions, focus } = fieldSheet(page, selection.ids, changed);
+  sheet(title, content, actions);
+  focus();
 }
 
 /** @param {import("../app.js").Page} page @param {import("../parts/selection.js").Selection} selection @param {() => void} gone */

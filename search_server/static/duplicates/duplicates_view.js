@@ -181,6 +181,7 @@ class DuplicatesView {
         text: `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with each other: the same file, the same pixels, nearly the same picture. Nothing is deleted.`,
         starts: [{ icon: "duplicates", words: "Look for duplicates", begin: (signal) => this.analyses.findDuplicates(signal) }],
         may: this.page.may.write,
+        mayStop: this.page.may.admin,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,

@@ -37,7 +37,7 @@ class Explore {
       this.bench?.startFrom(id);
       this.element.scrollIntoView({ block: "start" });
     });
-    this.element = h("div", { class: "explore" }, h("div", { class: "explore-head" }, h("h1", {}, "What the model has learnt"), this.words), this.place, this.wall.element);
+    this.element = h("div", { class: "explore" }, h("div", { class: "view-head" }, h("h1", {}, "What the model has learnt"), this.words), this.place, this.wall.element);
     this.#begin();
   }
 

@@ -10,6 +10,7 @@ import { announce, copyLink, note } from "../parts/messages.js";
 import { PictureGrid } from "../parts/picture_grid.js";
 import { problemState } from "../parts/states.js";
 import { bytesWords, count, plural } from "../parts/words.js";
+import { MetadataEditor } from "./metadata_editor.js";
 import { tagEditor } from "./tag_editor.js";
 
 /** @typedef {Rest.ItemOut} Item */
@@ -247,17 +248,22 @@ class ItemView {
 
   /** @param {Item} item */
   #said(item) {
-    const fields = Object.entries(item.metadata ?? {});
-    if (!fields.length) return null;
-    return table("What is said of it", fields.map(([field, value]) => /** @type {[string, string | HTMLElement]} */ ([field, this.#value(field, value)])));
+    const { write } = this.page.may;
+    if (!write && !Object.keys(item.metadata ?? {}).length) return null;
+    /** @param {Record<string, any>} patch */
+    const save = async (patch) => {
+      const { metadata, own } = await this.analyses.describe(item.id, { metadata: patch }, this.withdrawn.signal);
+      Object.assign(item, { metadata, own });
+      return { metadata: metadata ?? {}, own: own ?? {} };
+    };
+    const said = { metadata: item.metadata ?? {}, own: item.own ?? {} };
+    return new MetadataEditor(said, { link: (field, value) => this.#valueLink(field, value), known: () => this.page.api.fields(), save: write ? save : null }).element;
   }
 
   /** A value that others may have too leads to them. @param {string} field @param {any} value */
-  #value(field, value) {
-    if (Array.isArray(value)) return value.join(", ");
-    if (!["string", "number", "boolean"].includes(typeof value)) return JSON.stringify(value);
-    if (String(value).length > 60) return String(value);
-    return h("a", this.#link("browse", { filter: JSON.stringify({ [field]: { eq: value } }) }), String(value));
+  #valueLink(field, value) {
+    if (!["string", "number", "boolean"].includes(typeof value) || String(value).length > 60) return null;
+    return this.#link("browse", { filter: JSON.stringify({ [field]: { eq: value } }) });
   }
 
   // What the model makes of it ---------------------------------------------------------------------------------------

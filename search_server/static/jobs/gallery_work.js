@@ -1,16 +1,16 @@
 /** What can be done to a gallery: look through its folders again, draw its map, find duplicates and outliers. */
 
 import { isWithdrawn } from "../api.js";
-import { button, h } from "../parts/dom.js";
+import { button, h, icon } from "../parts/dom.js";
 import { note } from "../parts/messages.js";
 import { problemState } from "../parts/states.js";
 import { bytesWords, count, plural } from "../parts/words.js";
 
 const WORK = [
-  { what: "scan", icon: "loop", words: "Look for new pictures", says: "Looks through its folders again: new and changed pictures come in, missing ones go." },
-  { what: "map", icon: "expand", words: "Draw the map", says: "Places every picture beside those it is like." },
-  { what: "duplicates/compute", icon: "beside", words: "Find duplicates", says: "The same picture twice, or nearly." },
-  { what: "anomalies", icon: "warning", words: "Find outliers", says: "Pictures that are unlike all others." },
+  { what: "scan", drawing: "loop", words: "Look for new pictures", says: "Looks through its folders again: new and changed pictures come in, missing ones go." },
+  { what: "map", drawing: "expand", words: "Draw the map", says: "Places every picture beside those it is like." },
+  { what: "duplicates/compute", drawing: "beside", words: "Find duplicates", says: "The same picture twice, or nearly." },
+  { what: "anomalies", drawing: "warning", words: "Find outliers", says: "Pictures that are unlike all others." },
 ];
 
 /**
@@ -48,11 +48,15 @@ export function galleryWork(page, started, signal) {
     }
   };
 
-  const rows = WORK.map(({ what, icon, words, says }) => {
+  const rows = WORK.map(({ what, drawing, words, says }) => {
     /** @type {HTMLButtonElement} */
-    const pressed = button(icon, words, () => begin(what, pressed));
+    const pressed = button(drawing, words, () => begin(what, pressed));
     return h("li", {}, pressed, h("span", { class: "quiet-words" }, says));
   });
+  if (page.may.admin) {
+    const train = h("a", { class: "button", href: page.address("models", { train: gallery.name }) }, icon("model"), h("span", {}, "Train a model"));
+    rows.push(h("li", {}, train, h("span", { class: "quiet-words" }, "One that learns from these pictures what alike means here.")));
+  }
   refresh();
   const element = h(
     "section",

@@ -8,6 +8,7 @@ import { problemState, state } from "../parts/states.js";
 import { ago, duration } from "../parts/words.js";
 import { galleryWork } from "./gallery_work.js";
 import { indexVersions } from "./index_versions.js";
+import { trainingProgress } from "./training_progress.js";
 
 const LISTED = 20;
 
@@ -32,13 +33,19 @@ function refused() {
 function oneJob(page, id) {
   const withdrawn = new AbortController();
   const place = h("div", {});
+  const training = trainingProgress(page, withdrawn.signal);
+  /** @param {import("../server_api.js").Job} job */
+  const told = (job) => job.kind === "train" && training.told(job);
+  /** @param {import("../server_api.js").Job} job */
+  const ended = (job) => job.kind === "train" && training.ended(job);
   const element = h(
     "div",
     { class: "jobs one" },
     h("p", {}, h("a", { class: "button quiet", href: page.address("jobs"), onclick: (/** @type {MouseEvent} */ event) => follow(event, () => page.go("jobs")) }, icon("back"), h("span", {}, "All jobs"))),
     place,
+    training.element,
   );
-  fetchJobCard(page, Number(id), place, { heading: "h1", open: true, linked: false }, withdrawn.signal);
+  fetchJobCard(page, Number(id), place, { heading: "h1", open: true, linked: false, told, ended }, withdrawn.signal);
   return { element, title: `Job ${id}`, close: () => withdrawn.abort() };
 }
 

@@ -56,7 +56,7 @@ export class MapStage {
   target = null;
   /** @type {number[] | null} Rows of a path. */
   path = null;
-  /** @type {{x: number, y: number, picture: HTMLImageElement | null, neighbours: {x: number, y: number}[]} | null} */
+  /** @type {{x: number, y: number, picture: HTMLImageElement | null, neighbours: {x: number, y: number}[], isGuessed: boolean} | null} */
   search = null;
   /** @type {Place[] | null} What the reader is drawing. */
   drawing = null;
@@ -370,11 +370,18 @@ export class MapStage {
 
   // A search and a path ----------------------------------------------------------------------------------------------
 
-  /** @param {number} place Row of the query. @param {number[]} rows Of its neighbours. @param {string} address Of its picture. */
-  async showSearch(place, rows, address) {
-    const at = (/** @type {number} */ row) => ({ x: this.x[row], y: this.y[row] });
-    this.search = { ...at(place), picture: null, neighbours: rows.filter((row) => row !== place).map(at) };
-    if (!new URLSearchParams(location.search).has("view")) this.#glide(() => this.camera.show(grown(boxOf([place, ...rows], this.x, this.y))));
+  /**
+   * @param {{x: number, y: number}} place Where the query lies.
+   * @param {number[]} rows Of its neighbours.
+   * @param {string} address Of its picture.
+   * @param {boolean} isGuessed Whether that is the mean of where its neighbours lie.
+   */
+  async showSearch({ x, y }, rows, address, isGuessed = false) {
+    const neighbours = rows.map((row) => ({ x: this.x[row], y: this.y[row] }));
+    this.search = { x, y, picture: null, neighbours, isGuessed };
+    const box = boxOf(rows, this.x, this.y);
+    const all = { left: Math.min(box.left, x), right: Math.max(box.right, x), bottom: Math.min(box.bottom, y), top: Math.max(box.top, y) };
+    if (!new URLSearchParams(location.search).has("view")) this.#glide(() => this.camera.show(grown(all)));
     this.draw();
     const picture = new Image();
     picture.src = address;

@@ -1,7 +1,7 @@
 /** All pictures on a plane, those alike near each other: to walk through, to choose from, to find a place in. */
 
 import { AnalysesApi } from "../analyses_api.js";
-import { isItem, isWithdrawn, queryParameters } from "../api.js";
+import { isWithdrawn, queryParameters } from "../api.js";
 import { onThemeChange } from "../parts/colours.js";
 import { Computation } from "../parts/computation.js";
 import { button, h, icon, iconButton, opensElsewhere } from "../parts/dom.js";
@@ -131,6 +131,7 @@ class MapView {
         text: `All ${plural(this.page.gallery.items, "picture", "pictures")} on a plane, those alike near each other. Along the two main axes (PCA) it is there in a moment${withUmap ? "; UMAP takes longer and keeps neighbours together" : ""}.`,
         starts: [start("pca", "map", "Draw it now"), ...(withUmap ? [start("umap", "palette", "Draw it with UMAP")] : [])],
         may: this.page.may.write,
+        mayStop: this.page.may.admin,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,
@@ -300,18 +301,17 @@ class MapView {
     if (ends.length > 1 && ends.every(Boolean)) this.#showPath(ends);
   }
 
-  /** Where a picture lies, and its neighbours; a picture from outside lies where its nearest neighbour does. @param {string} id */
+  /** Where a picture lies, and its neighbours; one from outside lies where the map's axes put it, or between its neighbours. @param {string} id */
   async #showQuery(id) {
     const { api } = this.page;
     const { signal } = this.withdrawn;
     try {
-      const [picture, found] = await Promise.all([api.picture(id, signal), api.neighbours(id, NEIGHBOURS, 0, AS_INDEXED, null, signal)]);
+      const [picture, found, place] = await Promise.all([api.picture(id, signal), api.neighbours(id, NEIGHBOURS, 0, AS_INDEXED, null, signal), this.analyses.placeOnMap(id, signal)]);
       const rows = found.hits.map((hit) => this.stage.rowOf(hit.id)).filter((row) => row >= 0);
-      const place = isItem(id) ? this.stage.rowOf(id) : (rows[0] ?? -1);
-      if (place < 0) return note("This picture came after the map was drawn");
-      await this.stage.showSearch(place, rows, "thumb" in picture ? picture.thumb : picture.image);
+      await this.stage.showSearch(place, rows, "thumb" in picture ? picture.thumb : picture.image, place.how === "neighbours");
       const go = (/** @type {MouseEvent} */ event) => this.#follow(event, "search", queryParameters(id));
-      this.about.after(h("p", { class: "map-query" }, isItem(id) ? "" : "Near ", h("a", { href: this.page.address("search", queryParameters(id)), onclick: go }, picture.name), ` and its ${plural(rows.length, "neighbour", "neighbours")}`));
+      const link = h("a", { href: this.page.address("search", queryParameters(id)), onclick: go }, picture.name);
+      this.about.after(h("p", { class: "map-query" }, link, ` and its ${plural(rows.length, "neighbour", "neighbours")}${placeWords(place)}`));
     } catch (error) {
       if (!isWithdrawn(error)) note(error.message);
     }
@@ -345,4 +345,11 @@ class MapView {
     event.preventDefault();
     this.page.go(view, parameters);
   }
+}
+
+/** How the place of a picture is known, where it is no item of the map. @param {Rest.QueryPlaceOut} place */
+function placeWords({ how, neighbours }) {
+  if (how === "axes") return ". It is not on the map: the two main axes put it here.";
+  if (how === "neighbours") return `. It is not on the map: it is drawn at the mean of where its ${plural(neighbours ?? 0, "nearest picture lies", "nearest pictures lie")}, the more alike the more.`;
+  return "";
 }

@@ -151,9 +151,10 @@ export class Overlay {
   /**
    * A search: lines from where the query lies to its neighbours.
    *
-   * @param {{x: number, y: number, picture: Picture | null, neighbours: {x: number, y: number}[]}} search
+   * @param {{x: number, y: number, picture: Picture | null, neighbours: {x: number, y: number}[], isGuessed: boolean}} search
+   *   isGuessed: its place is a mean of others, which a broken ring says.
    */
-  search({ x, y, picture, neighbours }) {
+  search({ x, y, picture, neighbours, isGuessed }) {
     const { context, camera, colours } = this;
     const [px, py] = [camera.screenX(x), camera.screenY(y)];
     context.strokeStyle = colours.accent;
@@ -168,7 +169,9 @@ export class Overlay {
     context.globalAlpha = 1;
     for (const neighbour of neighbours) this.#ring(camera.screenX(neighbour.x), camera.screenY(neighbour.y), 5, colours.accent, 2);
     if (picture) this.#round(picture, px, py, 28);
+    if (isGuessed) context.setLineDash([7, 5]);
     this.#ring(px, py, picture ? 28 : 10, colours.accent, 4);
+    context.setLineDash([]);
   }
 
   /** A picture cut to a disc. @param {Picture} picture @param {number} x @param {number} y @param {number} radius */

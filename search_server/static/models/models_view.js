@@ -3,22 +3,26 @@
 import { isWithdrawn } from "../api.js";
 import { command } from "../parts/commands.js";
 import { h, icon, opensElsewhere } from "../parts/dom.js";
-import { lineChart } from "../parts/line_chart.js";
+import { modelSteps } from "../parts/model_steps.js";
 import { problemState } from "../parts/states.js";
+import { trainingCurves, trainingSheets, trainingWords } from "../parts/training_curves.js";
 import { bytesWords, count } from "../parts/words.js";
 import { qualityTable, qualityWords } from "./quality_words.js";
+import { oneRun, otherRuns } from "./runs.js";
+import { trainingView } from "./training_form.js";
 
 /** @typedef {Rest.NamedModelOut} Model */
 
-/** @type {Record<string, string>} */
-const SHEETS = {
-  reconstructions: "Pictures, and what it paints of them",
-  morphs: "One picture turning into another",
-  neighbours: "Pictures, and those that it takes for the nearest",
-};
-
 /** @param {import("../app.js").Page} page */
 export function modelsView(page) {
+  const [train, run] = [page.parameter("train"), page.parameter("run")];
+  if (train) return trainingView(page, train);
+  if (run) return oneRun(page, run);
+  return listOrModel(page);
+}
+
+/** @param {import("../app.js").Page} page */
+function listOrModel(page) {
   const withdrawn = new AbortController();
   const name = page.parameter("name");
   const element = h("div", { class: "models" });
@@ -28,7 +32,7 @@ export function modelsView(page) {
     const chosen = models.find((model) => model.name === name);
     if (name && chosen) element.replaceChildren(...oneModel(page, chosen, withdrawn.signal));
     else if (name) element.replaceChildren(problemState({ ...GONE, detail: `There is no model ${name} in the server's workspace.` }, { heading: "h1", others: [toAll(page)] }));
-    else element.replaceChildren(...allModels(page, models));
+    else element.replaceChildren(...allModels(page, models, withdrawn.signal));
   };
 
   const fetch = async () => {
@@ -46,11 +50,18 @@ export function modelsView(page) {
 
 const GONE = { code: "no_such_model", title: "There is no such model", name: "Problem", message: "", status: 404, retryAfter: null };
 
-/** @param {import("../app.js").Page} page @param {Model[]} models */
-function allModels(page, models) {
-  const head = h("div", { class: "section-head" }, h("div", {}, h("h1", {}, "Models"), h("p", { class: "quiet-words" }, "A model decides what alike means. Each gallery is searched with the one that it was made with.")));
-  if (!models.length) return [head, h("p", { class: "quiet-words" }, "There is none in the workspace yet."), command("lookalike up FOLDER", "Train one on your own pictures:")];
-  return [head, h("ul", { class: "models-list", role: "list" }, models.map((model) => card(page, model)))];
+/** @param {import("../app.js").Page} page @param {Model[]} models @param {AbortSignal} signal */
+function allModels(page, models, signal) {
+  const train = page.may.admin && page.gallery && h("a", { class: "button primary", href: page.address("models", { train: page.gallery.name }), onclick: (/** @type {MouseEvent} */ event) => follow(event, () => page.go("models", { train: page.gallery.name })) }, icon("model"), h("span", {}, "Train a model"));
+  const head = h(
+    "div",
+    { class: "section-head" },
+    h("div", {}, h("h1", {}, "Models"), h("p", { class: "quiet-words" }, "A model decides what alike means. Each gallery is searched with the one that it was made with, until it is given another.")),
+    train,
+  );
+  const runs = page.may.write ? otherRuns(page, signal) : null;
+  if (!models.length) return [head, h("p", { class: "quiet-words" }, "There is none in the workspace yet."), command("lookalike up FOLDER", "Train one on your own pictures:"), ...(runs ? [runs] : [])];
+  return [head, h("ul", { class: "models-list", role: "list" }, models.map((model) => card(page, model))), ...(runs ? [runs] : [])];
 }
 
 /** @param {import("../app.js").Page} page @param {Model} model */
@@ -101,6 +112,7 @@ function oneModel(page, model, signal) {
       h("section", { class: "model-card", "aria-labelledby": "quality-title" }, h("h2", { id: "quality-title" }, "How good it is"), h("ul", { class: "model-words" }, qualityWords(model.quality).map((words) => h("li", {}, words))), qualityTable(model.quality), model.has_report && h("p", {}, report)),
       h("section", { class: "model-card", "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, "What it is"), h("dl", { class: "model-facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))),
     ),
+    modelSteps(page, model.name, { used: model.galleries, look: false }),
     training,
   ];
 }
@@ -119,28 +131,7 @@ async function showTraining(page, model, place, signal) {
 
 /** @param {Rest.TrainingOut} training */
 function drawTraining(training) {
-  const epochs = { words: "passes over the pictures" };
-  /** @param {Rest.MeasurementOut[]} measured @param {"mse" | "learning_rate" | "images_per_second"} what */
-  const points = (measured, what) => measured.flatMap((one) => (typeof one[what] === "number" ? [{ x: one.epoch, y: one[what], words: `step ${count(one.step)}` }] : []));
-  const error = lineChart({
-    title: "Error of the reconstructions: lower is better",
-    x: epochs,
-    y: { words: "mean squared error", logarithmic: true },
-    series: [
-      { name: "pictures it has not learned from", points: points(training.validation, "mse") },
-      { name: "pictures it learns from", points: points(training.train, "mse") },
-    ].filter((series) => series.points.length),
-    level: training.pca_mse ? { y: training.pca_mse, words: "the best linear model (PCA)" } : null,
-  });
-  const speed = points(training.train, "images_per_second");
-  const sheets = Object.entries(training.sheets).map(([name, address]) => h("figure", { class: "model-sheet" }, h("figcaption", {}, SHEETS[name] ?? name), h("img", { src: address, alt: SHEETS[name] ?? name, loading: "lazy" })));
-  const length = training.epochs === null ? "" : `, ${count(Number(training.epochs.toPrecision(3)))} passes over the pictures`;
-  return [
-    h("h2", {}, "How it was trained"),
-    h("p", { class: "quiet-words" }, `Recipe ${training.recipe} (${training.title})${length}${training.device ? `, on ${training.device}` : ""}.`),
-    h("div", { class: "model-columns" }, h("div", { class: "model-card" }, error), speed.length > 1 && h("div", { class: "model-card" }, lineChart({ title: "Speed", x: epochs, y: { words: "pictures a second" }, series: [{ name: "pictures a second", points: speed }] }))),
-    ...sheets,
-  ];
+  return [h("h2", {}, "How it was trained"), h("p", { class: "quiet-words" }, trainingWords(training)), trainingCurves(training) ?? "", ...trainingSheets(training)];
 }
 
 /** @param {import("../app.js").Page} page */

@@ -86,7 +86,7 @@ class Morph {
     this.element = h(
       "div",
       { class: "morph" },
-      h("div", { class: "morph-head" }, h("h1", {}, "Morph"), h("p", {}, "Watch one picture become another, as the model paints everything between them.")),
+      h("div", { class: "view-head centred" }, h("h1", {}, "Morph"), h("p", {}, "Watch one picture become another, as the model paints everything between them.")),
       h("div", { class: "morph-table" }, this.slots.a, this.centre, this.slots.b, this.between, this.actions),
       this.strip,
     );

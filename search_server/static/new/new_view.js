@@ -88,7 +88,8 @@ class Form {
   async #offerModels() {
     try {
       const models = (await this.page.server.models(this.signal)).filter((model) => model.name !== STARTER);
-      this.model.append(...models.map((model) => h("option", { value: model.name }, `${model.name}${model.has_decoder ? "" : " (cannot paint)"}`)));
+      const wanted = this.page.parameter("model");
+      this.model.append(...models.map((model) => h("option", { value: model.name, selected: model.name === wanted }, `${model.name}${model.has_decoder ? "" : " (cannot paint)"}`)));
     } catch (error) {
       if (!isWithdrawn(error)) this.trouble.replaceChildren(problemState(error, { retry: () => this.#offerModels(), heading: "h3" }));
     }
@@ -192,7 +193,8 @@ class Ways {
   /** @param {string} name @param {HTMLElement} before */
   #ready(name, before) {
     const go = h("a", { class: "button primary", href: this.#address(name) }, icon("search"), h("span", {}, `Search ${name}`));
-    this.place.replaceChildren(h("h2", {}, "Your gallery is ready"), before, h("div", { class: "actions" }, go));
+    const train = h("a", { class: "button", href: `${this.page.top}models?${new URLSearchParams({ train: name, gallery: name })}` }, icon("model"), h("span", {}, "Train a model on these pictures"));
+    this.place.replaceChildren(h("h2", {}, "Your gallery is ready"), before, h("div", { class: "actions" }, go, train));
     go.focus();
   }
 

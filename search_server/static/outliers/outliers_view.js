@@ -210,6 +210,7 @@ class OutliersView {
           : `All ${plural(this.page.gallery.items, "picture is", "pictures are")} compared with their neighbours.`,
         starts: [{ icon: "outliers", words: "Look for outliers", begin: (signal) => this.analyses.findOutliers(signal) }],
         may: this.page.may.write,
+        mayStop: this.page.may.admin,
         done: () => this.page.reload(),
       },
       this.withdrawn.signal,

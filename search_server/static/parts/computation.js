@@ -25,6 +25,7 @@ const ENDED = new Set(["done", "failed", "cancelled", "interrupted"]);
  * @property {Start[]} starts
  * @property {() => void} done It is there.
  * @property {boolean} may Whether this reader may start it.
+ * @property {boolean} mayStop Whether this reader may stop a job.
  */
 
 export class Computation {
@@ -123,7 +124,7 @@ export class Computation {
           this.bar,
           this.words,
           h("p", { class: "quiet-words" }, "You may go on meanwhile: it is done in the background."),
-          h("div", { class: "actions" }, cancel),
+          this.wanted.mayStop && h("div", { class: "actions" }, cancel),
         ),
       );
       announce("Working");
@@ -138,9 +139,9 @@ export class Computation {
     clearTimeout(this.timer);
     if (!this.job) return this.offer();
     try {
-      await this.api.cancelJob(this.job.id);
-      note("It is stopped");
-      this.offer();
+      const job = await this.api.cancelJob(this.job.id);
+      note(ENDED.has(job.state) ? "It is stopped" : "It is being stopped");
+      this.#watch(job); // what it has in hand it may still finish
     } catch (problem) {
       note(problem.message);
       this.#watch(this.job);

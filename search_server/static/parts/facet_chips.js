@@ -10,6 +10,9 @@ import { count } from "./words.js";
 /** @type {Record<string, string>} */
 const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera", cluster: "Cluster" };
 
+/** @type {Record<string, string>} */
+const OPERATORS = { eq: "", ne: "not", lt: "<", lte: "≤", gt: ">", gte: "≥", prefix: "begins with", in: "one of" };
+
 /**
  * The filter of the address; nothing where it cannot be read: the server then says what is wrong with it.
  *
@@ -76,13 +79,12 @@ function drawn(facets, chosen, open) {
   const othersThan = (field) => Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
   /** @param {Filter} then */
   const leadTo = (then) => open(Object.keys(then).length ? JSON.stringify(then) : null);
-  const chips = Object.keys(TITLES)
-    .filter((field) => chosen[field]?.eq !== undefined) // also where it is not among the most frequent ones
-    .map((field) => {
-      const words = wordsOf(field, chosen[field].eq);
-      const label = `${field === "cluster" ? "" : `${TITLES[field]} `}${words}: take this filter away`;
-      return h("a", { class: "chip", "aria-label": label, ...leadTo(othersThan(field)) }, h("span", {}, words), icon("close"));
-    });
+  // Also what is not among the most frequent values, or no choice among values at all, can be taken away.
+  const chips = Object.entries(chosen).map(([field, condition]) => {
+    const words = chosenWords(field, condition);
+    const label = `${field in TITLES && field !== "cluster" && "eq" in condition ? `${TITLES[field]} ` : ""}${words}: take this filter away`;
+    return h("a", { class: "chip", "aria-label": label, ...leadTo(othersThan(field)) }, h("span", {}, words), icon("close"));
+  });
   /** @type {HTMLElement[]} */
   const groups = [];
   for (const { field, values } of facets) {
@@ -101,6 +103,32 @@ function drawn(facets, chosen, open) {
   if (!groups.length) return chips;
   const summary = h("summary", { class: "chip quiet-chip" }, icon("down"), h("span", {}, "Filter"));
   return [...chips, h("details", { class: "facet-groups" }, summary, groups)];
+}
+
+/** What is asked of a field, as people read it. @param {string} field @param {any} condition */
+function chosenWords(field, condition) {
+  return field in TITLES && Object.keys(condition).join() === "eq" ? wordsOf(field, condition.eq) : conditionWords(field, condition);
+}
+
+/**
+ * A condition on a field: `{gte: 4}` of `rating` is "rating ≥ 4".
+ *
+ * @param {string} field
+ * @param {any} condition
+ */
+function conditionWords(field, condition) {
+  if (field === "and" || field === "or" || field === "not" || !condition || typeof condition !== "object") return "more conditions";
+  const parts = Object.entries(condition).map(([operator, value]) => {
+    if (operator === "exists") return value ? "is known" : "is not known";
+    const words = Array.isArray(value) ? value.map(plainWords).join(", ") : plainWords(value);
+    return `${OPERATORS[operator] ?? operator} ${words}`.trim();
+  });
+  return Object.keys(condition).join() === "eq" ? `${field}: ${parts[0]}` : `${field} ${parts.join(" and ")}`;
+}
+
+/** @param {unknown} value */
+function plainWords(value) {
+  return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 }
 
 /**

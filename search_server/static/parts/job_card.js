@@ -15,6 +15,7 @@ const KINDS = {
   build: "Building the index",
   train: "Training a model",
   export: "Exporting a model",
+  model: "Another model",
   map: "Drawing the map",
   duplicates: "Looking for duplicates",
   outliers: "Looking for outliers",
@@ -33,6 +34,8 @@ const SHOWN_RESULTS = 8;
 /** What a job does, in words. @param {Job} job */
 export function jobWords(job) {
   const kind = KINDS[job.kind] ?? job.kind;
+  if (job.kind === "train") return `Training the model ${job.model ?? ""}${job.gallery ? ` on ${job.gallery}` : ""}`;
+  if (job.kind === "model") return `Giving ${job.gallery} the model ${job.model}`;
   return job.gallery ? `${kind} of ${job.gallery}`.replace("Adding pictures of", "Adding pictures to") : kind;
 }
 
@@ -51,13 +54,14 @@ export class JobCard {
   /**
    * @param {import("../app.js").Page} page
    * @param {Job} job
-   * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, ended?: (job: Job) => void}} [ways] heading: of its
-   *   title; open: its log stands open; linked: its title leads to its own page, and it to its gallery; ended: it came to
-   *   an end.
+   * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, told?: (job: Job) => void, ended?: (job: Job) => void}} [ways]
+   *   heading: of its title; open: its log stands open; linked: its title leads to its own page, and it to its gallery;
+   *   told: there is news of it; ended: it came to an end.
    */
-  constructor(page, job, { heading = "h2", open = false, linked = true, ended } = {}) {
+  constructor(page, job, { heading = "h2", open = false, linked = true, told, ended } = {}) {
     this.page = page;
     this.job = job;
+    this.told = told;
     this.ended = ended;
     this.linked = linked;
     this.withdrawn = new AbortController();
@@ -158,6 +162,7 @@ export class JobCard {
     /** @param {Job} job */
     const told = (job) => {
       const ended = hasEnded(job) && !hasEnded(this.job);
+      this.told?.(job);
       this.show(job.log_tail.length ? job : { ...job, log_tail: this.job.log_tail });
       if (!ended) return;
       announce(`${jobWords(job)}: ${STATES[job.state][0]}`);
@@ -183,7 +188,7 @@ export class JobCard {
  * @param {import("../app.js").Page} page
  * @param {number} id
  * @param {HTMLElement} place
- * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, ended?: (job: Job) => void}} ways As of a card.
+ * @param {{heading?: "h1" | "h2" | "h3", open?: boolean, linked?: boolean, told?: (job: Job) => void, ended?: (job: Job) => void}} ways As of a card.
  * @param {AbortSignal} signal
  */
 export async function fetchJobCard(page, id, place, ways, signal) {
@@ -191,6 +196,7 @@ export async function fetchJobCard(page, id, place, ways, signal) {
     const card = new JobCard(page, await page.server.job(id, signal), ways);
     place.replaceChildren(card.element);
     signal.addEventListener("abort", () => card.close());
+    ways.told?.(card.job);
     if (hasEnded(card.job)) ways.ended?.(card.job);
   } catch (error) {
     if (!isWithdrawn(error)) place.replaceChildren(problemState(error, { retry: () => fetchJobCard(page, id, place, ways, signal) }));

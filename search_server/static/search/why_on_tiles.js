@@ -48,6 +48,7 @@ export class WhyOnTiles {
     on("contextmenu", (event) => this.pressed && event.preventDefault());
     on("dragstart", (event) => (this.pressed || this.held) && (event.preventDefault(), event.stopPropagation()), true);
     on("click", (event) => this.#tapped(event), true);
+    this.#point(list.querySelector(":focus-visible")); // it may have had the focus before anybody listened
   }
 
   /** The query is another one: what was known of it is not true any more. */

@@ -1,5 +1,6 @@
 """The views of what is computed of a gallery: one item, duplicates, outliers, the map."""
 
+import fcntl
 import json
 import re
 import shutil
@@ -13,10 +14,13 @@ from playwright.sync_api import Page, expect
 from export.bundle import Bundle
 from index_data import metadata
 from index_data.gallery import Gallery
+from search_server.jobs import JobTable, now
+from search_server.tokens import Tokens
 from tests.conftest import draw_picture
 from tests.index_data.test_commands import lookalike
 from tests.search_server.conftest import Server, make_gallery, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
+from tests.search_server.page.views import every_view, settle
 
 pytestmark = pytest.mark.browser
 
@@ -278,13 +282,124 @@ def test_points_are_drawn_with_and_without_webgl(visit: Callable[..., Visit], re
     assert page.evaluate(COLOURS) > 3  # points of several clusters
 
 
+# Sends a picture that no gallery has, and gives the id that stands for it.
+SENT = """async () => {
+  const canvas = new OffscreenCanvas(90, 60);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "orange";
+  context.fillRect(20, 10, 40, 30);
+  const form = new FormData();
+  form.set("image", await canvas.convertToBlob(), "sent.png");
+  const root = location.pathname.split("/map")[0];
+  const answer = await fetch(`/api/v1${root.replace("/g/", "/galleries/")}/queries`, {method: "POST", body: form});
+  return (await answer.json()).id;
+}"""
+
+
 def test_a_search_and_a_morph_are_shown_on_the_map(visit: Callable[..., Visit]):
     page = visit().open("map?id=3")
+    expect(page.locator(".map-query")).to_contain_text("and its 24 neighbours")
+    page.goto(f"{page.url.split('?')[0]}?q={page.evaluate(SENT)}")
+    expect(page.locator(".map-query")).to_contain_text("the two main axes put it here")
     expect(page.locator(".map-query")).to_contain_text("and its 24 neighbours")
     page = visit().open("map?path=3,9")
     expect(page.locator(".map-query")).to_contain_text("real pictures")
     page.get_by_role("link", name="The morph").click()
     expect(page).to_have_url(re.compile(r"/morph\?a=3&b=9"))
+
+
+@pytest.fixture
+def bare_server(computed_gallery: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of a gallery of which nothing is computed, for tests that compute it."""
+    folder = shutil.copytree(computed_gallery, tmp_path / "lookalike" / "galleries" / "bare")
+    shutil.rmtree(folder / "analyses")
+    with serving(folder, log=tmp_path / "log") as running:
+        yield running
+
+
+def test_a_map_by_umap_is_computed_from_the_page_and_a_sent_picture_lies_between_its_neighbours(
+    visit: Callable[..., Visit], bare_server: Server
+):
+    pytest.importorskip("umap", reason="UMAP, of lookalike[map], is not installed")
+    reader = visit(server=bare_server)
+    reader.expected = "status of 409"  # not computed yet
+    page = reader.open("map", gallery="bare")
+    page.get_by_role("button", name="Draw it with UMAP").click()
+    expect(page.get_by_role("heading", name="Working …")).to_be_visible()
+    expect(stage(page)).to_be_visible(timeout=300_000)  # UMAP is compiled first
+    expect(page.locator(".map-side")).to_contain_text("UMAP: neighbours stay together")
+    page.goto(f"{page.url.split('?')[0]}?q={page.evaluate(SENT)}")
+    expect(page.locator(".map-query")).to_contain_text("the mean of where its 15 nearest pictures lie")
+    page.get_by_role("button", name="Lay out with PCA").click()
+    expect(page.locator(".map-side")).to_contain_text("PCA: along the two main axes")
+
+
+def test_a_map_that_is_being_drawn_is_stopped_where_it_would_be_shown(
+    visit: Callable[..., Visit], bare_server: Server, tmp_path: Path
+):
+    table = JobTable(tmp_path / "lookalike")
+    job, _ = table.add("map", ["index_data", "map"], "bare")
+    table.change(job.id, state="running", started_at=now(), done=5, total=10, message="Laying out 45 items (umap).")
+    with table.lock_file(job.id).open("wb") as lock:  # whoever holds it stands for the job's process
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        reader = visit(PHONE, server=bare_server)
+        reader.expected = "status of 409"  # not computed yet
+        page = reader.open("map", gallery="bare")
+        expect(page.get_by_text("Laying out 45 items (umap).")).to_be_visible()
+        check(page)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#note")).to_have_text("It is being stopped")
+        assert table.get(job.id).cancelled
+        table.change(job.id, state="cancelled", ended_at=now())
+        expect(page.get_by_role("heading", name="The map is not drawn yet")).to_be_visible()
+        expect(page.get_by_role("button", name="Draw it now")).to_be_visible()
+
+
+# Readers who may only look -------------------------------------------------------------------------------------------
+
+# What the buttons and links are called that change something, in any view.
+CHANGES = re.compile(
+    "^(Tag|Describe|Take out|Add (pictures|to the|a tag|the tag|a field)|Change |Draw |Lay out|Find (dup|out)"
+    "|Look (again|for)|Measure|Train|Use it|Make |Build|Let version|Keep |They are all|Not duplicates|The same"
+    "|New gallery|Stop|Cancel|Go on|Undo)"
+)
+
+
+def _changing(page: Page) -> set[str]:
+    named = page.locator("header, main, .selection-bar").locator("button:visible, a.button:visible")
+    words = {(one.get_attribute("aria-label") or one.inner_text()).strip() for one in named.all()}
+    return {each for each in words if CHANGES.search(each)}
+
+
+def test_a_reader_who_may_only_look_sees_every_view_and_nothing_that_changes_it(
+    visit: Callable[..., Visit], computed_gallery: Path, tmp_path: Path
+):
+    folder = shutil.copytree(computed_gallery, tmp_path / "galleries" / "drawings")
+    tokens = Tokens(tmp_path / "lookalike")
+    secrets = {scope: tokens.create(scope, scope) for scope in ("read", "admin")}
+    found: dict[str, dict[str, set[str]]] = {}
+    with serving(folder, log=tmp_path / "log", options=("--trusted-proxies", "1")) as server:
+        for scope, secret in secrets.items():
+            reader = visit(server=server)
+            page = reader.page
+            page.goto(reader.origin)
+            page.get_by_label("Token").fill(secret)
+            page.get_by_role("button", name="Sign in").click()
+            found[scope] = {}
+            for view in every_view():
+                page.goto(f"{reader.origin}{view.address('drawings', '3', '5')}")
+                settle(page)
+                expect(page.locator("main").get_by_role("alert")).to_have_count(0)
+                if view.name == "browse":
+                    tiles(page).first.hover()
+                    tiles(page).first.get_by_role("checkbox").click()
+                found[scope][view.name] = _changing(page)
+            reader.verify()
+            page.goto("about:blank")
+    assert {view: words for view, words in found["read"].items() if words} == {}
+    assert {"browse", "duplicates", "item", "jobs", "models", "new"} <= {
+        view for view, words in found["admin"].items() if words
+    }
 
 
 # Without JavaScript -------------------------------------------------------------------------------------------------

@@ -205,6 +205,8 @@ def test_a_job_that_is_not_there_is_said_in_the_page(filled: Place, asked: str):
 VIEWS = (
     "/models",
     "/models?name=trained",
+    "/models?train=drawn",
+    "/models?run=trained",
     "/new?gallery=drawn",
     "/jobs?gallery=drawn",
     "/about",
@@ -263,6 +265,79 @@ def test_the_curves_of_a_training_are_thinned_and_keep_their_end(trained: Place)
     assert trained.server.get("/api/v1/models/trained/training/sheets/morphs").code == "empty"
     assert trained.server.get("/api/v1/models/averaging/training").code == "empty"
     assert trained.server.get("/api/v1/models/nothing/training").code == "no_such_model"
+
+
+def test_a_model_is_trained_from_the_page_and_given_to_the_gallery(visit: Callable[..., Visit], filled: Place):
+    def model_id() -> str:
+        model = filled.server.get("/api/v1/models/drawn").json()
+        assert model["source"] == "run drawn"
+        return str(model["id"])
+
+    reader = visit(server=filled.server)
+    page = reader.go("/models?gallery=drawn")
+    page.get_by_role("link", name="Train a model").click()
+    expect(page.get_by_text("12 pictures are few")).to_be_visible()
+    expect(page.get_by_role("radio", name="Without learning")).to_be_checked()
+    expect(page.get_by_label("How long it may learn")).to_be_hidden()
+    page.get_by_role("radio", name="It learns").check()
+    page.get_by_label("How long it may learn").select_option("60")
+    expect(page.get_by_text("Then it learns for about 1 h")).to_be_visible()
+    page.get_by_role("radio", name="Without learning").check()
+    expect(page.get_by_label("Name of the model")).to_have_value("drawn")
+    page.get_by_role("button", name="Train it").click()
+    expect(page.get_by_role("heading", name="Training the model drawn on drawn")).to_be_visible()
+    expect(page.get_by_role("heading", name="What next")).to_be_visible(timeout=5 * LONG)
+    page.get_by_label("Gallery", exact=True).select_option("drawn")
+    page.get_by_role("button", name="Use it for").click()
+    expect(page.get_by_role("heading", name="Giving drawn the model drawn")).to_be_visible()
+    expect(page.locator(".job").get_by_text("Done")).to_be_visible(timeout=LONG)
+    for _ in range(600):  # looks: it is seen within a second
+        if filled.server.get("/api/v1/galleries/drawn").json()["model"]["id"] == model_id():
+            break
+        page.wait_for_timeout(100)
+    page.go_back()
+    expect(page.get_by_role("heading", name="What next")).to_be_visible()
+    page.get_by_role("link", name="Look at the model").click()
+    expect(page.get_by_text("Used by drawn")).to_be_visible()
+
+
+def test_a_name_that_is_taken_is_refused_at_its_field(visit: Callable[..., Visit], filled: Place):
+    reader = visit(server=filled.server)
+    reader.expected = "status of 422"
+    page = reader.go("/models?train=drawn&gallery=drawn")
+    page.get_by_label("Name of the model").fill("averaging")
+    page.get_by_role("button", name="Train it").click()
+    expect(page.get_by_text("There is a model averaging already: choose another name.")).to_be_visible()
+    expect(page.locator("[name=name]")).to_be_focused()
+    expect(page.locator("[name=name]")).to_have_attribute("aria-invalid", "true")
+
+
+def test_too_few_pictures_are_refused_with_what_to_do_instead(visit: Callable[..., Visit], filled: Place):
+    filled.server.send_json("/api/v1/galleries", name="empty", model="averaging")
+    page = visit(server=filled.server).go("/models?train=empty")
+    expect(
+        page.get_by_role("heading", name=re.compile("^[01] pictures? (is|are) too few to learn from"))
+    ).to_be_visible()
+    expect(page.get_by_role("link", name="Add pictures")).to_be_visible()
+
+
+def test_the_curve_of_a_training_grows_while_it_runs(visit: Callable[..., Visit], trained: Place):
+    table = JobTable(trained.home)
+    job, _ = table.add("train", ["index_data", "train", "--name", "trained", "--", "x"], "drawn")
+    table.change(job.id, state="running", started_at=now(), done=1, total=2, unit="images")
+    with table.lock_file(job.id).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        page = visit(server=trained.server).go(f"/jobs?id={job.id}")
+        chart = page.locator(".chart", has_text="Error of the reconstructions")
+        expect(chart.locator("polyline")).to_have_count(2)
+        before = chart.locator("polyline").first.get_attribute("points")
+        metrics = trained.home / "runs" / "trained" / "metrics.jsonl"
+        with metrics.open("a") as file:
+            for split in ("train", "validation"):
+                file.write(json.dumps({"step": 2000, "epoch": 40.0, "split": split, "mse": 1e-5}) + "\n")
+        table.change(job.id, state="done", ended_at=now())
+        expect(page.locator(".job").get_by_text("Done")).to_be_visible()
+        expect(chart.locator("polyline").first).not_to_have_attribute("points", before)
 
 
 def _show(page: Page, view: str) -> None:

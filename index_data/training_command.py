@@ -1,0 +1,90 @@
+"""`lookalike index train`: a model that learns from a gallery's own pictures."""
+
+import os
+from typing import Any
+
+import click
+
+from train.command import DECODERS, MAX_BAD, read_changes
+from train.command_line import Command, CommandLine, common_options
+from train.errors import SettingsError
+from train.interruption import stop_request
+from train.recipe_files import DEFAULT_EPOCHS, DEFAULT_RECIPE
+
+
+@click.command(
+    name="train",
+    cls=Command,
+    examples="lookalike index train photos --minutes 15\n"
+    "lookalike index train photos --name photos-2 --preset gpu --invariance semantic",
+)
+@click.argument("gallery")
+@click.option("--name", help="Name of the run in the workspace, or a path.  [default: the gallery's]")
+@click.option("--recipe", default=DEFAULT_RECIPE, help="A name of `lookalike train --list-recipes`, or a TOML file.")
+@click.option("--preset", help="The recipe's settings for a kind of machine: cpu-small, cpu or gpu.")
+@click.option(
+    "--invariance",
+    type=click.Choice(["semantic", "balanced", "copy"]),
+    help="What counts as the same: also in other colours, in other light, or as a copy of it.",
+)
+@click.option("--decoder", type=click.Choice(list(DECODERS)), help="Nearest to the pixels on the whole, or crisper.")
+@click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget of the training itself, instead of --epochs."
+)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: architecture.dims=64.")
+@click.option(
+    "--max-bad",
+    default=MAX_BAD,
+    type=click.FloatRange(min=0, max=1),
+    help="Largest share of rejected images that still ends with exit code 0.",
+)
+@click.option("--resume/--fresh", default=True, help="Go on with the run of that name, or remove it and begin again.")
+@common_options
+def train(
+    line: CommandLine,
+    gallery: str,
+    name: str | None,
+    recipe: str,
+    preset: str | None,
+    invariance: str | None,
+    decoder: str | None,
+    epochs: int | None,
+    minutes: float | None,
+    changes: tuple[str, ...],
+    max_bad: float,
+    resume: bool,
+) -> None:
+    """Train a model on the pictures of a gallery: those of its folders, archives and uploads, and no others.
+
+    `lookalike train FOLDER` has all settings; here those that matter for a gallery. Then `lookalike export` makes a
+    model of the run, and `lookalike index build GALLERY --model NAME` gives it to the gallery.
+    """
+    if epochs is not None and minutes is not None:
+        raise SettingsError("epochs and minutes are both given: give one of them.")
+    # As `lookalike train` has it, before PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from index_data.gallery import Gallery
+    from index_data.gallery_pictures import GalleryPictures
+
+    overrides: dict[str, Any] = dict(DECODERS.get(decoder or "", {}))
+    said = {"semantic.invariance": invariance, "training.epochs": epochs, "training.minutes": minutes}
+    overrides |= {key: value for key, value in said.items() if value is not None}
+    with Gallery.open(line.workspace.existing("galleries", gallery)) as opened, stop_request() as stop:
+        try:
+            from train.recipe import Recipe
+            from train.training import train_recipe
+        except ImportError as error:
+            raise SettingsError(f"training needs PyTorch ({error}): pip install 'lookalike[train]'.") from error
+        overrides |= read_changes(changes)
+        result = train_recipe(
+            GalleryPictures(opened),
+            line.workspace.place("runs", name or opened.name),
+            Recipe.read(recipe, overrides, preset),
+            datasets=line.workspace.home / "datasets",
+            fresh=not resume,
+            reporter=line.reporter,
+            stop=stop,
+        )
+    line.result(result.to_json(), result.sentence())
+    result.refuse_too_many_rejected(max_bad)
