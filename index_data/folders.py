@@ -102,7 +102,9 @@ def with_fates(gallery: Gallery, found: Iterable[Found]) -> Iterator[tuple[Found
 
 def _entries(place: Place) -> Iterator[FoundFile | Rejected]:
     if place.files is not None:
-        return (look_at(place.root, path) for path in place.files)
+        # One that is gone is not found, as in a folder: `missing_items` has it.
+        entries = (look_at(place.root, path) for path in place.files)
+        return (each for each in entries if isinstance(each, FoundFile) or each.code != "file_missing")
     return find_members(place.root) if is_container(place.root) else find_files(place.folder)
 
 
