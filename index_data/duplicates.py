@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_data.analyses import NotComputedError, read_analysis, write_analysis
-from index_data.calibration import LABELS
+from index_data.calibration import ENOUGH, LABELS
 from index_data.gallery import Changes, Gallery, Item, Vectors
 from index_data.generations import Ids
 from index_data.neighbours import BLOCK, NOBODY, Scores, nearest, open_segments, vectors_in_blocks, without_themselves
@@ -131,11 +131,10 @@ class _Rule:
     @classmethod
     def of(cls, segments: Segments, min_score: float | None) -> "_Rule":
         """The rule for a gallery: the score that is asked for, or what a sample of it says."""
-        if min_score is not None:
-            return cls(min_score)
+        if min_score is not None or segments.count < ENOUGH:
+            return cls(FIXED if min_score is None else min_score)
         sample = [ordinary_scores(_others(segments, *some)[1]) for some in _sample(segments)]
-        known = np.concatenate(sample) if sample else np.empty(0, np.float32)
-        return cls(None, highest_ordinary(known)) if np.isfinite(known).any() else cls(FIXED)
+        return cls(None, highest_ordinary(np.concatenate(sample)))
 
     def near_from(self, scores: Scores) -> Scores:
         """That score for some pictures, (n,), from those of their nearest other pictures, (n, at least `LAST`)."""

@@ -48,20 +48,20 @@ def near_pairs(gallery: Gallery, **settings: float) -> list[list[int]]:
 
 def test_a_score_that_is_ordinary_in_a_crowd_tells_a_duplicate_elsewhere(gallery_of, bundle):
     random = np.random.default_rng(0)
-    scattered = random.normal(size=(60, bundle.dims))
+    scattered = random.normal(size=(120, bundle.dims))
     scattered /= np.linalg.norm(scattered, axis=1, keepdims=True)
     centre = scattered[0]
     crowd = np.stack([beside(centre, 0.93, random) for _ in range(30)])  # with each other about .86
     pair = beside(scattered[1], 0.86, random)
     vectors = np.concatenate([scattered[1:], pair[None], crowd])
     gallery = gallery_of(vectors)
-    assert near_pairs(gallery) == [[1, 60]]
+    assert near_pairs(gallery) == [[1, 120]]
     assert len(near_pairs(gallery, min_score=0.86)) > 1  # one cosine for all takes the crowd for copies
 
 
 def test_a_copy_stands_out_in_a_crowd_too(gallery_of, bundle):
     random = np.random.default_rng(1)
-    scattered = random.normal(size=(60, bundle.dims))
+    scattered = random.normal(size=(120, bundle.dims))
     scattered /= np.linalg.norm(scattered, axis=1, keepdims=True)
     crowd = np.stack([beside(scattered[0], 0.9, random) for _ in range(30)])
     copy = beside(crowd[3], 0.985, random)
@@ -70,7 +70,7 @@ def test_a_copy_stands_out_in_a_crowd_too(gallery_of, bundle):
 
 def test_a_picture_with_more_copies_than_are_looked_at_is_found_all_the_same(gallery_of, bundle):
     random = np.random.default_rng(2)
-    scattered = random.normal(size=(60, bundle.dims))
+    scattered = random.normal(size=(120, bundle.dims))
     scattered /= np.linalg.norm(scattered, axis=1, keepdims=True)
     copies = np.stack([beside(scattered[0], 0.995, random) for _ in range(40)])
     (group,) = near_pairs(gallery_of(np.concatenate([copies, scattered])))

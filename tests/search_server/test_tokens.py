@@ -225,7 +225,7 @@ def _changing(server) -> list[tuple[str, str]]:
     """Every route that takes `write` or `admin`, as the OpenAPI document names it."""
     document = server.get("/api/v1/openapi.json").json()
     return [
-        (method.upper(), path.replace("{gallery}", "drawn").replace("{id}", "1"))
+        (method.upper(), path.replace("{gallery}", "drawn").replace("{id}", "1").replace("{step}", "1"))
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
         if operation.get("x-scope") in ("write", "admin")

@@ -39,6 +39,7 @@ def choose(page: Page, *names: str) -> None:
 
 
 def homes(page: Page) -> set[str]:
+    expect(page.locator(".tile-gallery").first).to_be_attached()
     return set(page.locator(".tile-gallery").all_inner_texts())
 
 

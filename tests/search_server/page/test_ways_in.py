@@ -154,6 +154,7 @@ def test_a_search_goes_on_by_itself_when_the_network_is_back(visit: Callable[...
     reader = visit(size)
     reader.expected = "ERR_INTERNET_DISCONNECTED"
     page = reader.open()
+    page.wait_for_load_state("networkidle")  # what searches is fetched when the page has come to rest
     reader.context.set_offline(True)
     page.locator("#picture-file").set_input_files({"name": "mine.webp", "mimeType": "image/webp", "buffer": PICTURE})
     alert = page.get_by_role("alert")
