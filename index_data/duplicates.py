@@ -5,7 +5,7 @@ what people said of them are put together when they are asked for. No file is ev
 """
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from index_data.calibration import ENOUGH, LABELS
 from index_data.gallery import Changes, Gallery, Item, Vectors
 from index_data.generations import Ids
 from index_data.neighbours import BLOCK, NOBODY, Scores, nearest, open_segments, vectors_in_blocks, without_themselves
-from index_data.prominence import LAST, highest_ordinary, near_from, ordinary_scores
+from index_data.prominence import LAST, near_from, ordinary_scores
 from index_data.segments import Segments
 from train.decoding import DecodePool
 from train.errors import ImageError, UserError
@@ -32,7 +32,6 @@ Said = Literal["duplicate", "different", "keep"]  # of a group
 KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
 
 FIRST_K, MOST_K = LAST, 4096  # neighbours that are looked at: more where all of them are duplicates
-SAMPLED = 1024  # pictures that say what is ordinary
 FIXED = LABELS[1][0]  # cosine of near-duplicates where a gallery is too small for anything to be ordinary
 SAME_PIXELS_FROM = 0.9999  # score: beneath it the same pixels would have been decoded in another way
 DIGESTS_AT_ONCE = 64
@@ -126,32 +125,17 @@ class _Rule:
     """From which score another picture is near a picture."""
 
     fixed: float | None  # for all pictures; None: by what is ordinary around each
-    highest: float = 1.0  # of what may be ordinary
 
     @classmethod
     def of(cls, segments: Segments, min_score: float | None) -> "_Rule":
-        """The rule for a gallery: the score that is asked for, or what a sample of it says."""
-        if min_score is not None or segments.count < ENOUGH:
-            return cls(FIXED if min_score is None else min_score)
-        sample = [ordinary_scores(_others(segments, *some)[1]) for some in _sample(segments)]
-        return cls(None, highest_ordinary(np.concatenate(sample)))
+        """The rule for a gallery: the score that is asked for, or where it is small a fixed one."""
+        return cls(FIXED if min_score is None and segments.count < ENOUGH else min_score)
 
     def near_from(self, scores: Scores) -> Scores:
         """That score for some pictures, (n,), from those of their nearest other pictures, (n, at least `LAST`)."""
         if self.fixed is not None:
             return np.full(len(scores), self.fixed, np.float32)
-        return near_from(np.minimum(ordinary_scores(scores), self.highest))
-
-
-def _sample(segments: Segments) -> Iterator[tuple[Ids, Vectors]]:
-    """Ids and embeddings of some items, evenly spread."""
-    step = max(1, segments.count // SAMPLED)
-    row = 0
-    for ids, vectors in vectors_in_blocks(segments, BLOCK):
-        chosen = slice(-row % step, None, step)
-        row += len(ids)
-        if len(ids[chosen]):
-            yield ids[chosen], vectors[chosen]
+        return near_from(ordinary_scores(scores))
 
 
 def _others(segments: Segments, ids: Ids, vectors: Vectors, k: int = LAST) -> tuple[Ids, Scores]:

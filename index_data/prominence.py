@@ -15,12 +15,11 @@ Floats = NDArray[np.float32]
 
 FIRST, LAST = 8, 16  # of the nearest other pictures: behind a picture's own copies, where it has no more than eight
 CROWDED = 0.9  # an ordinary score is never above: what is so near all around are copies
-FENCE = 1.5  # interquartile ranges above the upper quartile (Tukey): what lies beyond has copies all around
 NEAR = 0.65  # prominence of near-duplicates: of strong copies 99 of 100 found pairs are right (docs/benchmarks.md)
 
 
 def ordinary_scores(scores: Floats) -> Floats:
-    """What is ordinary around some pictures, (n,); nan where a picture has fewer than nine others.
+    """What is ordinary around some pictures, (n,), at most `CROWDED`; nan where a picture has fewer than nine others.
 
     Args:
         scores: Of their `LAST` nearest other pictures, best first, (n, k); -inf where there are fewer.
@@ -29,17 +28,8 @@ def ordinary_scores(scores: Floats) -> Floats:
     there = np.isfinite(around)
     totals = np.where(there, around, 0).sum(axis=1)
     with np.errstate(invalid="ignore"):
-        ordinary: Floats = (totals / there.sum(axis=1)).astype(np.float32)
+        ordinary: Floats = np.minimum(totals / there.sum(axis=1), CROWDED).astype(np.float32)
     return ordinary
-
-
-def highest_ordinary(sample: Floats) -> float:
-    """Above what no picture's ordinary score counts, from those of a sample, (n,): where copies are all around."""
-    known = sample[np.isfinite(sample)]
-    if not len(known):
-        return CROWDED
-    lower, upper = np.quantile(known, (0.25, 0.75))
-    return min(CROWDED, float(upper + FENCE * (upper - lower)))
 
 
 def prominence(scores: Floats, ordinary: Floats) -> Floats:

@@ -23,7 +23,7 @@ from index_data.evaluation.metrics import (
 from index_data.evaluation.originals import STOPPED, Original, views_of
 from index_data.evaluation.ranking import Floats, nearest, score_blocks, unit
 from index_data.evaluation.transforms import FINDING, STRONG, UNTOUCHED, Transform
-from index_data.prominence import LAST, highest_ordinary, ordinary_scores, prominence
+from index_data.prominence import LAST, ordinary_scores, prominence
 from train.images import Pixels
 from train.interruption import StopRequest
 from train.progress import Reporter
@@ -267,10 +267,8 @@ def detect_copies(
 
 def _pairs_by_prominence(queries: Floats, pictures: Floats, targets: Rows, own: Floats) -> Rows:
     """The same where pairs stand in the order of their prominence; arguments as for `_pairs_above`."""
-    around = ordinary_scores(nearest(pictures, pictures, LAST, own=np.arange(len(pictures)))[1])
-    highest = highest_ordinary(around)
-    of_pictures = np.minimum(around, highest)
-    of_queries = np.minimum(ordinary_scores(nearest(queries, pictures, LAST)[1]), highest)
+    of_pictures = ordinary_scores(nearest(pictures, pictures, LAST, own=np.arange(len(pictures)))[1])
+    of_queries = ordinary_scores(nearest(queries, pictures, LAST)[1])
 
     def transform(part: slice, scores: Floats) -> Floats:
         return prominence(scores, np.maximum(of_queries[part, None], of_pictures[None]))

@@ -7,7 +7,7 @@ from index_data.duplicates import compute_duplicates, duplicate_groups
 from index_data.gallery import Content, FileState, Gallery
 from index_data.generations import build_generation
 from index_data.indexes.choosing import Aims
-from index_data.prominence import CROWDED, highest_ordinary, near_from, ordinary_scores, prominence
+from index_data.prominence import CROWDED, near_from, ordinary_scores, prominence
 from train.decoding import DecodePool
 from train.images import FOLDER_LIMITS
 
@@ -94,9 +94,5 @@ def test_prominence_is_the_share_of_the_way_from_the_ordinary_score_to_one():
     assert prominence(near_from(ordinary[:1]), ordinary[:1]) == pytest.approx(0.65)
 
 
-def test_what_copies_all_around_make_ordinary_does_not_count():
-    usual = np.random.default_rng(0).normal(0.4, 0.05, 900).astype(np.float32)
-    crowded = np.full(100, 0.97, np.float32)
-    assert highest_ordinary(np.concatenate([usual, crowded])) < 0.7
-    assert highest_ordinary(crowded) == CROWDED
-    assert highest_ordinary(np.full(3, np.nan, np.float32)) == CROWDED
+def test_what_is_so_near_all_around_that_they_are_copies_is_not_ordinary():
+    assert ordinary_scores(np.full((1, 16), 0.97, np.float32)) == pytest.approx(CROWDED)

@@ -26,7 +26,8 @@ export function trainingProgress(page, signal) {
       isThere ||= (await page.server.runs(signal)).some((one) => one.name === run);
       if (!isThere) return; // it has not begun
       const training = await page.server.run(run, signal, true);
-      const known = `${training.agreement.length} ${training.train.length} ${training.validation.length} ${training.finished}`;
+      const { agreement, train, validation, finished } = training; // long ones are thinned: their last points tell
+      const known = [agreement.at(-1)?.epoch, train.at(-1)?.step, validation.at(-1)?.step, finished].join(" ");
       if (known !== shown && !reading()) {
         shown = known;
         curves.replaceChildren(...[trainingCurves(training), ...trainingSheets(training)].filter((part) => part !== null));
