@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 FIRST, LAST = 8, 16  # of the nearest other pictures: behind a picture's own copies, where it has no more than eight
 CROWDED = 0.9  # an ordinary score is never above: what is so near all around are copies
-NEAR = 0.65  # prominence of near-duplicates: 98 to 99 of 100 pairs that strong copies make so are right (docs/benchmarks.md)
+NEAR = 0.65  # prominence of near-duplicates: 98 to 99 of 100 such pairs are right (docs/benchmarks.md)
 
 
 def ordinary_scores(scores: Floats) -> Floats:
