@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,18 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, page_server: Server) -> Iterator[Callable[..., Visit]]:
-    """Opens a window; at the end no error stands in its console, and nothing left the server."""
+def servers() -> Iterator[ExitStack]:
+    """The servers of one test. They end after every window on them is closed: `visit` asks for this first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def visit(browser: Browser, page_server: Server, servers: ExitStack) -> Iterator[Callable[..., Visit]]:
+    """Opens a window; at the end no error stands in its console, and nothing left the server.
+
+    A server of a test's own is entered into `servers`, that it may outlive the windows.
+    """
     visits: list[Visit] = []
 
     def begin(size: dict[str, int] = DESKTOP, *, server: Server = page_server, **options: Any) -> Visit:

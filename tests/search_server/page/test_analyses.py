@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -311,12 +312,11 @@ def test_a_search_and_a_morph_are_shown_on_the_map(visit: Callable[..., Visit]):
 
 
 @pytest.fixture
-def bare_server(computed_gallery: Path, tmp_path: Path) -> Iterator[Server]:
+def bare_server(computed_gallery: Path, tmp_path: Path, servers: ExitStack) -> Server:
     """A server of a gallery of which nothing is computed, for tests that compute it."""
     folder = shutil.copytree(computed_gallery, tmp_path / "lookalike" / "galleries" / "bare")
     shutil.rmtree(folder / "analyses")
-    with serving(folder, log=tmp_path / "log") as running:
-        yield running
+    return servers.enter_context(serving(folder, log=tmp_path / "log"))
 
 
 def test_a_map_by_umap_is_computed_from_the_page_and_a_sent_picture_lies_between_its_neighbours(
@@ -374,30 +374,28 @@ def _changing(page: Page) -> set[str]:
 
 
 def test_a_reader_who_may_only_look_sees_every_view_and_nothing_that_changes_it(
-    visit: Callable[..., Visit], computed_gallery: Path, tmp_path: Path
+    visit: Callable[..., Visit], servers: ExitStack, computed_gallery: Path, tmp_path: Path
 ):
     folder = shutil.copytree(computed_gallery, tmp_path / "galleries" / "drawings")
     tokens = Tokens(tmp_path / "lookalike")
     secrets = {scope: tokens.create(scope, scope) for scope in ("read", "admin")}
     found: dict[str, dict[str, set[str]]] = {}
-    with serving(folder, log=tmp_path / "log", options=("--trusted-proxies", "1")) as server:
-        for scope, secret in secrets.items():
-            reader = visit(server=server)
-            page = reader.page
-            page.goto(reader.origin)
-            page.get_by_label("Token").fill(secret)
-            page.get_by_role("button", name="Sign in").click()
-            found[scope] = {}
-            for view in every_view():
-                page.goto(f"{reader.origin}{view.address('drawings', '3', '5')}")
-                settle(page)
-                expect(page.locator("main").get_by_role("alert")).to_have_count(0)
-                if view.name == "browse":
-                    tiles(page).first.hover()
-                    tiles(page).first.get_by_role("checkbox").click()
-                found[scope][view.name] = _changing(page)
-            reader.verify()
-            page.goto("about:blank")
+    server = servers.enter_context(serving(folder, log=tmp_path / "log", options=("--trusted-proxies", "1")))
+    for scope, secret in secrets.items():
+        reader = visit(server=server)
+        page = reader.page
+        page.goto(reader.origin)
+        page.get_by_label("Token").fill(secret)
+        page.get_by_role("button", name="Sign in").click()
+        found[scope] = {}
+        for view in every_view():
+            page.goto(f"{reader.origin}{view.address('drawings', '3', '5')}")
+            settle(page)
+            expect(page.locator("main").get_by_role("alert")).to_have_count(0)
+            if view.name == "browse":
+                tiles(page).first.hover()
+                tiles(page).first.get_by_role("checkbox").click()
+            found[scope][view.name] = _changing(page)
     assert {view: words for view, words in found["read"].items() if words} == {}
     assert {"browse", "duplicates", "item", "jobs", "models", "new"} <= {
         view for view, words in found["admin"].items() if words

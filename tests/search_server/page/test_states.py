@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -90,21 +91,19 @@ def test_a_slow_answer_is_announced_by_a_line_at_the_top_and_a_quick_one_is_not(
 
 
 def test_a_reader_without_the_scope_is_told_what_it_takes(
-    visit: Callable[..., Visit], galleries: tuple[Path, Path], tmp_path: Path
+    visit: Callable[..., Visit], servers: ExitStack, galleries: tuple[Path, Path], tmp_path: Path
 ):
     secret = Tokens(tmp_path / "lookalike").create("reader", "read")
-    with serving(galleries[0], log=tmp_path / "log", options=("--trusted-proxies", "1")) as server:
-        reader = visit(server=server)
-        page = reader.page
-        page.goto(f"{reader.origin}/jobs")
-        page.get_by_label("Token").fill(secret)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page).to_have_url(re.compile("/jobs$"))  # where the reader wanted to go
-        expect(page.get_by_role("heading", name="Jobs are not for everybody")).to_be_visible()
-        reader.go("/new")
-        expect(page.get_by_text("that takes one with the scope admin")).to_be_visible()
-        page.locator(".more summary").click()
-        page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        reader.verify()
-        page.goto("about:blank")
+    server = servers.enter_context(serving(galleries[0], log=tmp_path / "log", options=("--trusted-proxies", "1")))
+    reader = visit(server=server)
+    page = reader.page
+    page.goto(f"{reader.origin}/jobs")
+    page.get_by_label("Token").fill(secret)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile("/jobs$"))  # where the reader wanted to go
+    expect(page.get_by_role("heading", name="Jobs are not for everybody")).to_be_visible()
+    reader.go("/new")
+    expect(page.get_by_text("that takes one with the scope admin")).to_be_visible()
+    page.locator(".more summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,11 +191,16 @@ class Local:
 
 
 @pytest.fixture
-def fetching_server(galleries: tuple[Path, Path], tmp_path: Path) -> Iterator[Local]:
+def fetching_server(galleries: tuple[Path, Path], tmp_path: Path, servers: ExitStack) -> Local:
     """A server that fetches pictures from pictures.example, which is a server of this test."""
-    engine = Engine.open(galleries[0], provider="cpu", threads=1)
+    return servers.enter_context(serving_addresses(galleries[0], tmp_path))
+
+
+@contextmanager
+def serving_addresses(gallery: Path, place: Path) -> Iterator[Local]:
+    engine = Engine.open(gallery, provider="cpu", threads=1)
     settings = ServerSettings(fetch_hosts=("pictures.example",), fetch_http=True)
-    app = create_app({"drawings": engine}, settings, workspace=Workspace(tmp_path))
+    app = create_app({"drawings": engine}, settings, workspace=Workspace(place))
     service = app.extensions[EXTENSION]
     found = whole(PICTURE, "Content-Type: image/webp")
     missing = whole(b"not here", status="404 Not Found")
