@@ -1,6 +1,6 @@
 /** What the REST API computes of a whole gallery, as the page uses it: the map, duplicates, outliers, where an item stands. */
 
-import { answerTo, ask, send, withParameters } from "./api.js";
+import { answerTo, ask, keep, send, withParameters } from "./api.js";
 
 export class AnalysesApi {
   /** @param {string} base Address of the gallery. */
@@ -62,9 +62,9 @@ export class AnalysesApi {
     return withParameters(`${this.base}/duplicates/surplus`, { only, min_score: minScore, reviewed: true, format });
   }
 
-  /** Say something of pictures. @param {string[]} ids @param {string} verdict @param {string[]} [insteadOf] */
+  /** Say something of pictures: kept though the reader leaves at once. @param {string[]} ids @param {string} verdict @param {string[]} [insteadOf] */
   judge(ids, verdict, insteadOf = []) {
-    return send(`${this.base}/duplicates`, { ids, verdict, instead_of: insteadOf });
+    return keep(`${this.base}/duplicates`, { ids, verdict, instead_of: insteadOf });
   }
 
   /** Address of what differs between two items. @param {string} a @param {string} b */
@@ -82,9 +82,9 @@ export class AnalysesApi {
     return ask(`${this.base}/items/${id}/standing`, { signal });
   }
 
-  /** Set an item's tags or metadata. @param {string} id @param {{tags?: string[], metadata?: Record<string, any>}} patch @param {AbortSignal} signal */
-  describe(id, patch, signal) {
-    return send(`${this.base}/items/${id}`, patch, { method: "PATCH", signal });
+  /** Set an item's tags or metadata: kept though the reader leaves at once. @param {string} id @param {{tags?: string[], metadata?: Record<string, any>}} patch */
+  describe(id, patch) {
+    return keep(`${this.base}/items/${id}`, patch, { method: "PATCH" });
   }
 
   /** Some items by their ids. @param {string[]} ids @param {AbortSignal} signal @returns {Promise<any[]>} */

@@ -120,12 +120,12 @@ export class Api {
 
   /** Give items tags, or take tags from them. @param {string[]} ids @param {{add?: string[], remove?: string[]}} change */
   tag(ids, change) {
-    return send(`${this.base}/items/tags`, { ids, ...change });
+    return keep(`${this.base}/items/tags`, { ids, ...change });
   }
 
   /** Set metadata of items by hand; null takes a field back. @param {string[]} ids @param {Record<string, any>} metadata @returns {Promise<Rest.DescribedOut>} */
   describe(ids, metadata) {
-    return send(`${this.base}/items/metadata`, { ids, metadata });
+    return keep(`${this.base}/items/metadata`, { ids, metadata });
   }
 
   /** The fields of the gallery's metadata. @returns {Promise<Rest.FieldOut[]>} */
@@ -135,7 +135,7 @@ export class Api {
 
   /** Take items out of the gallery; their files stay. @param {string[]} ids */
   remove(ids) {
-    return send(`${this.base}/items/delete`, { ids });
+    return keep(`${this.base}/items/delete`, { ids });
   }
 
   /**
@@ -321,6 +321,19 @@ export async function ask(address, { quiet = false, ...options } = {}) {
 export function send(address, body, options = {}) {
   const headers = { "Content-Type": "application/json", ...options.headers };
   return ask(address, { method: "POST", ...options, headers, body: JSON.stringify(body ?? {}) });
+}
+
+const KEPT_ALIVE_AT_MOST = 60_000; // characters: browsers let all requests that outlive their page have 64 KiB
+
+/**
+ * Send what a reader has changed: it reaches the server even if the reader leaves the page at once.
+ *
+ * @param {string} address
+ * @param {any} body
+ * @param {RequestInit} [options]
+ */
+export function keep(address, body, options = {}) {
+  return send(address, body, { ...options, keepalive: JSON.stringify(body).length < KEPT_ALIVE_AT_MOST });
 }
 
 /**

@@ -238,7 +238,7 @@ class ItemView {
   #tags(item) {
     const link = (/** @type {string} */ tag) => this.#link("browse", { filter: JSON.stringify({ tags: { eq: tag } }) });
     const save = async (/** @type {string[]} */ tags) => {
-      const changed = await this.analyses.describe(item.id, { tags }, this.withdrawn.signal);
+      const changed = await this.analyses.describe(item.id, { tags });
       Object.assign(item, { tags: changed.tags });
       return changed.tags;
     };
@@ -252,7 +252,7 @@ class ItemView {
     if (!write && !Object.keys(item.metadata ?? {}).length) return null;
     /** @param {Record<string, any>} patch */
     const save = async (patch) => {
-      const { metadata, own } = await this.analyses.describe(item.id, { metadata: patch }, this.withdrawn.signal);
+      const { metadata, own } = await this.analyses.describe(item.id, { metadata: patch });
       Object.assign(item, { metadata, own });
       return { metadata: metadata ?? {}, own: own ?? {} };
     };

@@ -1,6 +1,5 @@
 /** The tags of a picture: each leads to the others that have it, can be taken away, and new ones can be given. */
 
-import { isWithdrawn } from "../api.js";
 import { h, icon, iconButton } from "../parts/dom.js";
 import { announce, note } from "../parts/messages.js";
 
@@ -36,26 +35,33 @@ export function tagEditor({ tags, link, save }) {
     list.hidden = !shown.length;
   };
 
-  // One after the other: the last that was wanted is the last that is kept.
-  let saving = Promise.resolve();
+  // One after the other: the last that was wanted is the last that is kept, also where the reader leaves meanwhile.
+  let saving = false;
+  /** @type {{wanted: string[], done: string} | null} */
+  let waiting = null;
   /** @param {string[]} wanted @param {string} done */
   const change = (wanted, done) => {
     shown = wanted;
     show();
-    saving = saving.then(() => keep(wanted, done));
+    waiting = { wanted, done };
+    addEventListener("pagehide", keepNext);
+    if (!saving) keepNext();
   };
 
-  /** @param {string[]} wanted @param {string} done */
-  const keep = async (wanted, done) => {
-    if (!save) return;
+  const keepNext = async () => {
+    if (!save || !waiting) return;
+    const { wanted, done } = waiting;
+    waiting = null;
+    removeEventListener("pagehide", keepNext);
+    saving = true;
     try {
       kept = await save(wanted);
       announce(done);
     } catch (error) {
-      if (isWithdrawn(error)) return;
       note(error.message);
     }
-    if (shown !== wanted) return; // changed again meanwhile
+    saving = false;
+    if (waiting) return keepNext();
     if (kept.join("\n") === shown.join("\n")) return; // drawn anew, a button would go from under the pointer
     shown = kept;
     show();
