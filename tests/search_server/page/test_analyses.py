@@ -323,6 +323,7 @@ def bare_server(computed_gallery: Path, tmp_path: Path, servers: ExitStack) -> S
     return servers.enter_context(serving(folder, log=tmp_path / "log"))
 
 
+@pytest.mark.full  # UMAP takes a minute to be compiled
 def test_a_map_by_umap_is_computed_from_the_page_and_a_sent_picture_lies_between_its_neighbours(
     visit: Callable[..., Visit], bare_server: Server
 ):

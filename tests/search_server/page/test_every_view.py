@@ -21,6 +21,15 @@ pytestmark = pytest.mark.browser
 
 VIEWS = every_view()
 every = pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
+
+
+def one_in(share: int, first: int) -> pytest.MarkDecorator:
+    """One view in so many, beginning with the `first`; `make test-full` takes all of them."""
+    marks = [() if number % share == first else pytest.mark.full for number in range(len(VIEWS))]
+    views = [pytest.param(view, marks=mark, id=view.name) for view, mark in zip(VIEWS, marks, strict=True)]
+    return pytest.mark.parametrize("view", views)
+
+
 NARROW = {"width": 320, "height": 640}
 ZOOMED = {"width": 640, "height": 400}  # 1280 x 800 at 200 %
 TABS = 500  # more than any view has places to stop at
@@ -72,11 +81,17 @@ def open_view(browser: Browser, furnished: Server) -> Iterator[Callable[..., Pag
         reader.context.close()
 
 
-@every
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_view_is_accessible_in_the_light_and_in_the_dark(
-    open_view: Callable[..., Page], view: View, size: dict[str, int]
-):
+@one_in(2, 0)
+def test_every_view_is_accessible_in_the_light_and_in_the_dark(open_view: Callable[..., Page], view: View):
+    expect_accessible(open_view, view, DESKTOP)
+
+
+@one_in(2, 1)
+def test_every_view_is_accessible_on_a_phone(open_view: Callable[..., Page], view: View):
+    expect_accessible(open_view, view, PHONE)
+
+
+def expect_accessible(open_view: Callable[..., Page], view: View, size: dict[str, int]) -> None:
     # The policy would keep the test's own script out as well; all other tests run under it.
     page = open_view(view, size, color_scheme="light", bypass_csp=True, reduced_motion="reduce")
     for scheme in ("light", "dark"):
@@ -98,7 +113,7 @@ def test_every_view_fits_into_a_narrow_and_into_a_magnified_window(open_view: Ca
         expect(page.locator("main")).to_be_visible()
 
 
-@every
+@one_in(3, 0)
 def test_every_view_keeps_still_for_who_wants_less_motion(open_view: Callable[..., Page], view: View):
     page = open_view(view, reduced_motion="reduce")
     moving = page.evaluate(
@@ -110,7 +125,7 @@ def test_every_view_keeps_still_for_who_wants_less_motion(open_view: Callable[..
     assert moving == []
 
 
-@every
+@one_in(3, 1)
 def test_every_view_can_be_seen_in_the_colours_that_the_reader_forces(open_view: Callable[..., Page], view: View):
     page = open_view(view, forced_colors="active", color_scheme="dark")
     # A pressed button, the chosen view: what only a colour said is said by nothing any more.
@@ -125,7 +140,7 @@ def test_every_view_can_be_seen_in_the_colours_that_the_reader_forces(open_view:
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
-@every
+@one_in(2, 1)
 def test_every_view_can_be_walked_through_with_the_keyboard(open_view: Callable[..., Page], view: View):
     page = open_view(view)
     stops = walk(page)
@@ -145,7 +160,7 @@ def test_every_view_can_be_walked_through_with_the_keyboard(open_view: Callable[
     assert missed == [], "the keyboard does not reach these"
 
 
-@every
+@one_in(3, 2)
 def test_the_sheet_of_keys_keeps_the_focus_and_gives_it_back(open_view: Callable[..., Page], view: View):
     page = open_view(view)
     page.keyboard.press("Tab")
@@ -168,7 +183,7 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(open_view: Callable[..., Pag
 SOMETHING = ("img", "a", "button", "table", "dl")
 
 
-@every
+@one_in(2, 0)
 def test_every_view_can_be_read_without_javascript(open_view: Callable[..., Page], view: View):
     page = open_view(view, java_script_enabled=False)
     main = page.locator("main")

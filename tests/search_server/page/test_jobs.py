@@ -346,7 +346,11 @@ def _show(page: Page, view: str) -> None:
         summary.click()
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), pytest.param(PHONE, "dark", marks=pytest.mark.full)],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_every_view_of_the_server_is_accessible_and_never_wider_than_the_window(
     visit: Callable[..., Visit], filled: Place, trained: Place, size: dict[str, int], scheme: str
 ):
