@@ -455,14 +455,14 @@ def _combination_words(parts: Sequence[tuple[Path, float]]) -> str:
 
 
 def _in_any_form(found: "list[list[Hit]]", k: int) -> "list[Hit]":
-    """Hits of an image in any of its forms: each item once, with its best score."""
+    """Hits of an image in any of its forms: each item once, as the best of them found it."""
     from index_data.engine import Hit
     from index_data.queries import best_of
 
     if len(found) == 1:
         return found[0]
-    best = best_of([[(hit.id, hit.score) for hit in hits] for hits in found], k)
-    return [Hit(number, rank, score) for rank, (number, score) in enumerate(best, 1)]
+    best = best_of([[(hit.id, (hit.stands_out, hit.score)) for hit in hits] for hits in found], k)
+    return [Hit(number, rank, score, stands_out) for rank, (number, (stands_out, score)) in enumerate(best, 1)]
 
 
 def _described(
@@ -485,6 +485,7 @@ def _described(
             "score": round(hit.score, 6),
             "percentile": scale.percentile(hit.score),
             "label": scale.label(hit.score),
+            "stands_out": round(hit.stands_out, 6) or None,
             "file": printable(os.fsencode(items[hit.id].file)),
             "sha256": items[hit.id].sha256,
             "width": items[hit.id].width,
@@ -494,18 +495,22 @@ def _described(
         for hit in hits
         if hit.id in items
     ]
-    far = not hits or scale.is_far(hits[0].score)
+    far = not hits or (not hits[0].stands_out and scale.is_far(hits[0].score))
     return {"warning": "nothing-close" if far else None, "hits": described}
 
 
 def _answer_text(answer: dict[str, Any], *, titled: bool) -> str:
-    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", hit["label"], _and_others(hit)) for hit in answer["hits"]]
+    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", _label_words(hit), _and_others(hit)) for hit in answer["hits"]]
     lines = [_table(("rank", "score", "label", "file"), rows, right=(0, 1))]
     if titled:
         lines.insert(0, answer["query"])
     if answer["warning"]:
         lines.append("Nothing in this gallery is much like it: these are only the nearest.")
     return "\n".join(lines)
+
+
+def _label_words(hit: dict[str, Any]) -> str:
+    return f"{hit['label']}, stands out" if hit["stands_out"] else str(hit["label"])
 
 
 def _and_others(hit: dict[str, Any]) -> str:

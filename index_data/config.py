@@ -42,3 +42,5 @@ AS_INDEXED = 1.0
 MAX_BETA = 1000.0
 
 MAX_WEIGHT = 100.0  # of one picture in a query of several (index_data/queries.py)
+
+TIE_DECIMALS = 6  # scores that differ by less are rounding: the lower id stands first

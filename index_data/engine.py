@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from export.sessions import Batching, Codes, Decoder, Encoder
 from index_data.calibration import Calibration, calibrate
-from index_data.config import AS_INDEXED
+from index_data.config import AS_INDEXED, TIE_DECIMALS
 from index_data.drift import Drift, measure_drift
 from index_data.filters import Filter, matching_ids, state_of_fields
 from index_data.gallery import Gallery, Vectors
@@ -24,13 +24,12 @@ from index_data.indexes.kinds import FLAT
 from index_data.indexes.record import IndexRecord
 from index_data.passing import PassingItems
 from index_data.segments import Segments, open_current
+from index_data.standing_out import READ_AGAIN, READ_AGAIN_APPROXIMATELY, stand_out
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, UserError
 from train.images import Pixels
 
 logger = logging.getLogger(__name__)
-
-TIE_DECIMALS = 6  # scores that differ by less are rounding: the lower id stands first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class Hit:
     id: int
     rank: int  # from 1
     score: float  # cosine, -1 to 1
+    stands_out: float = 0.0  # above 0: it comes before the others, because it does so in one half of the code
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class _How:
 
     accuracy: float | None
     beta: float
+    halves: Halves | None  # in which hits may stand out; None: they are in the order of their scores
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,9 @@ class Engine:
     ) -> list[list[Hit]]:
         """The k nearest items of each query, best first; fewer where the gallery has fewer.
 
+        As indexed (beta 1), what stands out in one half of the code comes first (`index_data.standing_out`); all else
+        is in the order of its scores.
+
         Args:
             embeddings: (queries, dims), each of length 1.
             k: How many neighbours.
@@ -216,7 +220,8 @@ class Engine:
             return [[] for _ in queries]
         if among is not None:
             segments = state.passing.segments(segments, among)
-        how = _How(EXACT if exact else accuracy, beta)
+        is_read_again = beta == AS_INDEXED and self.halves.semantic_dims
+        how = _How(EXACT if exact else accuracy, beta, self.halves if is_read_again else None)
         return [_nearest(segments, query[None], k, exclude, how) for query in queries]
 
     def passing(self, asked: Filter) -> Ids:
@@ -339,7 +344,28 @@ class Engine:
 
 
 def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[Hit]:
-    """The k nearest items of one query, (1, dims); equal scores stand in the order of their ids."""
+    """The k nearest items of one query, (1, dims); what is equally near stands in the order of the ids."""
+    if how.halves is None:
+        return _numbered(_best(segments, query, k, exclude, how))
+    is_exact = how.accuracy == EXACT or segments.generation.kind == FLAT.name
+    again = READ_AGAIN if is_exact else READ_AGAIN_APPROXIMATELY
+    best = _best(segments, query, max(k, again), exclude, how)
+    vectors = segments.vectors_of(np.array([number for _, number in best[:again]], np.int64))
+    farthest = _rounded(stand_out(query[0], vectors, how.halves))
+    places = np.flatnonzero(farthest).tolist()
+    first = sorted((-float(farthest[place]), *best[place]) for place in places)[:k]
+    for place in reversed(places):
+        del best[place]
+    before = [Hit(number, rank, -score, -far) for rank, (far, score, number) in enumerate(first, 1)]
+    return before + _numbered(best[: k - len(before)], len(before))
+
+
+def _numbered(best: list[tuple[float, int]], before: int = 0) -> list[Hit]:
+    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(best, before + 1)]
+
+
+def _best(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[tuple[float, int]]:
+    """The k best scores of one query, turned round so that they rise, with the items; equal ones as their ids are."""
     # One more than is wanted shows whether the last one has equals.
     asked = min(k + len(exclude) + 1, segments.rows)
     while asked:
@@ -348,7 +374,7 @@ def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[in
         worst = -wanted[-1][0] if len(wanted) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
         if left_out < worst or len(found) >= segments.count or asked == segments.rows:
-            return [Hit(number, rank, -score) for rank, (score, number) in enumerate(wanted, 1)]
+            return wanted
         asked = min(4 * asked, segments.rows)
     return []
 

@@ -15,6 +15,7 @@ Transforms = Literal["none", "mirror", "rotate", "all"]
 SMALLEST = 1e-4  # length of a weighted sum of unit vectors: below it nothing but rounding is left
 
 T = TypeVar("T", bound=Hashable)
+Merit = tuple[float, float]  # how far a hit stands out (0: it does not), and its score
 
 
 def variants(pixels: Pixels, transforms: Transforms) -> Pixels:
@@ -81,11 +82,11 @@ def unit_vector(vector: Sequence[float], dims: int) -> Vectors:
     return (given / length).astype(np.float32)
 
 
-def best_of(found: Iterable[Iterable[tuple[T, float]]], k: int) -> list[tuple[T, float]]:
-    """Of the things that several queries found, with their scores, each once with its best; the k best, best first."""
-    best: dict[T, float] = {}
+def best_of(found: Iterable[Iterable[tuple[T, Merit]]], k: int) -> list[tuple[T, Merit]]:
+    """Of the things that several queries found, each once with its greatest merit; the k best, best first."""
+    best: dict[T, Merit] = {}
     for pairs in found:
-        for thing, score in pairs:
-            best[thing] = max(score, best.get(thing, -np.inf))
+        for thing, merit in pairs:
+            best[thing] = max(merit, best.get(thing, merit))
     # Sorting is stable: equals stay as the queries gave them.
-    return sorted(best.items(), key=lambda pair: -pair[1])[:k]
+    return sorted(best.items(), key=lambda pair: pair[1], reverse=True)[:k]

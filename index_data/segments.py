@@ -64,6 +64,13 @@ class Shown:
         """The rows of `total` that hold, as a search takes them; None: all of them."""
         return None if self.bits is None else AllowedRows(self.bits, total, self.count)
 
+    def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each of some rows holds."""
+        if self.bits is None:
+            return np.ones(len(rows), bool)
+        hold: NDArray[np.bool_] = (self.bits[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1
+        return hold
+
     def of(self, total: int) -> NDArray[np.bool_]:
         """Whether each of `total` rows holds."""
         if self.bits is None:
@@ -145,6 +152,11 @@ class Segments:
         return np.sort(np.concatenate([old, self.fresh_ids[self.fresh.of(len(self.fresh_ids))]]))
 
     @cached_property
+    def _fresh_order(self) -> NDArray[np.int64]:
+        """Fresh rows in the order of their ids, equal ones as they came."""
+        return np.argsort(self.fresh_ids, kind="stable")
+
+    @cached_property
     def _allowed_old(self) -> AllowedRows | None:
         return self.old.allowed(self.generation.count)
 
@@ -173,6 +185,22 @@ class Segments:
             scores, rows = _nearest_rows(query, self.fresh_vectors, min(k, len(self.fresh_ids)), selector)
             found.append(_with_ids(scores[0], rows[0], self.fresh_ids))
         return found
+
+    def vectors_of(self, wanted: Ids) -> Vectors:
+        """The embeddings of some items that a search of these segments found, (n, dims), in their order."""
+        rows = np.searchsorted(self.generation.ids, wanted)
+        is_old = np.zeros(len(wanted), bool)
+        inside = rows < self.generation.count
+        is_old[inside] = self.generation.ids[rows[inside]] == wanted[inside]
+        is_old[is_old] = self.old.holds(rows[is_old])
+        vectors = np.empty((len(wanted), self.fresh_vectors.shape[1]), np.float32)
+        vectors[is_old] = self.generation.vectors(rows[is_old])
+        if not is_old.all():
+            order = self._fresh_order
+            # An item that changed twice has two rows: the newer one holds.
+            newest = np.searchsorted(self.fresh_ids, wanted[~is_old], side="right", sorter=order) - 1
+            vectors[~is_old] = self.fresh_vectors[order[newest]]
+        return vectors
 
     def among(self, wanted: Ids) -> "Segments":
         """The same as if there were no other items than some.

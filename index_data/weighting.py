@@ -9,6 +9,7 @@ inner product is bilinear, so a weight beta on the query's pixel half alone weig
 A score stays a weighted mean of the two halves' cosines, and a picture scores 1 with itself at each weight.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from export.bundle import Bundle
 
 Floats = NDArray[np.float32]
+
+SMALLEST = 1e-9  # length of a half: below it it points nowhere and is near to nothing
 
 
 class NoSemanticHalfError(UserError):
@@ -84,6 +87,18 @@ class Halves:
         split = self.semantic_dims
         return np.stack([products[:, :split].sum(axis=1), products[:, split:].sum(axis=1)], axis=1)
 
+    def cosines(self, query: Floats, vectors: Floats) -> Floats:
+        """Cosines of one query, (dims,), with embeddings, (n, dims), in each half: (2, n), semantic and pixel.
+
+        The halves of a query may have any length; those of embeddings have the lengths that their making gave them.
+        """
+        split = self.semantic_dims
+        length = math.sqrt(1 + self.alpha**2)
+        found = np.empty((2, len(vectors)), np.float32)
+        found[0] = vectors[:, :split] @ (query[:split] * (length / _length(query[:split])))
+        found[1] = vectors[:, split:] @ (query[split:] * (length / max(self.alpha, SMALLEST) / _length(query[split:])))
+        return found
+
     def scores(self, inner_products: Floats, beta: float) -> Floats:
         """Scores of pairs at a weight, from what `inner_products` gives, (..., 2): (...)."""
         together = inner_products[..., 0] + beta * inner_products[..., 1]
@@ -94,3 +109,10 @@ class Halves:
         if beta == AS_INDEXED:  # also where alpha does not count, because there is one part only
             return 1.0
         return (1 + self.alpha**2) / (1 + beta * self.alpha**2)
+
+
+ONE_PART = Halves()  # of embeddings that have no halves
+
+
+def _length(half: Floats) -> float:
+    return max(math.sqrt(np.vdot(half, half)), SMALLEST)

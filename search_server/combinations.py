@@ -58,12 +58,12 @@ def embeddings_of(
 
 
 def in_any_form(found: list[list[Neighbour]], k: int) -> list[Neighbour]:
-    """Neighbours of a picture in any of its forms: each item once, with its best score."""
+    """Neighbours of a picture in any of its forms: each item once, as the best of them found it."""
     if len(found) == 1:
         return found[0]
     items: dict[int, Item] = {each.item.id: each.item for neighbours in found for each in neighbours}
-    best = best_of([[(each.item.id, each.score) for each in neighbours] for neighbours in found], k)
-    return [Neighbour(items[number], score) for number, score in best]
+    best = best_of([[(each.item.id, (each.stands_out, each.score)) for each in neighbours] for neighbours in found], k)
+    return [Neighbour(items[number], score, stands_out) for number, (stands_out, score) in best]
 
 
 def painted_alone(served: ServedGallery, subject: Subject) -> str | None:

@@ -18,6 +18,7 @@ class Neighbour:
 
     item: Item
     score: float  # cosine
+    stands_out: float = 0.0  # see `index_data.engine.Hit`
     duplicates: tuple[int, ...] = ()  # ids of other hits that it stands for, where they are collapsed
 
 
@@ -61,7 +62,9 @@ class ServedGallery:
         if any(hit.id not in items for hits in found for hit in hits):
             # An item was removed between the search and the look at it, and another one has its place.
             found, items = self._search(embeddings, k, exclude, beta, wanted, among)
-        return [[Neighbour(items[hit.id], hit.score) for hit in hits if hit.id in items] for hits in found]
+        return [
+            [Neighbour(items[hit.id], hit.score, hit.stands_out) for hit in hits if hit.id in items] for hits in found
+        ]
 
     def passing(self, asked: Filter | None) -> Ids | None:
         """Ids of the items that pass a filter, rising; None where there is none.

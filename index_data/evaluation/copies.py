@@ -21,9 +21,10 @@ from index_data.evaluation.metrics import (
     precisions_at_right_pairs,
 )
 from index_data.evaluation.originals import STOPPED, Original, views_of
-from index_data.evaluation.ranking import Floats, nearest, score_blocks, unit
+from index_data.evaluation.ranking import Floats, as_served, nearest, score_blocks, unit
 from index_data.evaluation.transforms import FINDING, STRONG, UNTOUCHED, Transform
 from index_data.prominence import LAST, ordinary_scores, prominence
+from index_data.weighting import Halves
 from train.images import Pixels
 from train.interruption import StopRequest
 from train.progress import Reporter
@@ -113,17 +114,18 @@ def make_copies(
     return found, lost
 
 
-def ranks_of_originals(queries: Floats, pictures: Floats, targets: Rows) -> tuple[Rows, Floats]:
+def ranks_of_originals(queries: Floats, pictures: Floats, targets: Rows, halves: Halves) -> tuple[Rows, Floats]:
     """At which rank each copy finds its original, from 1, and with which score.
 
-    Of equal scores the original is counted last: a model that sees no difference finds nothing.
+    Of what is equal the original is counted last: a model that sees no difference finds nothing.
     """
     ranks = np.empty(len(queries), np.int64)
     scores = np.empty(len(queries), np.float32)
     for part, block in score_blocks(queries, pictures):
-        own = block[np.arange(len(block)), targets[part]]
-        ranks[part] = (block >= own[:, None]).sum(axis=1)
-        scores[part] = own
+        itself = np.arange(len(block)), targets[part]
+        merits = as_served(block, queries[part], pictures, halves)
+        ranks[part] = (merits >= merits[itself][:, None]).sum(axis=1)
+        scores[part] = block[itself]
     return ranks, scores
 
 
@@ -158,17 +160,18 @@ class Found:
         }
 
 
-def find_originals(copies: Copies, pictures: Floats, targets: Rows) -> list[Found]:
+def find_originals(copies: Copies, pictures: Floats, targets: Rows, halves: Halves) -> list[Found]:
     """Look for the originals of every kind of copy.
 
     Args:
         copies: By one method.
         pictures: Vectors of all pictures that may be found, (n, dims).
         targets: Which of those each original is, (originals,).
+        halves: Of the method's vectors.
     """
     answers = []
     for transform in (UNTOUCHED, *FINDING):
-        ranks, scores = ranks_of_originals(copies.vectors[transform.name], pictures, targets)
+        ranks, scores = ranks_of_originals(copies.vectors[transform.name], pictures, targets, halves)
         recall, mrr = float((ranks == 1).mean()), float((1 / ranks).mean())
         answers.append(Found(transform, recall, mrr, float(np.median(scores))))
     return answers
@@ -237,7 +240,7 @@ def detect_copies(
     """
     queries = np.concatenate([copies.vectors[each.name] for each in STRONG])
     targets = np.tile(places, len(STRONG))
-    ranks, own = ranks_of_originals(queries, pictures, targets)
+    ranks, own = ranks_of_originals(queries, pictures, targets, method.halves)
     precision = 1 / ranks  # there is one original: its rank is all
     plain = _pairs_above(queries, pictures, own, lambda part, scores: scores)
     normalised = prominent = None

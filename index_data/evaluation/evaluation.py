@@ -30,9 +30,10 @@ from index_data.evaluation.labels import (
 )
 from index_data.evaluation.methods import Method, ModelMethod, fit_baselines, hashes
 from index_data.evaluation.originals import STOPPED, Material, views_of
-from index_data.evaluation.ranking import Floats, nearest
+from index_data.evaluation.ranking import Floats, ranked_blocks
 from index_data.evaluation.reconstruction import Reconstruction, measure_reconstruction
 from index_data.evaluation.transforms import DRIFTING, FINDING, STRONG, UNTOUCHED, Transform
+from index_data.weighting import Halves
 from train.errors import NothingFoundError, SettingsError
 from train.images import Pixels
 from train.interruption import StopRequest
@@ -300,10 +301,16 @@ def _measure_copies(
             found = copies[method.name]
             places = np.searchsorted(division.searched, found.rows)
             result.detections.append(detect_copies(method, found, pictures, places, background, settings.seed))
-            result.finding[method.name] = find_originals(found, pictures, places)
+            result.finding[method.name] = find_originals(found, pictures, places, method.halves)
             if method.is_model:
                 result.missed[method.name] = _missed(
-                    material, found, pictures, division.searched, places, settings.seed
+                    material,
+                    found,
+                    pictures,
+                    division.searched,
+                    places,
+                    halves=method.halves,
+                    seed=settings.seed,
                 )
 
 
@@ -343,7 +350,14 @@ def _fill_sheets(result: Evaluation, material: Material, protocol: Protocol, ret
 
 
 def _missed(
-    material: Material, copies: Copies, pictures: Floats, searched: Rows, own: Rows, seed: int
+    material: Material,
+    copies: Copies,
+    pictures: Floats,
+    searched: Rows,
+    own: Rows,
+    *,
+    halves: Halves,
+    seed: int,
 ) -> list[SheetRow]:
     """Some copies whose original is not first: of every kind of copy the one that went worst."""
     squares = material.images.pixels
@@ -351,8 +365,10 @@ def _missed(
     worst: list[tuple[Transform, int, Rows, Floats]] = []
     for transform in STRONG:
         queries = copies.vectors[transform.name]
-        found, scores = nearest(queries, pictures, ANSWERS)
-        margin = scores[:, 0] - (queries * pictures[own]).sum(axis=1)
+        blocks = list(ranked_blocks(queries, pictures, k=ANSWERS, halves=halves))
+        found = np.concatenate([block.order[:, :ANSWERS] for block in blocks])
+        scores = np.concatenate([block.scores for block in blocks])
+        margin = np.where(found[:, 0] != own, scores[:, 0] - (queries * pictures[own]).sum(axis=1), -np.inf)
         row = int(np.argmax(margin))
         if found[row, 0] != own[row]:
             worst.append((transform, row, found[row], scores[row]))

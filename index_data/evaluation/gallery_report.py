@@ -207,7 +207,7 @@ def report_gallery(
             f"none of {lost:,} originals of the gallery {gallery.name} could be read: are its folders still there?"
         )
     with reporter.task("measuring", 5, "steps") as task:
-        finding = find_originals(copies, embeddings, copies.rows)
+        finding = find_originals(copies, embeddings, copies.rows, model.halves)
         task.advance()
         spectrum = embeddings[random.permutation(len(embeddings))[:SPECTRUM]]
         ranks, slope = rank_me(spectrum), alpha_req(spectrum)
@@ -327,7 +327,7 @@ def _choose_alpha(
             copies.rows,
             {name: reweighted(vectors, semantic, alpha) for name, vectors in copies.vectors.items()},
         )
-        answers = find_originals(turned, pictures, targets)
+        answers = find_originals(turned, pictures, targets, model.halves)
         recalls[alpha] = float(np.mean([found.recall for found in answers if found.transform.severity]))
     best = max(recalls, key=lambda alpha: (recalls[alpha], -abs(alpha - present)))
     # A difference that another sample would turn round is none.

@@ -140,7 +140,7 @@ def measure_retrieval(
     first = np.zeros((len(queries), min(SHEET, len(there) - (own is not None))), np.int64)
     scores = np.zeros(first.shape, np.float32)
     with reporter.task(f"ranking: {method.name}", len(queries), "queries") as task:
-        for ranked in ranked_blocks(queries, pictures, own, k=max(NEIGHBOURS)):
+        for ranked in ranked_blocks(queries, pictures, own, k=max(NEIGHBOURS), halves=method.halves):
             stop.raise_if_set(STOPPED)
             found = there[ranked.order]
             answers = _measured(found, ranked.scores, asked[ranked.queries], len(material.images.classes))

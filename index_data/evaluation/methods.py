@@ -13,6 +13,7 @@ from export.sessions import Encoder
 from index_data.evaluation.originals import STOPPED
 from index_data.evaluation.principal_axes import PrincipalAxes, flat
 from index_data.evaluation.ranking import Floats, unit
+from index_data.weighting import ONE_PART, Halves
 from train.images import Pixels
 from train.interruption import StopRequest
 from train.patches import PatchEncoder
@@ -46,6 +47,11 @@ class Method(Protocol):
         """Whether it is what is measured; the others stand beside it."""
         ...
 
+    @property
+    def halves(self) -> Halves:
+        """Of its vectors: what stands out in one of them is ranked first."""
+        ...
+
     def vectors(self, views: Views) -> Floats:
         """Vectors of pictures, (n, dims), of length 1; zero where there is none."""
         ...
@@ -60,6 +66,7 @@ class ModelMethod:
         self.name = name
         self.bundle = bundle
         self.dims = bundle.dims
+        self.halves = Halves.of(bundle)
         self.size = bundle.preprocessing.size
         self.encoder = Encoder.open(bundle, provider=provider, threads=threads)
         self.unusable = 0  # pictures that got no usable code
@@ -94,6 +101,7 @@ class RawPixels:
     mean: Floats
     name: str = "raw pixels"
     is_model: bool = False
+    halves: Halves = ONE_PART
 
     @property
     def dims(self) -> int:
@@ -112,6 +120,7 @@ class ColourHistogram:
     name: str = f"RGB histogram {BINS}x{BINS}x{BINS}"
     dims: int = BINS**3
     is_model: bool = False
+    halves: Halves = ONE_PART
 
     def vectors(self, views: Views) -> Floats:
         """One histogram for each."""
@@ -132,6 +141,7 @@ class Principal:
     dims: int
     power: float  # 0 plain, .5 half-whitened, 1 whitened
     is_model: bool = False
+    halves: Halves = ONE_PART
 
     @property
     def name(self) -> str:
@@ -149,6 +159,7 @@ class Patches:
 
     encoder: PatchEncoder
     is_model: bool = False
+    halves: Halves = ONE_PART
 
     @property
     def dims(self) -> int:
@@ -173,6 +184,7 @@ class PerceptualHash:
     function: Any
     dims: int = HASH_SIDE**2
     is_model: bool = False
+    halves: Halves = ONE_PART
 
     def vectors(self, views: Views) -> Floats:
         """Bits as -1 and 1."""

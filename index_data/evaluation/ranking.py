@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index_data.standing_out import READ_AGAIN, stand_out
+from index_data.weighting import ONE_PART, Halves
+
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -47,6 +50,37 @@ def score_blocks(
         yield part, scores
 
 
+def as_served(scores: Floats, queries: Floats, pictures: Floats, halves: Halves) -> Floats:
+    """By what a search ranks pictures: their scores, and above them what stands out in one half of the code.
+
+    Args:
+        scores: (q, n), as `score_blocks` gives them.
+        queries: (q, dims).
+        pictures: (n, dims).
+        halves: Of their embeddings.
+    """
+    if not halves.semantic_dims:
+        return scores
+    ranked = scores.copy()
+    again = min(READ_AGAIN, scores.shape[1])
+    best = np.argpartition(-scores, again - 1, axis=1)[:, :again]
+    for query, row, some in zip(queries, ranked, best, strict=True):
+        found = some[row[some] > _WORST]  # not the query itself
+        farthest = np.round(stand_out(query, pictures[found], halves), DECIMALS)
+        first = found[farthest > 0]
+        row[first] = 2 - _places(farthest[farthest > 0], row[first]) / READ_AGAIN
+    return ranked
+
+
+def _places(farthest: Floats, scores: Floats) -> Rows:
+    """Places of what stands out, from 0, by how far and then by its score; what is equal has one place."""
+    order = np.lexsort((-scores, -farthest))
+    differs = (np.diff(farthest[order]) != 0) | (np.diff(scores[order]) != 0)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.concatenate([[0], np.cumsum(differs)])[: len(order)]
+    return places
+
+
 @dataclass(frozen=True)
 class Ranked:
     """All pictures in the order of their scores, for some of the queries."""
@@ -57,17 +91,26 @@ class Ranked:
 
 
 def ranked_blocks(
-    queries: Floats, pictures: Floats, own: Rows | None = None, *, k: int, block: int = BLOCK_SCORES
+    queries: Floats,
+    pictures: Floats,
+    own: Rows | None = None,
+    *,
+    k: int,
+    halves: Halves = ONE_PART,
+    block: int = BLOCK_SCORES,
 ) -> Iterator[Ranked]:
-    """Rank all pictures for each query; arguments as for `score_blocks`. Of equal scores the lower number is first.
+    """Rank all pictures for each query as a search does; arguments as for `score_blocks` and `as_served`.
+
+    Of what is equal the lower number is first.
 
     Where `own` is given, the last picture, which is the query itself, is left out.
     """
     last = len(pictures) - (own is not None)
     numbers = np.arange(len(pictures), dtype=np.int64)
     for part, scores in score_blocks(queries, pictures, own, block):
-        # One integer for score and number: NumPy sorts 64-bit integers several times as fast as it sorts by keys.
-        bits = (scores + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
+        # One integer for merit and number: NumPy sorts 64-bit integers several times as fast as it sorts by keys.
+        merits = as_served(scores, queries[part], pictures, halves)
+        bits = (merits + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
         falling = ~(bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF)))
         keys = (falling.astype(np.int64) << 32) | numbers
         keys.sort(axis=1)

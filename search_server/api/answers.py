@@ -161,6 +161,7 @@ def _describe_hit(
         score=round(score, 6),
         percentile=percentile,
         label=scale.label(score),
+        stands_out=round(neighbour.stands_out, 6) or None,
         name=path.rpartition("/")[2],
         path=path,
         sha256=item.sha256,

@@ -688,6 +688,13 @@ class HitOut(TypedDict):
         Field(description="share of this gallery's pictures, in percent, whose own nearest neighbour is farther away"),
     ]
     label: ScoreLabel
+    stands_out: Annotated[
+        float | None,
+        Field(
+            description="null, or how far (.45 to 1) it stands out from the other hits in one half of the code, as "
+            "crops, turned and colourless copies do: such hits come first, all others in the order of their scores"
+        ),
+    ]
     name: str
     path: str
     sha256: str

@@ -163,4 +163,6 @@ def _different_ones(served: ServedGallery, find: Callable[[int], list[Neighbour]
 
 
 def _nothing_close(served: ServedGallery, neighbours: list[Neighbour], beta: float) -> bool:
-    return not neighbours or served.engine.calibration.at(beta).is_far(neighbours[0].score)
+    if not neighbours:
+        return True
+    return not neighbours[0].stands_out and served.engine.calibration.at(beta).is_far(neighbours[0].score)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import partial
 from typing import Any
 
 from flask import Response, g, request
@@ -98,7 +99,7 @@ def answer_search_all(found: Service, asked: SearchAllBody, file: File | None = 
         raise next(iter(refused.values()))
     same_model = len({served.gallery.model_id for served in chosen if served.name in answers}) == 1
     hits = [GalleryHitOut(**hit, gallery=name) for name, answer in answers.items() for hit in answer.hits]
-    hits.sort(key=lambda hit: (0.0 if same_model else hit["percentile"] or 0.0, hit["score"]), reverse=True)
+    hits.sort(key=partial(_merit, same_model=same_model), reverse=True)
     hits = hits[asked.offset : asked.offset + asked.k]
     for rank, hit in enumerate(hits, asked.offset + 1):
         hit["rank"] = rank
@@ -109,6 +110,11 @@ def answer_search_all(found: Service, asked: SearchAllBody, file: File | None = 
         problems={name: _problem_of(error) for name, error in refused.items()},
         took_ms=took_ms(),
     )
+
+
+def _merit(hit: GalleryHitOut, *, same_model: bool) -> tuple[float, float, float]:
+    """By what hits of several galleries are put in one order."""
+    return hit["stands_out"] or 0.0, 0.0 if same_model else hit["percentile"] or 0.0, hit["score"]
 
 
 def _as_seen_from(

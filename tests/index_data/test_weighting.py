@@ -62,7 +62,8 @@ def test_a_score_is_the_weighted_mean_of_the_cosines_of_both_halves(engine, embe
         assert [hit.score for hit in hits] == pytest.approx(
             [expected[row, ids.index(hit.id)] for hit in hits], abs=5e-6
         )
-        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        merits = [(hit.stands_out, hit.score) for hit in hits]
+        assert merits == sorted(merits, reverse=True)
 
 
 def test_at_weight_0_only_the_semantic_half_counts(engine, embeddings):

@@ -5,7 +5,7 @@ import { button, h, icon, iconButton } from "./dom.js";
 import { announce } from "./messages.js";
 import { actsOf } from "./picture_tile.js";
 import { remember, remembered } from "./storage.js";
-import { bytesWords, count, labelWords, scoreWords } from "./words.js";
+import { bytesWords, count, hitWords, scoreWords } from "./words.js";
 
 /** How an item is shown; all but the first need something to compare it with, or a decoder. */
 /** @type {Record<string, {words: string, icon: string, key: string}>} */
@@ -304,6 +304,6 @@ function shown(item, words) {
 /** @param {Picture} item */
 function facts(item) {
   const size = `${count(item.width)} × ${count(item.height)}${item.bytes === undefined ? "" : `, ${bytesWords(item.bytes)}`}`;
-  const score = item.score === undefined ? null : h("strong", {}, `${labelWords(item.label ?? "")} · ${scoreWords(item.score)}`);
+  const score = item.score === undefined ? null : h("strong", {}, `${hitWords(item)} · ${scoreWords(item.score)}`);
   return h("p", {}, score, h("span", {}, size), item.path && h("span", { class: "path" }, item.gallery ? `${item.gallery}: ${item.path}` : item.path));
 }

@@ -1,7 +1,7 @@
 /** One picture of a list: what it shows, what it says, and what can be done with it. */
 
 import { h, iconButton } from "./dom.js";
-import { labelWords, scoreWords } from "./words.js";
+import { hitWords, scoreWords } from "./words.js";
 
 /**
  * @typedef {object} Act Something that can be done with a picture.
@@ -53,7 +53,7 @@ export function skeletonTile() {
 /** "photo-12.jpg, near-duplicate, similarity 0.93" @param {any} item */
 export function altText(item) {
   if (item.score === undefined) return item.name;
-  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${labelWords(item.label).toLowerCase()}, similarity ${scoreWords(item.score)}`;
+  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${hitWords(item).toLowerCase()}, similarity ${scoreWords(item.score)}`;
 }
 
 /**
@@ -67,11 +67,12 @@ function caption(item, score) {
     item.percentile === undefined || item.percentile === null
       ? `Score ${score.toFixed(4)}`
       : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
+  const first = item.stands_out ? ". First, because it stands out in what it shows or in how it looks" : "";
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",
-    { class: "tile-caption", "aria-hidden": "true", title: hint, data: { label: item.label }, style: { "--score": share } },
-    h("span", { class: "score-label" }, labelWords(item.label ?? "")),
+    { class: "tile-caption", "aria-hidden": "true", title: hint + first, data: { label: item.label }, style: { "--score": share } },
+    h("span", { class: "score-label" }, hitWords(item)),
     h("span", { class: "score" }, ranked === undefined ? scoreWords(score) : `${ranked.toFixed(1)} %`),
   );
 }

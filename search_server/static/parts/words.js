@@ -14,6 +14,13 @@ export function labelWords(label) {
   return LABELS[label] ?? label;
 }
 
+const COPIES = ["identical", "near-duplicate"];
+
+/** How near a hit is; of one that comes first though its score is no copy's, why. @param {{label?: string, stands_out?: number | null}} hit */
+export function hitWords({ label = "", stands_out: standsOut }) {
+  return standsOut && !COPIES.includes(label) ? "Stands out" : labelWords(label);
+}
+
 /** A cosine with two digits. What is only nearly the same never reads 1.00, and nothing reads −0.00. @param {number} score */
 export function scoreWords(score) {
   const shown = score > 0.99995 ? 1 : Math.min(score, 0.9949);
