@@ -17,7 +17,7 @@ import numpy as np
 
 from export.bundle import Bundle
 from index_data.evaluation.methods import Method, ModelMethod, fit_baselines
-from index_data.evaluation.ranking import Floats
+from index_data.evaluation.ranking import ranked_blocks
 from search_server.openmoji import code_points, draw_openmoji, variant_group
 from train.decoding import DecodePool
 from train.images import FOLDER_LIMITS, Pixels, Preprocessing
@@ -45,7 +45,7 @@ def main() -> None:
     print(f"{len(files):,} drawings, of which {len(asking):,} have variants; shares among the first {FIRST}.\n")
     print("| code | numbers | share |\n|---|---|---|")
     for method in methods(bundles, views):
-        print(f"| {method.name} | {method.dims} | {share(method.vectors(views), groups, asking):.3f} |", flush=True)
+        print(f"| {method.name} | {method.dims} | {share(method, views, groups, asking):.3f} |", flush=True)
 
 
 def methods(bundles: list[Bundle], views: dict[int, Pixels]) -> Iterator[Method]:
@@ -55,16 +55,14 @@ def methods(bundles: list[Bundle], views: dict[int, Pixels]) -> Iterator[Method]
         yield ModelMethod(bundle.folder.name, bundle, provider="cpu", threads=None)
 
 
-def share(vectors: Floats, groups: np.ndarray, asking: np.ndarray) -> float:
-    """Mean share of variants that are found."""
-    found = []
-    for row in asking:
-        scores = vectors @ vectors[row]
-        scores[row] = -2
-        variants = int((groups == groups[row]).sum()) - 1
-        first = np.argsort(-scores, kind="stable")[:FIRST]
-        found.append((groups[first] == groups[row]).sum() / min(variants, FIRST))
-    return float(np.mean(found))
+def share(method: Method, views: dict[int, Pixels], groups: np.ndarray, asking: np.ndarray) -> float:
+    """Mean share of variants that are found, ranked as a search ranks them."""
+    vectors = method.vectors(views)
+    ranked = ranked_blocks(vectors[asking], vectors, asking, k=FIRST, halves=method.halves)
+    first = np.concatenate([block.order[:, :FIRST] for block in ranked])
+    right = (groups[first] == groups[asking][:, None]).sum(axis=1)
+    variants = np.bincount(groups)[groups[asking]] - 1
+    return float(np.mean(right / np.minimum(variants, FIRST)))
 
 
 def pictures(files: list[Path], size: int) -> Pixels:

@@ -23,6 +23,7 @@ from index_data.evaluation.metrics import (
 )
 from index_data.evaluation.principal_axes import PrincipalAxes, flat
 from index_data.evaluation.ranking import nearest, ranked_blocks, unit
+from index_data.weighting import ONE_PART, Halves
 
 ANSWERS = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 1, 1]], bool)  # best first
 
@@ -96,8 +97,9 @@ def test_one_threshold_for_all_is_what_scikit_learn_finds_in_one_long_list():
 
 def test_an_embedding_that_is_always_the_same_finds_no_original():
     same = np.tile(unit(np.ones((1, 4))), (10, 1))
-    ranks, _ = ranks_of_originals(same, same, np.arange(10))
-    assert ranks.tolist() == [10] * 10
+    for halves in (ONE_PART, Halves(2, 1.0)):
+        ranks, _ = ranks_of_originals(same, same, np.arange(10), halves)
+        assert ranks.tolist() == [10] * 10
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 10_000])
