@@ -16,11 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.losses import luminance
-
 Invariance = Literal["semantic", "balanced", "copy"]
 
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in `luminance`
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in `train.losses.luminance`
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))  # FCC 1953
 
 
@@ -142,9 +140,9 @@ def crop(x: Tensor, boxes: Tensor) -> Tensor:
 
 def recolour(x: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:
     """Change the colours of images (n, 3, h, w): matrix (n, 3, 3) times colour, plus a share of the mean grey, (n,)."""
-    grey = luminance(x).mean(dim=(1, 2, 3))
-    changed = torch.einsum("nij,njhw->nihw", matrices, x) + (offsets * grey)[:, None, None, None]
-    return changed.clamp(0, 1)
+    grey = x.mean(dim=(2, 3)) @ torch.tensor(LUMINANCE, dtype=x.dtype, device=x.device)
+    added = (offsets * grey)[:, None, None].expand(-1, 3, 1)
+    return torch.baddbmm(added, matrices, x.flatten(2)).clamp_(0, 1).view_as(x)
 
 
 def colour_changes(brightness: Tensor, contrast: Tensor, saturation: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
