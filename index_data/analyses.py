@@ -1,4 +1,4 @@
-"""What is computed of a whole gallery by a command and kept beside its index: duplicates, outliers, the map.
+"""What is computed of a whole gallery and kept beside its index: duplicates, outliers, the map, placeholders.
 
 galleries/<name>/analyses/<what>.npz    arrays, and a JSON object `facts`; replaced by one rename, made again any time
 """
@@ -19,7 +19,12 @@ from train.errors import UserError
 from train.files import write_file
 
 FORMAT_VERSION = 1
-COMMANDS = {"duplicates": "index duplicates", "outliers": "index outliers", "map": "index map"}
+COMMANDS = {
+    "duplicates": "index duplicates",
+    "outliers": "index outliers",
+    "map": "index map",
+    "placeholders": "serve",
+}
 
 
 class NotComputedError(UserError):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from index_data.analyses import NotComputedError, read_analysis, write_analysis
 from index_data.gallery import Gallery, Vectors
 from index_data.generations import Ids
 from search_server.galleries import ServedGallery
@@ -24,6 +25,7 @@ from train.images import Pixels
 
 logger = logging.getLogger(__name__)
 
+KEPT = "placeholders"  # name of the file in the gallery's folder of analyses
 SIDE = 4  # pixels
 SAMPLE = 600  # thumbnails that the map is fitted to
 FEWEST = 24  # with fewer there is nothing to fit
@@ -98,6 +100,29 @@ def small_picture(
     return None
 
 
+def keep_likeness(gallery: Gallery, likeness: Likeness) -> None:
+    """Write the map down beside the gallery's index, so that the next server has it from its first answer on.
+
+    Raises:
+        DiskError: The disk is full.
+    """
+    arrays = {"mean": likeness.mean, "deviation": likeness.deviation, "weights": likeness.weights}
+    write_analysis(gallery, KEPT, gallery.seq, {"side": SIDE}, **arrays)
+
+
+def kept_likeness(gallery: Gallery) -> Likeness | None:
+    """The map that was written down for the gallery's model; None where there is none that can be used."""
+    try:
+        analysis = read_analysis(gallery, KEPT)
+    except NotComputedError:
+        return None
+    mean, deviation, weights = (analysis.arrays.get(name) for name in ("mean", "deviation", "weights"))
+    if mean is None or deviation is None or weights is None or mean.ndim != 1:
+        return None
+    fits = deviation.shape == mean.shape and weights.shape == (len(mean) + 1, SIDE * SIDE * 3)
+    return Likeness(gallery.model_id, mean, deviation, weights) if fits else None
+
+
 def data_uri_of(small: Pixels) -> str:
     """A small picture as an address that holds it: a bitmap, because its head is the same for all."""
     bitmap = _HEAD + small[::-1, :, ::-1].tobytes()
@@ -105,7 +130,7 @@ def data_uri_of(small: Pixels) -> str:
 
 
 class Placeholders:
-    """The maps of all galleries, each fitted when it is first asked for, while the answers go without."""
+    """The maps of all galleries: what was never fitted is when it is asked for, while the answers go without."""
 
     def __init__(self, pool: DecodePool) -> None:
         """Fit nothing yet.
@@ -148,7 +173,9 @@ class Placeholders:
             if (model == gallery.model_id and gallery.count < 2 * items + FEWEST) or self._ended.is_set():
                 return None
             self._tried[served.name] = (gallery.model_id, gallery.count)
-            self._known[served.name] = None
+            self._known[served.name] = kept = kept_likeness(gallery)
+            if kept is not None:
+                return kept
             thread = threading.Thread(target=self._fit, args=(served,), name="placeholders", daemon=True)
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
@@ -157,11 +184,11 @@ class Placeholders:
     def _fit(self, served: ServedGallery) -> None:
         try:
             likeness = fit_likeness(served.gallery, self._pool, self._ended)
+            with self._lock:
+                self._known[served.name] = likeness
+            if likeness is not None and likeness.model_id == served.gallery.model_id:
+                keep_likeness(served.gallery, likeness)
         except UserError as error:
             logger.warning("gallery %s: no placeholders: %s", served.name, error.detail)
-            return
         except Exception:  # a page without them is a page all the same
             logger.exception("gallery %s: no placeholders", served.name)
-            return
-        with self._lock:
-            self._known[served.name] = likeness

@@ -145,10 +145,11 @@ export class Api {
    * @param {number} values Of each field.
    * @param {string | null} filter JSON text.
    * @param {Signal} [signal]
+   * @param {boolean} [quiet] Nobody waits for it.
    * @returns {Promise<Rest.FacetsOut>}
    */
-  facets(fields, values, filter, signal) {
-    return ask(withParameters(`${this.base}/facets`, { fields, values, filter, own: false }), { signal });
+  facets(fields, values, filter, signal, quiet = false) {
+    return ask(withParameters(`${this.base}/facets`, { fields, values, filter, own: false }), { signal, quiet });
   }
 
   /**

@@ -46,6 +46,8 @@ export class Page {
     this.features = given.features;
     /** @type {Rest.FacetsOut | null} The values to filter by, counted for the first view. */
     this.facets = given.facets;
+    /** @type {boolean | null} Whether there is anything to filter by; null: nobody has looked yet. */
+    this.filterable = null;
     /** @type {string} Of the gallery. */
     this.root = given.root;
     /** @type {string} Of the server. */
@@ -100,7 +102,8 @@ export class Page {
   #fetchNext() {
     this.jobs.look();
     if (!this.gallery) return;
-    const next = [fetchView("search"), import("./parts/picture_menu.js"), import("./parts/lightbox.js")];
+    const countAhead = async () => (await import("./parts/facet_chips.js")).countAhead(this);
+    const next = [fetchView("search").then(countAhead), import("./parts/picture_menu.js"), import("./parts/lightbox.js")];
     Promise.allSettled(next); // what does not come now is asked for again when it is wanted
   }
 

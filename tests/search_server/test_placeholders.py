@@ -1,6 +1,7 @@
 """Placeholders: tiny likenesses of pictures, guessed from their codes."""
 
 import base64
+import dataclasses
 import io
 import shutil
 import threading
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from index_data.gallery import Gallery
-from search_server.placeholders import SIDE, data_uri_of, fit_likeness
+from search_server.placeholders import SIDE, data_uri_of, fit_likeness, keep_likeness, kept_likeness
 from tests.conftest import draw_picture, encoded
 from tests.search_server.conftest import serving
 from train.decoding import DecodePool
@@ -79,3 +80,23 @@ def test_lists_and_searches_have_placeholders_for_whoever_asks(drawn_gallery, tm
             assert all(found.values())
             assert found.get("5", item["placeholder"]) == item["placeholder"]
         assert server.get(f"{GALLERY}/items/3/similar").json()["hits"][0]["placeholder"] is None
+    with serving(folder, log=tmp_path / "log") as server:  # the next one has them from its first answer on
+        again = server.get(f"{GALLERY}/items", placeholders="true", ids="5").json()["items"][0]
+        assert again["placeholder"] == item["placeholder"]
+
+
+def test_what_was_written_down_of_another_model_or_is_damaged_is_not_used(drawn_gallery, pool, tmp_path):
+    folder = shutil.copytree(drawn_gallery, tmp_path / "drawn", ignore=shutil.ignore_patterns("analyses"))
+    with Gallery.open(folder) as gallery:
+        assert kept_likeness(gallery) is None
+        likeness = fit_likeness(gallery, pool, threading.Event())
+        assert likeness is not None
+        keep_likeness(gallery, likeness)
+        kept = kept_likeness(gallery)
+        assert kept is not None
+        assert np.array_equal(kept.weights, likeness.weights)
+        keep_likeness(gallery, dataclasses.replace(likeness, weights=likeness.weights[1:]))
+        assert kept_likeness(gallery) is None
+        file = folder / "analyses" / "placeholders.npz"
+        file.write_bytes(file.read_bytes()[:100])
+        assert kept_likeness(gallery) is None

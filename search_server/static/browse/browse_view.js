@@ -107,14 +107,17 @@ class Browse {
     if (!page.gallery.items) return [arriving(async () => (await import("../parts/empty_gallery.js")).emptyGallery(page, this.withdrawn.signal), () => page.reload())];
     /** @param {string} sort */
     const sorted = (sort) => page.go("browse", { ...this.#parameters(), sort: sort === "id" ? null : sort });
-    const bar = toolbar(this.words, [this.#nameField(), choiceField("Order", SORTS, this.sort, sorted), this.model.element, this.size.element]);
+    const bar = toolbar(this.words, [this.#nameField(), choiceField("Order", SORTS, this.sort, sorted), this.model.element, this.size.element], this.chips);
     const selected = selectionBar(page, this.selection, {
       everything: () => this.#selectAll(),
       total: () => this.grid.length,
-      tagged: () => this.chips.replaceChildren(this.#chips()),
+      tagged: () => {
+        page.filterable = null; // there may be tags now
+        this.chips.replaceChildren(this.#chips());
+      },
       gone: () => page.reload(),
     });
-    return [bar, this.chips, selected, this.grid.element, this.foot];
+    return [bar, selected, this.grid.element, this.foot];
   }
 
   /** Pictures whose name begins with what is typed, or whose id it is: at once, in the list that is there. */

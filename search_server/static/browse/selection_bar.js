@@ -29,8 +29,8 @@ export function selectionBar(page, selection, ways) {
       page.may.write && button("edit", "Describe", () => askFields(page, selection, ways.tagged), { class: "button" }),
       page.may.write && button("trash", "Take out", () => askRemoval(page, selection, ways.gone), { class: "button" }),
       button("copy", "Copy ids", () => copyText(selection.ids.join("\n"), `${plural(selection.size, "id", "ids")} copied`), { class: "button" }),
-      iconButton("close", "Clear the selection", () => selection.clear()),
     ),
+    iconButton("close", "Clear the selection", () => selection.clear()),
   );
   selection.addEventListener("change", () => {
     element.hidden = !selection.size;

@@ -2,6 +2,7 @@
 
 import { isWithdrawn } from "../api.js";
 import { h, icon, opensElsewhere } from "./dom.js";
+import { problemState } from "./states.js";
 import { count } from "./words.js";
 
 /** @typedef {Record<string, any>} Filter As the API has it. */
@@ -9,6 +10,8 @@ import { count } from "./words.js";
 
 /** @type {Record<string, string>} */
 const TITLES = { folder: "Folder", tags: "Tags", year: "Year", camera: "Camera", cluster: "Cluster" };
+
+const NOTHING_TO_CHOOSE = "Nothing to choose from: these pictures are in one folder, and have no tags, years or cameras that differ.";
 
 /** @type {Record<string, string>} */
 const OPERATORS = { eq: "", ne: "not", lt: "<", lte: "≤", gt: ">", gte: "≥", prefix: "begins with", in: "one of" };
@@ -23,7 +26,8 @@ export function filterOf(page) {
 }
 
 /**
- * The chips above a grid. They come when the server has counted; the first view has them at once.
+ * The chips above a grid: what is chosen, and one that opens what there is to choose. All of them stand there at once, so that
+ * nothing below moves; values are counted when somebody wants to see them, where they did not come with the page.
  *
  * @param {import("../app.js").Page} page
  * @param {(filter: string | null) => Record<string, any>} parameters Of the address that shows what passes a filter.
@@ -33,24 +37,44 @@ export function filterOf(page) {
  *   before the chips.
  */
 export function facetChips(page, view, parameters, signal, { count: counting, first = null } = {}) {
-  const element = h("section", { class: "facets", "aria-label": "Filter", hidden: !first }, first);
-  const chosen = readFilter(filterOf(page));
+  const filter = filterOf(page);
+  const chosen = readFilter(filter);
+  /** @param {Filter} then */
+  const open = (then) => link(page, view, () => parameters(Object.keys(then).length ? JSON.stringify(then) : null));
+  const values = h("div", { class: "facet-values chip-panel" });
   /** @param {Rest.FacetsOut} counted */
-  const show = (counted) => {
-    const children = drawn(counted.facets, chosen, (filter) => link(page, view, parameters(filter)));
-    element.replaceChildren(...(first ? [first] : []), ...children);
-    element.hidden = !element.children.length;
+  const show = ({ facets }) => {
+    const groups = groupsOf(facets, chosen, open);
+    if (!counting && !filter) page.filterable = groups.length > 0;
+    values.replaceChildren(...(groups.length ? groups : [h("p", { class: "quiet-words" }, NOTHING_TO_CHOOSE)]));
   };
-  const given = page.takeFacets();
-  if (given && !counting) show(given);
-  else {
-    (counting ?? page.api.facets.bind(page.api))(Object.keys(TITLES), page.limits.choices, filterOf(page), signal)
-      .then(show)
-      .catch((error) => {
-        if (!isWithdrawn(error)) element.hidden = !first; // the pictures themselves say what is wrong
-      });
-  }
-  return element;
+  const count = async () => {
+    values.replaceChildren(h("p", { class: "quiet-words late", "aria-busy": "true" }, "Counting …"));
+    try {
+      show(await (counting ?? page.api.facets.bind(page.api))(Object.keys(TITLES), page.limits.choices, filter, signal));
+    } catch (error) {
+      if (!isWithdrawn(error)) values.replaceChildren(problemState(error, { retry: count, heading: "h3" }));
+    }
+  };
+  const given = counting ? null : page.takeFacets();
+  if (given) show(given);
+  /** @type {HTMLDetailsElement} */
+  const choices = h(
+    "details",
+    { class: "facet-groups", ontoggle: () => choices.open && !values.hasChildNodes() && count() },
+    h("summary", { class: "chip quiet-chip" }, icon("down"), h("span", {}, "Filter")),
+    values,
+  );
+  const isOffered = counting || page.filterable !== false;
+  const children = [first, ...chosenChips(chosen, open), isOffered && choices].filter(Boolean);
+  return h("section", { class: "facets", "aria-label": "Filter", hidden: !children.length }, children);
+}
+
+/** Count before anybody asks for it, so that the next view knows whether it offers a choice. @param {import("../app.js").Page} page */
+export async function countAhead(page) {
+  if (page.filterable !== null || !page.gallery.items) return;
+  const { facets } = await page.api.facets(Object.keys(TITLES), page.limits.choices, null, null, true);
+  page.filterable = tellingFacets(facets).length > 0;
 }
 
 /** A filter as an object; an empty one where the text is none. @param {string | null} text @returns {Filter} */
@@ -69,40 +93,49 @@ function wordsOf(field, value) {
   return field === "cluster" ? `Cluster ${Number(value) + 1}` : String(value);
 }
 
+/** What is chosen besides a field. @param {Filter} chosen @param {string} field */
+function othersThan(chosen, field) {
+  return Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
+}
+
 /**
- * @param {Rest.FacetOut[]} facets
+ * What is chosen: also what is not among the most frequent values, or no choice among values at all, can be taken away.
+ *
  * @param {Filter} chosen
- * @param {(filter: string | null) => import("./dom.js").Properties} open
+ * @param {(then: Filter) => import("./dom.js").Properties} open
  */
-function drawn(facets, chosen, open) {
-  /** What is chosen besides. @param {string} field */
-  const othersThan = (field) => Object.fromEntries(Object.entries(chosen).filter(([name]) => name !== field));
-  /** @param {Filter} then */
-  const leadTo = (then) => open(Object.keys(then).length ? JSON.stringify(then) : null);
-  // Also what is not among the most frequent values, or no choice among values at all, can be taken away.
-  const chips = Object.entries(chosen).map(([field, condition]) => {
+function chosenChips(chosen, open) {
+  return Object.entries(chosen).map(([field, condition]) => {
     const words = chosenWords(field, condition);
     const label = `${field in TITLES && field !== "cluster" && "eq" in condition ? `${TITLES[field]} ` : ""}${words}: take this filter away`;
-    return h("a", { class: "chip", "aria-label": label, ...leadTo(othersThan(field)) }, h("span", {}, words), icon("close"));
+    return h("a", { class: "chip", "aria-label": label, ...open(othersThan(chosen, field)) }, h("span", {}, words), icon("close"));
   });
-  /** @type {HTMLElement[]} */
-  const groups = [];
-  for (const { field, values } of facets) {
-    const others = othersThan(field);
-    const drawnValues = values.map(({ value, count: number, thumb }) => {
+}
+
+/** Those that tell pictures apart: all pictures have a folder, but not all a tag. @param {Rest.FacetOut[]} facets */
+function tellingFacets(facets) {
+  return facets.filter(({ field, values }) => values.length > 1 || (field === "tags" && values.length > 0));
+}
+
+/**
+ * What there is to choose; nothing where all pictures have the same.
+ *
+ * @param {Rest.FacetOut[]} facets
+ * @param {Filter} chosen
+ * @param {(then: Filter) => import("./dom.js").Properties} open
+ */
+function groupsOf(facets, chosen, open) {
+  return tellingFacets(facets).map(({ field, values }) => {
+    const others = othersThan(chosen, field);
+    const drawn = values.map(({ value, count: number, thumb }) => {
       const isChosen = JSON.stringify(chosen[field]) === JSON.stringify({ eq: value });
-      const then = isChosen ? others : { ...others, [field]: { eq: value } };
-      const words = wordsOf(field, value);
-      const attributes = leadTo(then);
       const current = isChosen ? { "aria-current": "true" } : {};
       const picture = thumb ? h("img", { src: thumb, alt: "", width: 32, height: 32, loading: "lazy", decoding: "async" }) : null;
-      return h("li", {}, h("a", { class: picture ? "chip pictured" : "chip", ...current, ...attributes }, picture, h("span", {}, words), " ", h("small", {}, count(number))));
+      const properties = { class: picture ? "chip pictured" : "chip", ...current, ...open(isChosen ? others : { ...others, [field]: { eq: value } }) };
+      return h("li", {}, h("a", properties, picture, h("span", {}, wordsOf(field, value)), " ", h("small", {}, count(number))));
     });
-    if (values.length > 1 || field === "tags") groups.push(h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawnValues)));
-  }
-  if (!groups.length) return chips;
-  const summary = h("summary", { class: "chip quiet-chip" }, icon("down"), h("span", {}, "Filter"));
-  return [...chips, h("details", { class: "facet-groups" }, summary, groups)];
+    return h("div", { class: "facet", role: "group", "aria-label": TITLES[field] }, h("p", { class: "facet-title" }, TITLES[field]), h("ul", { role: "list" }, drawn));
+  });
 }
 
 /** What is asked of a field, as people read it. @param {string} field @param {any} condition */
@@ -132,18 +165,20 @@ function plainWords(value) {
 }
 
 /**
+ * A link that leads where its parameters say at the moment of the click.
+ *
  * @param {import("../app.js").Page} page
  * @param {string} view
- * @param {import("../app.js").Parameters} parameters
+ * @param {() => import("../app.js").Parameters} parameters
  * @returns {import("./dom.js").Properties}
  */
 function link(page, view, parameters) {
   return {
-    href: page.address(view, parameters),
+    href: page.address(view, parameters()),
     onclick: (event) => {
       if (opensElsewhere(event)) return;
       event.preventDefault();
-      page.go(view, parameters);
+      page.go(view, parameters());
     },
   };
 }

@@ -1,16 +1,17 @@
 /** In which galleries is searched: all of them to tick, and of each that cannot be searched, why. */
 
 import { AS_INDEXED } from "./question.js";
-import { button, h, icon } from "./dom.js";
+import { button, h } from "./dom.js";
 import { plural } from "./words.js";
 
 /**
  * @param {import("../app.js").Page} page
  * @param {import("./question.js").Question} question
  * @param {((galleries: string[]) => void)} act None: the one that is shown, alone.
+ * @param {(galleries: string[]) => void} say Is told which are ticked.
  * @param {boolean} atOnce Whether each tick counts at once; else the reader says when.
  */
-export function galleryChoice(page, question, act, atOnce = false) {
+export function galleriesToTick(page, question, act, say, atOnce) {
   const home = page.gallery.name;
   const asked = question.galleries.length ? question.galleries : [home];
   const ticks = page.searchable.map((gallery) => {
@@ -18,14 +19,13 @@ export function galleryChoice(page, question, act, atOnce = false) {
     const field = h("input", { type: "checkbox", value: gallery.name, checked: asked.includes(gallery.name), disabled: hindrance !== null });
     return { gallery, field, hindrance };
   });
-  const words = h("span", {});
   const models = h("p", { class: "quiet-words gallery-models", role: "status" });
   const search = atOnce ? null : button("search", "Search in these", () => act(chosen()), { class: "button primary" });
   const names = () => ticks.filter(({ field }) => field.checked).map(({ gallery }) => gallery.name);
   const chosen = () => (names().length === 1 && names()[0] === home ? [] : names());
   const show = () => {
     const ticked = ticks.filter(({ field }) => field.checked);
-    words.textContent = ticked.length === 1 ? `In ${ticked[0].gallery.name}` : `In ${plural(ticked.length, "gallery", "galleries")}`;
+    say(names());
     const several = new Set(ticked.map(({ gallery }) => gallery.model)).size > 1;
     if (!ticked.length) models.textContent = "Tick at least one.";
     else models.textContent = several ? "Their models differ: pictures are ranked by how rare it is in their gallery to be so near." : "";
@@ -44,17 +44,12 @@ export function galleryChoice(page, question, act, atOnce = false) {
   };
   show();
   return h(
-    "details",
-    { class: "facet-groups gallery-choice" },
-    h("summary", { class: "chip quiet-chip" }, icon("folder"), words, icon("down")),
-    h(
-      "fieldset",
-      { onchange: changed },
-      h("legend", { class: "visually-hidden" }, "Galleries to search"),
-      h("ul", { class: "galleries-to-tick", role: "list" }, ticks.map(entry)),
-      models,
-      h("div", { class: "actions" }, search, all, alone),
-    ),
+    "fieldset",
+    { class: "chip-panel", onchange: changed },
+    h("legend", { class: "visually-hidden" }, "Galleries to search"),
+    h("ul", { class: "galleries-to-tick", role: "list" }, ticks.map(entry)),
+    models,
+    h("div", { class: "actions" }, search, all, alone),
   );
 }
 

@@ -1,8 +1,10 @@
 /** What stands above pictures in rows: their size, their order, whether they are shown as the model sees them, of which galleries they are. */
 
-import { button, h } from "./dom.js";
-import { announce } from "./messages.js";
+import { SERVER_GONE } from "../api.js";
+import { button, h, icon } from "./dom.js";
+import { announce, note } from "./messages.js";
 import { remember, remembered } from "./storage.js";
+import { plural } from "./words.js";
 
 const SMALLEST_ROW = 72; // CSS pixels
 const LARGEST_ROW = 400;
@@ -82,7 +84,7 @@ export function whyToggle(act) {
 }
 
 /**
- * Where several galleries are served: which of them are searched.
+ * Where several galleries are served: which of them are searched. The list of them comes when it is opened.
  *
  * @param {import("../app.js").Page} page
  * @param {import("./question.js").Question} question
@@ -91,10 +93,29 @@ export function whyToggle(act) {
  */
 export function choiceOfGalleries(page, question, act, atOnce = false) {
   if (!page.searchable.length) return null;
-  const place = h("div", { class: "gallery-choice-place" });
-  const fill = async () => place.append((await import("./gallery_choice.js")).galleryChoice(page, question, act, atOnce));
-  fill().catch(() => place.remove()); // the server is gone: what is searched next says so
-  return place;
+  const words = h("span", {});
+  /** @param {string[]} names */
+  const say = (names) => (words.textContent = names.length === 1 ? `In ${names[0]}` : `In ${plural(names.length, "gallery", "galleries")}`);
+  say(question.galleries.length ? question.galleries : [page.gallery.name]);
+  /** @type {Promise<void> | null} */
+  let filled = null;
+  const fill = async () => {
+    try {
+      const { galleriesToTick } = await import("./gallery_choice.js");
+      element.append(galleriesToTick(page, question, act, say, atOnce));
+    } catch {
+      element.open = false;
+      filled = null;
+      note(SERVER_GONE.title);
+    }
+  };
+  /** @type {HTMLDetailsElement} */
+  const element = h(
+    "details",
+    { class: "facet-groups gallery-choice", ontoggle: () => element.open && (filled ??= fill()) },
+    h("summary", { class: "chip quiet-chip" }, icon("folder"), words, icon("down")),
+  );
+  return h("div", { class: "gallery-choice-place" }, element);
 }
 
 /**
@@ -102,9 +123,10 @@ export function choiceOfGalleries(page, question, act, atOnce = false) {
  *
  * @param {HTMLElement} words
  * @param {(HTMLElement | null)[]} controls
- * @param {(HTMLElement | null)[]} toggles Beside the words, where there is room.
+ * @param {HTMLElement} chips Beside the words.
+ * @param {(HTMLElement | null)[]} toggles At the end of their row, where there is room.
  */
-export function toolbar(words, controls, toggles = []) {
+export function toolbar(words, controls, chips, toggles = []) {
   /** @param {boolean} open */
   const show = (open) => {
     element.classList.toggle("folded", !open);
@@ -112,7 +134,7 @@ export function toolbar(words, controls, toggles = []) {
     remember("tools", open ? "open" : "folded");
   };
   const fold = button("sliders", "Options", () => show(element.classList.contains("folded")), { class: "button quiet toolbar-fold" });
-  const element = h("div", { class: "toolbar" }, words, fold, toggles.length > 0 && h("div", { class: "toolbar-controls" }, toggles), h("div", { class: "toolbar-controls" }, controls));
+  const element = h("div", { class: "toolbar" }, h("div", { class: "toolbar-words" }, words, chips), fold, toggles.length > 0 && h("div", { class: "toolbar-controls" }, toggles), h("div", { class: "toolbar-controls" }, controls));
   show(remembered("tools", "folded") === "open");
   return element;
 }

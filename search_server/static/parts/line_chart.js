@@ -28,7 +28,7 @@ export function lineChart({ title, x, y, series, level = null }) {
   }
   for (const tick of across.ticks) drawing.append(text(across.at(tick), HEIGHT - BOTTOM + 18, short(tick), "middle"));
   drawing.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, unit(x), "middle", "chart-title"), text(LEFT - 8, TOP - 8, y.unit ?? "", "end", "chart-title"));
-  if (level) drawing.append(svg("line", { class: "chart-level", x1: LEFT, x2: WIDTH - RIGHT, y1: up.at(level.y), y2: up.at(level.y) }), text(LEFT + 6, up.at(level.y) + 16, level.words, "start"));
+  if (level) drawing.append(svg("line", { class: "chart-level", x1: LEFT, x2: WIDTH - RIGHT, y1: up.at(level.y), y2: up.at(level.y) }));
   series.forEach(({ points, line = true }, place) => {
     const group = svg("g", { class: `chart-series chart-series-${place % 4}` });
     if (line) group.append(svg("polyline", { points: points.map((point) => `${across.at(point.x)},${up.at(point.y)}`).join(" ") }));
@@ -38,7 +38,7 @@ export function lineChart({ title, x, y, series, level = null }) {
   return h(
     "figure",
     { class: "chart" },
-    h("figcaption", {}, h("strong", {}, title), h("ul", { class: "chart-key", role: "list" }, series.map((one, place) => h("li", { class: `chart-series-${place % 4}` }, one.name)))),
+    h("figcaption", {}, h("strong", {}, title), h("ul", { class: "chart-key", role: "list" }, series.map((one, place) => h("li", { class: `chart-series-${place % 4}` }, one.name)), level && h("li", { class: "chart-key-level" }, level.words))),
     drawing,
     h("details", {}, h("summary", {}, "The numbers"), h("div", { class: "chart-table", tabindex: "0", role: "region", "aria-label": `${title}: the numbers` }, numbers(title, x, y, series))),
   );

@@ -26,7 +26,7 @@ export function openMenus() {
 }
 
 function openOnes() {
-  return [.../** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu[open]"))];
+  return [.../** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu[open], .facets details[open]"))];
 }
 
 /**

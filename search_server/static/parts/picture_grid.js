@@ -52,6 +52,7 @@ export class PictureGrid {
   width = 0;
   sharp = false;
   fast = false; // pictures fly by
+  unseen = false; // tiles that were just made: they are painted before their pictures are asked for
   pending = false;
   /** @type {number | undefined} Place of the tile that has the focus: it stays in the document. */
   held;
@@ -342,6 +343,8 @@ export class PictureGrid {
     this.list.style.height = `${this.length ? this.rows.top[this.rows.count] - gap : 0}px`;
     for (const [place, tile] of this.mounted) if (place >= this.length) this.#unmount(place, tile);
     this.placed = null; // all that are mounted have moved
+    this.unseen = !this.mounted.size && !this.awaited && !this.reusable;
+    if (this.unseen) requestAnimationFrame(() => setTimeout(() => this.#seen()));
     if (this.#mount(this.reusable !== null, top)) requestAnimationFrame(() => this.#scrolled()); // what is in the window is painted first
   }
 
@@ -483,7 +486,7 @@ export class PictureGrid {
     if (this.awaited) return tile;
     const picture = tile.querySelector("img");
     if (picture && place >= EAGER && this.length <= ALL) picture.loading = "lazy"; // far below, it may be
-    if (item && !this.fast) this.#picture(tile, item);
+    if (item && !this.fast && !this.unseen) this.#picture(tile, item);
     this.#mark(tile, tray, selection);
     return tile;
   }
@@ -507,6 +510,12 @@ export class PictureGrid {
     // The small one is there at once, until the sharp one is.
     picture.style.backgroundImage = this.sharp && !this.source ? `url("${item.thumb}")` : "";
     picture.src = source;
+  }
+
+  /** The first frame shows where pictures will be, and what they are like: now they may take the machine. */
+  #seen() {
+    this.unseen = false;
+    for (const [place, tile] of this.mounted) this.#picture(tile, this.item(place));
   }
 
   /** Scrolling has come to rest: ask for what flew by before. */

@@ -15,10 +15,10 @@ const WARNINGS = {
 };
 /** @type {[string, string][]} */
 const FORM_WORDS = [
-  ["none", "As it is"],
-  ["mirror", "Mirrored too"],
-  ["rotate", "Turned too"],
-  ["all", "Mirrored and turned too"],
+  ["none", "Find it as it is"],
+  ["mirror", "Find it mirrored too"],
+  ["rotate", "Find it turned too"],
+  ["all", "… mirrored and turned too"],
 ];
 
 /** @typedef {{morph: (() => void) | null, restart: () => void, refine: (change: Partial<import("../parts/question.js").Question>) => void}} Ways */
@@ -33,10 +33,12 @@ export function queryPanel(query, question, page, ways) {
   const combined = isCombined(question);
   const name = h("h1", { class: "query-name", title: query.name }, query.name);
   const facts = h("p", { class: "query-facts", "aria-busy": "true" }, "Looking …");
-  const seen = h("figure", { class: "query-seen" });
+  const seen = page.gallery.model.has_decoder ? seenFigure(combined, page.gallery) : null;
   const notice = h("div", { class: "query-notice" });
   const frame = combined ? null : framed(query.image, query, `Query: ${query.name}`);
-  const pictures = h("div", { class: "query-pictures" }, frame && h("figure", { class: "query-picture" }, frame, h("figcaption", {}, "Your picture")), seen);
+  // Of a file only its decoding tells the size: it gets the room of any.
+  const room = query.width ? "query-picture" : "query-picture unmeasured";
+  const pictures = h("div", { class: "query-pictures" }, frame && h("figure", { class: room }, frame, h("figcaption", {}, "Your picture")), seen);
   const crop = frame ? cropping(frame, question, ways) : null;
   /** @type {HTMLSelectElement} */
   const forms = h(
@@ -48,9 +50,11 @@ export function queryPanel(query, question, page, ways) {
   const itself = h("input", { type: "checkbox", checked: question.self, onchange: () => ways.refine({ self: itself.checked }) });
   /** @type {HTMLInputElement} */
   const once = h("input", { type: "checkbox", checked: question.once, title: "Of duplicates only the best", onchange: () => ways.refine({ once: once.checked }) });
+  // What is sent to a model is measured: a line more.
+  const isSent = !combined && (!question.id || !isItem(question.id) || question.galleries.length > 0);
   const element = h(
     "section",
-    { class: combined ? "query combined" : "query", "aria-label": combined ? "Your pictures" : "Your picture" },
+    { class: combined ? "query combined" : isSent ? "query sent" : "query", "aria-label": combined ? "Your pictures" : "Your picture" },
     iconButton("close", "New search", ways.restart, { class: "icon-button query-close" }),
     pictures,
     h("div", { class: "query-words" }, name, facts),
@@ -72,7 +76,7 @@ export function queryPanel(query, question, page, ways) {
     notice,
   );
   if (crop && question.crop) crop.begin();
-  return { element, answered: (/** @type {Rest.SearchOut & {galleries?: string[]}} */ answer) => showAnswer(answer, page.gallery, { name, facts, seen, notice, combined }), frame };
+  return { element, answered: (/** @type {Rest.SearchOut & {galleries?: string[]}} */ answer) => showAnswer(answer, { name, facts, seen, notice, combined }), frame };
 }
 
 /** The rectangle on the picture, and the button that begins and ends it. @param {HTMLElement} frame @param {import("../parts/question.js").Question} question @param {Ways} ways */
@@ -107,18 +111,27 @@ function cropping(frame, question, ways) {
   return { button: toggle, begin: () => queueMicrotask(begin) };
 }
 
-/** @param {string | null} source @param {{width?: number, height?: number}} side @param {string} alt */
+/** A picture whose room is there before it is. @param {string | null} source @param {{width?: number, height?: number}} side @param {string} alt */
 function framed(source, { width, height }, alt) {
   const size = width && height ? { width, height } : {};
-  return h("div", { class: "frame" }, h("img", { src: source, alt, ...size, decoding: "async", draggable: "false" }));
+  /** @type {Record<string, string | number>} */
+  const style = width && height ? { "--wide": `${width}px`, "--aspect": width / height } : {};
+  return h("div", { class: "frame", style }, h("img", { src: source, alt, ...size, decoding: "async", draggable: "false" }));
+}
+
+/** Room for what the model sees, until it is painted. @param {boolean} combined @param {Rest.GalleryOut} gallery */
+function seenFigure(combined, gallery) {
+  const caption = combined
+    ? [h("strong", {}, "Together"), h("span", {}, "What the model paints of their sum")]
+    : [h("strong", {}, "What the model sees"), h("span", {}, `Painted from the ${gallery.model.dims} numbers that it keeps of it`)];
+  return h("figure", { class: "query-seen" }, h("div", { class: "frame" }), h("figcaption", {}, caption));
 }
 
 /**
  * @param {Rest.SearchOut & {galleries?: string[]}} answer Galleries: that were searched, where it is not this one alone.
- * @param {Rest.GalleryOut} gallery
- * @param {{name: HTMLElement, facts: HTMLElement, seen: HTMLElement, notice: HTMLElement, combined: boolean}} places
+ * @param {{name: HTMLElement, facts: HTMLElement, seen: HTMLElement | null, notice: HTMLElement, combined: boolean}} places
  */
-function showAnswer({ query, index, took_ms: took, provider, galleries }, gallery, { name, facts, seen, notice, combined }) {
+function showAnswer({ query, index, took_ms: took, provider, galleries }, { name, facts, seen, notice, combined }) {
   name.textContent = query.name;
   name.title = query.name;
   facts.removeAttribute("aria-busy");
@@ -127,15 +140,17 @@ function showAnswer({ query, index, took_ms: took, provider, galleries }, galler
   const where = galleries ? ` in ${plural(galleries.length, "gallery", "galleries")}` : "";
   const searched = `Searched ${count(index.count)}${where} in ${milliseconds(took.search)}`;
   facts.replaceChildren(...[size, embedded, searched].filter(Boolean).map((line) => h("span", {}, line)));
-  if (query.reconstruction_url) {
-    const caption = combined
-      ? [h("strong", {}, "Together"), h("span", {}, "What the model paints of their sum")]
-      : [h("strong", {}, "What the model sees"), h("span", {}, `Painted from the ${gallery.model.dims} numbers that it keeps of it`)];
-    const alt = combined ? "All of them together, as the model paints their sum" : "The query as the model paints it from its code";
-    const there = seen.querySelector("img");
-    if (there) there.src = query.reconstruction_url;
-    else seen.replaceChildren(framed(query.reconstruction_url, { width: 1, height: 1 }, alt), h("figcaption", {}, caption));
-  }
+  if (seen) showSeen(seen, query.reconstruction_url ?? null, combined);
   const words = query.warning && (WARNINGS[query.warning] ?? query.warning);
   notice.replaceChildren(...(words ? [h("p", { class: "notice" }, icon("warning"), h("span", {}, words))] : []));
+}
+
+/** @param {HTMLElement} seen @param {string | null} address @param {boolean} combined */
+function showSeen(seen, address, combined) {
+  seen.hidden = !address; // where models without a decoder were searched, nothing is painted
+  if (!address) return;
+  const alt = combined ? "All of them together, as the model paints their sum" : "The query as the model paints it from its code";
+  const there = seen.querySelector("img");
+  if (there) there.src = address;
+  else seen.querySelector(".frame")?.replaceWith(framed(address, { width: 1, height: 1 }, alt));
 }

@@ -247,7 +247,7 @@ class Results {
     this.controls.inert = false;
     this.#fill(); // first: to lay the pictures out takes a look at the window, which is quick while nothing else has changed
     this.panel.answered(answer);
-    this.controls.after(this.#chips(), ...this.#unanswered());
+    this.controls.after(...this.#unanswered());
     this.page.titled(answer.query.name);
   }
 
@@ -332,7 +332,7 @@ class Results {
     const sorts = Object.entries(SORTS).filter(([name]) => name !== "changed" || this.answer?.by !== "percentile").map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]));
     const order = choiceField("Order", sorts, this.sort, (sort) => this.#sortBy(sort));
     const byScore = this.answer?.by !== "percentile"; // scores of different models cannot be compared
-    return toolbar(this.heading, [byScore ? leastField : null, order, this.size.element], [this.model.element, this.why.element]);
+    return toolbar(this.heading, [byScore ? leastField : null, order, this.size.element], this.#chips(), [this.model.element, this.why.element]);
   }
 
   /** Say on each tile that is pointed at why it is like the query, or no longer. @param {boolean} on */

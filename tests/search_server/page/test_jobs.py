@@ -17,10 +17,12 @@ from search_server.jobs import JobTable, now
 from tests.conftest import draw_picture, encoded
 from tests.search_server.conftest import Server, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
+from train.run import MOMENTS_FOLDER, Run
 
 pytestmark = pytest.mark.browser
 
 PICTURES = 12
+MOMENTS = 0, 50, 200  # steps of a training
 LONG = 60_000  # milliseconds: a job is a process of its own
 
 
@@ -236,6 +238,9 @@ def trained(place: Place) -> Place:
         for split in ("train", "validation")
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in measured))
+    (run / "sheets" / MOMENTS_FOLDER).mkdir()
+    for number, step in enumerate(MOMENTS):
+        Run.open(run).moment(step).write_bytes(encoded(draw_picture(number)))
     return place
 
 
@@ -248,11 +253,50 @@ def test_a_model_says_how_good_it_is_and_how_it_was_trained(visit: Callable[...,
     expect(chart.locator("polyline")).to_have_count(2)
     chart.get_by_text("The numbers").click()
     expect(chart.get_by_role("row").last).to_contain_text("step 999")
-    sheet = page.get_by_role("img", name="Pictures, and what it paints of them")
-    assert sheet.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     page.get_by_role("link", name="All models").click()
     page.get_by_role("link", name="averaging").click()
     expect(page.get_by_text("Nothing was measured of it here.")).to_be_visible()
+
+
+@pytest.mark.parametrize("address", ["/models?name=trained", "/models?run=trained"], ids=["model", "run"])
+def test_a_training_is_stepped_through_by_what_it_painted(visit: Callable[..., Visit], trained: Place, address: str):
+    page = visit(server=trained.server).go(address)
+    steps = page.locator(".training-moments")
+    picture, slider = steps.locator("img"), steps.get_by_role("slider", name="Moment of the training")
+    before, after = (steps.get_by_role("button", name=f"Moment {way}") for way in ("before", "after"))
+
+    def shows(step: int, words: str) -> None:
+        expect(steps.locator("output")).to_have_text(words)
+        expect(slider).to_have_attribute("aria-valuetext", words)
+        expect(picture).to_have_attribute("alt", f"Pictures, and what it painted of them: {words}")
+        expect(picture).to_have_attribute("src", re.compile(rf"/reconstructions/{step}$"))
+        assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+
+    shows(200, "after 4 of 4 passes over the pictures, step 200")
+    expect(after).to_be_disabled()
+    slider.fill("0")
+    shows(0, "before the first step")
+    expect(before).to_be_disabled()
+    after.click()
+    shows(50, "after 1 of 4 passes over the pictures, step 50")
+    slider.press("ArrowRight")
+    shows(200, "after 4 of 4 passes over the pictures, step 200")
+
+
+def test_what_a_training_painted_is_named_and_sent_step_by_step(trained: Place):
+    for training in ("/api/v1/models/trained/training", "/api/v1/runs/trained"):
+        moments = trained.server.get(training).json()["moments"]
+        assert [moment["step"] for moment in moments] == list(MOMENTS)
+        assert [moment["epoch"] for moment in moments] == [0, 1, 4]
+        for number, moment in enumerate(moments):
+            answer = trained.server.get(moment["image"])
+            assert answer.headers["content-type"] == "image/png"
+            assert answer.body == encoded(draw_picture(number))
+        assert trained.server.get(f"{training}/sheets/reconstructions/51").code == "empty"
+        assert trained.server.get(f"{training}/sheets/reconstructions/-1").status == 404
+    assert trained.server.get("/api/v1/models/nothing/training/sheets/reconstructions/0").code == "no_such_model"
+    assert trained.server.get("/api/v1/models/averaging/training/sheets/reconstructions/0").code == "empty"
+    assert trained.server.get("/api/v1/runs/nothing/sheets/reconstructions/0").code == "empty"
 
 
 def test_the_curves_of_a_training_are_thinned_and_keep_their_end(trained: Place):

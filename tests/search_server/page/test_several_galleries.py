@@ -34,6 +34,7 @@ def page_server(
 
 def choose(page: Page, *names: str) -> None:
     page.locator(".gallery-choice > summary").click()
+    expect(page.locator(".galleries-to-tick")).to_be_visible()
     for box in page.locator(".gallery-choice input:enabled").all():
         box.set_checked(box.get_attribute("value") in names)
 

@@ -38,6 +38,7 @@ def settle(page: Page) -> None:
     """Wait until a view shows what it was asked for."""
     expect(page.locator("html[data-ready]")).to_be_attached(timeout=PATIENCE)
     expect(page.locator("main [aria-busy=true], main .skeleton")).to_have_count(0, timeout=PATIENCE)
+    expect(page.locator("main .tile-picture img:not([src])")).to_have_count(0, timeout=PATIENCE)
     page.wait_for_function(
         "() => [...document.images].every((one) => one.complete || one.loading === 'lazy' || !one.checkVisibility())",
         timeout=PATIENCE,
