@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from train.command import DECODERS, MAX_BAD, read_changes
+from train.command import DECODERS, learning_options, read_changes
 from train.command_line import Command, CommandLine, common_options
 from train.errors import SettingsError
 from train.interruption import stop_request
-from train.recipe_files import DEFAULT_EPOCHS, DEFAULT_RECIPE
 
 
 @click.command(
@@ -20,26 +19,7 @@ from train.recipe_files import DEFAULT_EPOCHS, DEFAULT_RECIPE
 )
 @click.argument("gallery")
 @click.option("--name", help="Name of the run in the workspace, or a path.  [default: the gallery's]")
-@click.option("--recipe", default=DEFAULT_RECIPE, help="A name of `lookalike train --list-recipes`, or a TOML file.")
-@click.option("--preset", help="The recipe's settings for a kind of machine: cpu-small, cpu or gpu.")
-@click.option(
-    "--invariance",
-    type=click.Choice(["semantic", "balanced", "copy"]),
-    help="What counts as the same: also in other colours, in other light, or as a copy of it.",
-)
-@click.option("--decoder", type=click.Choice(list(DECODERS)), help="Nearest to the pixels on the whole, or crisper.")
-@click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget of the training itself, instead of --epochs."
-)
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: architecture.dims=64.")
-@click.option(
-    "--max-bad",
-    default=MAX_BAD,
-    type=click.FloatRange(min=0, max=1),
-    help="Largest share of rejected images that still ends with exit code 0.",
-)
-@click.option("--resume/--fresh", default=True, help="Go on with the run of that name, or remove it and begin again.")
+@learning_options
 @common_options
 def train(
     line: CommandLine,

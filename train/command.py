@@ -1,9 +1,9 @@
 """The command `lookalike train`. PyTorch is loaded when it runs, not when its help is shown."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -12,6 +12,8 @@ from train.errors import NothingFoundError, SettingsError
 from train.interruption import stop_request
 from train.recipe_files import DEFAULT_EPOCHS, DEFAULT_RECIPE, recipe_titles
 from train.workspace import name_for
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 MAX_BAD = 0.05  # reliability.md, section 5
 
@@ -38,6 +40,51 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mse": {"loss.structure": 0.0, "loss.edges": 0.0, "loss.features": 0.0},
     "sharp": {"loss.features": 0.05, "loss.plain": 0.0},
 }
+
+
+_LEARNING = (
+    click.option(
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        help="Name of a recipe (`lookalike train --list-recipes`), or a TOML file of your own.",
+    ),
+    click.option("--preset", help="A recipe's settings for a kind of machine: cpu-small, cpu or gpu."),
+    click.option(
+        "--invariance",
+        type=click.Choice(["semantic", "balanced", "copy"]),
+        help="What counts as the same: also in other colours, in other light, or as a copy of it.",
+    ),
+    click.option(
+        "--decoder",
+        type=click.Choice(list(DECODERS)),
+        help="Nearest to the pixels on the whole, or crisper and a little further from them.",
+    ),
+    click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]"),
+    click.option(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Budget of the training itself, instead of --epochs.",
+    ),
+    click.option(
+        "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: architecture.dims=64."
+    ),
+    click.option(
+        "--max-bad",
+        default=MAX_BAD,
+        type=click.FloatRange(min=0, max=1),
+        help="Largest share of rejected images that still ends with exit code 0.",
+    ),
+    click.option(
+        "--resume/--fresh", default=True, help="Go on with the run of that name, or remove it and begin again."
+    ),
+)
+
+
+def learning_options(command: Function) -> Function:
+    """What every command that trains a model can be told, whatever it trains on."""
+    for option in reversed(_LEARNING):
+        command = option(command)
+    return command
 
 
 def read_changes(changes: Sequence[str]) -> dict[str, Any]:
@@ -74,11 +121,7 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
     "lookalike train ~/Scans --recipe text-removal --set data.image_size=256 --set corruption.kind=boxes",
 )
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--recipe",
-    default=DEFAULT_RECIPE,
-    help="Name of a recipe, or a TOML file of your own: data, architecture, corruption, constraint, loss, training.",
-)
+@learning_options
 @click.option(
     "--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="Show all."
 )
@@ -86,29 +129,11 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of data sets.  [default: datasets/ of the workspace]"
 )
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: architecture.dims=64.")
 @click.option("--name", help="Name of the run in the workspace, or a path.  [default: the recipe's or the folder's]")
 @click.option("--image-size", type=int, help="Side of the images, px.")
 @click.option("--dims", type=click.IntRange(min=1, max=65536), help="Dimensions of the latent.")
 @click.option("--semantic-dims", type=click.IntRange(min=1), help="Of them that say what is shown.")
-@click.option(
-    "--invariance",
-    type=click.Choice(["semantic", "balanced", "copy"]),
-    help="What counts as the same: also in other colours, in other light, or as a copy of it.",
-)
 @click.option("--from", "start", metavar="MODEL", help="Start the trunk from that of a model or run: name or folder.")
-@click.option(
-    "--decoder",
-    type=click.Choice(["mse", "sharp"]),
-    help="Nearest to the pixels on the whole, or crisper and a little further from them.",
-)
-@click.option("--preset", help="A recipe's settings for a kind of machine: cpu-small, cpu or gpu.")
-@click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]")
-@click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget of the training itself, instead of --epochs.",
-)
 @click.option("--batch", type=click.IntRange(min=1), help="Images in one step.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak of the schedule.")
 @click.option(
@@ -121,13 +146,6 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="auto times both on this machine.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one for each core]")
 @click.option("--checkpoint-seconds", type=click.FloatRange(min=0), help="At most this much work is lost with a kill.")
-@click.option(
-    "--max-bad",
-    default=MAX_BAD,
-    type=click.FloatRange(min=0, max=1),
-    help="Largest share of rejected images that still ends with exit code 0.",
-)
-@click.option("--resume/--fresh", default=True, help="Go on with the run of that name, or remove it and begin again.")
 @common_options
 def train(
     line: CommandLine,
