@@ -396,11 +396,12 @@ export class PictureGrid {
       if (seen - step >= from) due.push(seen - step);
     }
     const began = performance.now();
+    const budget = this.unseen ? 0 : BUDGET; // the first frame has what is in the window, and nothing else
     const fresh = this.placed !== rows;
     this.placed = rows;
     let left = false;
     for (const row of due) {
-      const late = !whole && (row < seen || row > end) && performance.now() - began > BUDGET;
+      const late = !whole && (row < seen || row > end) && performance.now() - began > budget;
       left ||= late;
       if (late && !fresh) break;
       this.#mountRow(row, fresh, undefined, !late);
