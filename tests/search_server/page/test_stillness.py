@@ -1,14 +1,12 @@
 """Nothing jumps: what comes late has its place before it comes."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import draw_picture, encoded
-from tests.search_server.conftest import Server, serving
 from tests.search_server.page.conftest import DESKTOP, PHONE, Visit, tiles
 from tests.search_server.page.views import settle
 
@@ -27,15 +25,6 @@ WATCH = """
     }).observe({ type: "layout-shift", buffered: true });
 """
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-
-
-@pytest.fixture(scope="session")
-def page_server(
-    galleries: tuple[Path, Path], halved_gallery: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A server of several galleries, one of them with a semantic half: all controls are there."""
-    with serving(*galleries, halved_gallery, log=tmp_path_factory.mktemp("page-server") / "log") as running:
-        yield running
 
 
 def assert_still(page: Page) -> None:
