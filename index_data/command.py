@@ -500,17 +500,15 @@ def _described(
 
 
 def _answer_text(answer: dict[str, Any], *, titled: bool) -> str:
-    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", _label_words(hit), _and_others(hit)) for hit in answer["hits"]]
+    from index_data.search_lists import label_words
+
+    rows = [(str(hit["rank"]), f"{hit['score']:.4f}", label_words(hit), _and_others(hit)) for hit in answer["hits"]]
     lines = [_table(("rank", "score", "label", "file"), rows, right=(0, 1))]
     if titled:
         lines.insert(0, answer["query"])
     if answer["warning"]:
         lines.append("Nothing in this gallery is much like it: these are only the nearest.")
     return "\n".join(lines)
-
-
-def _label_words(hit: dict[str, Any]) -> str:
-    return f"{hit['label']}, stands out" if hit["stands_out"] else str(hit["label"])
 
 
 def _and_others(hit: dict[str, Any]) -> str:

@@ -12,7 +12,20 @@ from typing import Any
 from train.errors import SettingsError
 
 FORMATS = (".jsonl", ".csv", ".html")
-COLUMNS = ("query", "rank", "score", "percentile", "label", "id", "file", "sha256", "width", "height", "problem")
+COLUMNS = (
+    "query",
+    "rank",
+    "score",
+    "percentile",
+    "label",
+    "stands_out",
+    "id",
+    "file",
+    "sha256",
+    "width",
+    "height",
+    "problem",
+)
 
 Answer = dict[str, Any]  # query and hits, or query and problem, as `search --json` has them
 Thumbnail = Callable[[str], bytes | None]  # WebP, by the sha256 of a hit
@@ -39,6 +52,11 @@ def answers_as(suffix: str, answers: Sequence[Answer], thumbnail: Thumbnail) -> 
     if suffix == ".jsonl":
         return "".join(f"{json.dumps(answer)}\n" for answer in answers)
     return _csv(answers) if suffix == ".csv" else _page(answers, thumbnail)
+
+
+def label_words(hit: dict[str, Any]) -> str:
+    """What the score of a hit means, and whether the hit comes first for another reason (`index_data.standing_out`)."""
+    return f"{hit['label']}, stands out" if hit.get("stands_out") else str(hit["label"])
 
 
 def _csv(answers: Sequence[Answer]) -> str:
@@ -94,5 +112,5 @@ def _figure(hit: dict[str, Any], webp: bytes | None) -> str:
     picture = ""
     if webp is not None:
         picture = f'<img src="data:image/webp;base64,{base64.b64encode(webp).decode("ascii")}" alt="{name}">'
-    words = f"{hit['score']:.4f} {html.escape(hit['label'])}"
+    words = f"{hit['score']:.4f} {html.escape(label_words(hit))}"
     return f'<li><figure title="{name}">{picture}<figcaption>{words}<br>{name}</figcaption></figure></li>'

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from index_data.search_lists import label_words
 from train.command_line import CommandLine, common_options
 from train.errors import ImageError, NothingFoundError, SettingsError
 from train.printable import printable
@@ -101,7 +102,9 @@ def search(
             answers.append({"query": name, "problem": {"code": error.problem.code, "detail": error.detail}})
             continue
         answers.append({"query": name, **answer})
-        rows = [f"{hit['rank']:>4}  {hit['score']:.4f}  {hit['label']:<14}  {hit['path']}" for hit in answer["hits"]]
+        rows = [
+            f"{hit['rank']:>4}  {hit['score']:.4f}  {label_words(hit):<26}  {hit['path']}" for hit in answer["hits"]
+        ]
         title = [name] if len(images) > 1 else []
         far = ["Nothing in this gallery is much like it: these are only the nearest."]
         texts.append("\n".join([*title, *rows, *(far if answer["query"]["warning"] == "nothing-close" else [])]))
