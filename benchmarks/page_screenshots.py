@@ -86,7 +86,7 @@ def scenes(ids: dict[str, str]) -> list[Scene]:
     found = [
         Scene("start", f"/g/{GALLERY}/"),
         Scene("lightbox", f"/g/{GALLERY}/search?id={ids[QUERY]}", open_first),
-        Scene("model", f"/models?name={MODEL}"),
+        Scene("model", f"/models?name={MODEL}", to_training),
     ]
     for view in every_view():
         first = ids[QUERY] if view.name in ("search", "item") else a
@@ -208,6 +208,13 @@ def ids_by_name(origin: str) -> dict[str, str]:
 def open_first(page: Page) -> None:
     page.locator(".grid .tile-picture").first.click()
     page.locator("dialog.lightbox img").first.wait_for()
+
+
+def to_training(page: Page) -> None:
+    sheet = page.locator(".training-sheet img").first
+    sheet.scroll_into_view_if_needed()
+    sheet.evaluate("(image) => image.decode()")
+    page.locator(".model-training").evaluate("(section) => section.scrollIntoView()")
 
 
 def point_at_a_tile(page: Page) -> None:
