@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from train.interpolation import interpolate, interpolate_along
+from train.learner import on_the_way
 
 A = np.array([3.0, 0, 0, 1], np.float32)
 B = np.array([0, 5.0, 0, 2], np.float32)
@@ -56,3 +58,17 @@ def test_a_way_past_several_latents_takes_as_long_for_each_leg_and_touches_all_o
 def test_a_way_between_two_latents_is_one_leg():
     along = interpolate_along([A, B], TIMES, path="slerp", semantic_dims=2)
     np.testing.assert_allclose(along, interpolate(A, B, TIMES, path="slerp", semantic_dims=2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("semantic_dims", [0, 3])
+def test_training_mixes_codes_on_the_way_that_morphs_take(semantic_dims):
+    random = np.random.default_rng(0)
+    first, last = random.normal(size=(2, 8, 10)).astype(np.float32)
+    first[0], last[0] = last[1], last[1]  # the same
+    first[2] = -last[2]  # opposite
+    last[3] = 0
+    shares = random.random((8, 1)).astype(np.float32)
+    found = on_the_way(*(torch.from_numpy(each) for each in (first, last, shares)), semantic_dims)
+    pairs = zip(first, last, shares, strict=True)
+    expected = [interpolate(a, b, t, path="slerp", semantic_dims=semantic_dims)[0] for a, b, t in pairs]
+    np.testing.assert_allclose(found, np.stack(expected), atol=2e-4)
