@@ -60,7 +60,7 @@ def main() -> None:
         both = (gallery.folder, few.folder)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        starts = [start(place, port, Path(name) / "log", searches=0) for _ in range(3) for place in both]
+        starts = [start(place, port, Path(name) / "log", searches=None) for _ in range(3) for place in both]
         mapped = max(file.stat().st_size for file in (gallery.folder / "indexes").rglob("vectors.npy")) / 1e6
         print(f"vectors of the large one: {mapped:.0f} MB, mapped")
         for count, runs in ((chosen.items, starts[::2]), (FEW, starts[1::2])):
