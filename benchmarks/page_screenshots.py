@@ -30,6 +30,7 @@ from tests.search_server.page.views import every_view, settle
 
 CHROMIUM = "/usr/bin/chromium"
 GALLERY = "openmoji"
+MODEL = GALLERY  # the demo names both alike
 QUERY = "grinning-cat-face-with-smiling-eyes_1F638.png"
 ENDS = "fox-face_1F98A.png", "panda-face_1F43C.png"
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
@@ -82,7 +83,11 @@ def main() -> None:
 def scenes(ids: dict[str, str]) -> list[Scene]:
     """All views with content, and the states of them that are worth a picture of their own."""
     a, b = (ids[name] for name in ENDS)
-    found = [Scene("start", f"/g/{GALLERY}/"), Scene("lightbox", f"/g/{GALLERY}/search?id={ids[QUERY]}", open_first)]
+    found = [
+        Scene("start", f"/g/{GALLERY}/"),
+        Scene("lightbox", f"/g/{GALLERY}/search?id={ids[QUERY]}", open_first),
+        Scene("model", f"/models?name={MODEL}", to_training),
+    ]
     for view in every_view():
         first = ids[QUERY] if view.name in ("search", "item") else a
         found.append(Scene(view.name, view.address(GALLERY, first, b), PREPARED.get(view.name, lambda page: None)))
@@ -203,6 +208,13 @@ def ids_by_name(origin: str) -> dict[str, str]:
 def open_first(page: Page) -> None:
     page.locator(".grid .tile-picture").first.click()
     page.locator("dialog.lightbox img").first.wait_for()
+
+
+def to_training(page: Page) -> None:
+    sheet = page.locator(".training-sheet img").first
+    sheet.scroll_into_view_if_needed()
+    sheet.evaluate("(image) => image.decode()")
+    page.locator(".model-training").evaluate("(section) => section.scrollIntoView()")
 
 
 def point_at_a_tile(page: Page) -> None:

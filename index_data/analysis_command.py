@@ -59,7 +59,7 @@ def outliers(
 
     _expect_list(output)
     with Gallery.open(line.workspace.existing("galleries", gallery)) as opened:
-        bundle = _bundle(opened)
+        bundle = opened.open_bundle()
         by = by or ("reconstruction" if bundle.has_decoder else "distance")
         if not known:
             with DecodePool(workers, FOLDER_LIMITS) as pool, stop_request() as stop:
@@ -112,7 +112,7 @@ def map_command(
     from index_data.mapping import compute_map
 
     with Gallery.open(line.workspace.existing("galleries", gallery)) as opened, stop_request() as stop:
-        painter = _decoder(_bundle(opened), provider)
+        painter = _decoder(opened.open_bundle(), provider)
         drawn = compute_map(
             opened, painter, method=method, clusters=clusters, seed=seed, reporter=line.reporter, stop=stop
         )
@@ -184,14 +184,6 @@ def knn(line: CommandLine, gallery: str, k: int, output: Path) -> None:
 
 
 COMMANDS = (outliers, map_command, knn)
-
-
-def _bundle(gallery: "Gallery") -> "Bundle":
-    from export.bundle import Bundle
-
-    bundle = Bundle.open(gallery.bundle_folder)
-    gallery.expect_model(bundle)
-    return bundle
 
 
 def _decoder(bundle: "Bundle", provider: str) -> "Decoder | None":

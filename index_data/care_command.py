@@ -108,7 +108,8 @@ def relocate(line: CommandLine, gallery: str, old: Path, new: Path) -> None:
     with _existing(line, gallery) as opened:
         # Not resolved: the old folder may be gone.
         roots = opened.relocate(Path(os.path.abspath(old)), new.resolve())  # noqa: PTH100
-        line.result({"gallery": opened.name, "roots": roots}, f"{roots:,} folders of {gallery} lie below {new} now.")
+        moved = "1 folder" if roots == 1 else f"{roots:,} folders"
+        line.result({"gallery": opened.name, "roots": roots}, f"{moved} of {gallery}: now below {new}.")
 
 
 @click.command(cls=Command, examples="lookalike index watch photos --every 300")
@@ -117,14 +118,13 @@ def relocate(line: CommandLine, gallery: str, old: Path, new: Path) -> None:
 @common_options
 def watch(line: CommandLine, gallery: str, every: int) -> None:
     """Scan a gallery's folders again and again, until Ctrl-C: what changed there can be found within the interval."""
-    from export.bundle import Bundle
     from index_data.adding import scan_roots
     from train.interruption import stop_request
 
     with _existing(line, gallery) as opened, stop_request() as stop:
         while not stop:
             try:
-                summary = scan_roots(opened, Bundle.open(opened.bundle_folder), reporter=line.reporter, stop=stop)
+                summary = scan_roots(opened, opened.open_bundle(), reporter=line.reporter, stop=stop)
             except NothingFoundError as error:  # a disk that is not mounted may come back
                 line.reporter.say(error.detail)
             else:

@@ -399,6 +399,10 @@ def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms:
     """Refuse a search for nothing, or for two kinds of things at once."""
     if bool(images) == bool(parts):
         raise SettingsError("say what to look for: images, --dir FOLDER, or --plus and --minus.")
+    for image in images:
+        if image.is_dir():
+            name = printable(os.fsencode(image))
+            raise SettingsError(f"{name} is a folder: --dir {name} looks for all images in it.")
     if parts and transforms != "none":
         raise SettingsError("--transforms is for one image at a time: leave it out, or leave out --plus and --minus.")
 
@@ -533,11 +537,10 @@ def _existing(line: CommandLine, gallery: str) -> "Gallery":
 
 def _bundle(line: CommandLine, gallery: "Gallery | None", model: str | None) -> "Bundle":
     """The model that was asked for, else the gallery's, else the only one of the workspace."""
-    from export.bundle import Bundle
     from export.choice import choose_model
 
     if model is None and gallery is not None:
-        return Bundle.open(gallery.bundle_folder)
+        return gallery.open_bundle()
     if model is None and not line.workspace.names("models"):
         line.reporter.say(f"There is no model yet: the one that comes with Lookalike is taken (--model {STARTER}).")
     return choose_model(line.workspace, model)

@@ -118,7 +118,7 @@ class Engine:
         """
         gallery = Gallery.open(gallery_folder)
         try:
-            bundle = bundle or Bundle.open(gallery.bundle_folder)
+            bundle = bundle or gallery.open_bundle()
             gallery.expect_model(bundle)
             encoder = Encoder.open(bundle, provider=provider, threads=threads, batching=batching)
             with_decoder = decoder and bundle.has_decoder

@@ -456,6 +456,27 @@ class Gallery:
         near = Path(os.path.normpath(self.folder.resolve() / os.fsdecode(from_here)))
         return near if near.is_dir() else Path(os.fsdecode(bundle))
 
+    def open_bundle(self) -> "Bundle":
+        """Open the model that it was made with.
+
+        Raises:
+            NothingFoundError: There is none where it was.
+            IncompatibleError: There is another one, or a newer version of Lookalike wrote it.
+            DamagedError: It is damaged.
+        """
+        from export.bundle import Bundle
+
+        folder = self.bundle_folder
+        try:
+            bundle = Bundle.open(folder)
+        except NothingFoundError as error:
+            raise NothingFoundError(
+                f"the model of the gallery {self.name} is not in {printable(os.fsencode(folder))} any more: put it "
+                f"back, or give the gallery another one with `lookalike index build {self.name} --model MODEL`."
+            ) from error
+        self.expect_model(bundle)
+        return bundle
+
     def expect_model(self, bundle: "Bundle") -> None:
         """Refuse a bundle whose embeddings live in another space: its neighbours would look plausible and be wrong.
 

@@ -31,7 +31,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
 from index_data.calibration import Calibration, calibrate
 from index_data.config import AS_INDEXED
 from index_data.gallery import Gallery, Snapshot, Vectors
@@ -336,10 +335,9 @@ def _noting_ids(snapshot: Snapshot, ids: Ids) -> Iterator[Vectors]:
 def _halves(gallery: Gallery) -> Halves:
     """How the embeddings of the gallery's model are put together; as one part where the model is not there to tell."""
     try:
-        bundle = Bundle.open(gallery.bundle_folder)
+        return Halves.of(gallery.open_bundle())
     except (NothingFoundError, DamagedError, IncompatibleError):
         return Halves()
-    return Halves.of(bundle) if bundle.model_id == gallery.model_id else Halves()
 
 
 def _next_name(indexes: Path) -> str:

@@ -54,9 +54,13 @@ def answers_as(suffix: str, answers: Sequence[Answer], thumbnail: Thumbnail) -> 
     return _csv(answers) if suffix == ".csv" else _page(answers, thumbnail)
 
 
+COPIES = ("identical", "near-duplicate")  # labels that say by themselves why a hit comes first
+
+
 def label_words(hit: dict[str, Any]) -> str:
     """What the score of a hit means, and whether the hit comes first for another reason (`index_data.standing_out`)."""
-    return f"{hit['label']}, stands out" if hit.get("stands_out") else str(hit["label"])
+    label = str(hit["label"])
+    return f"{label}, stands out" if hit.get("stands_out") and label not in COPIES else label
 
 
 def _csv(answers: Sequence[Answer]) -> str:

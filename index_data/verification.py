@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle import Bundle
 from index_data.gallery import Gallery, Item
 from index_data.generations import (
     build_generation,
@@ -102,7 +101,7 @@ def _check_index(gallery: Gallery, *, repair: bool, reporter: Reporter) -> Itera
 
 def _check_model(gallery: Gallery) -> Iterator[Finding]:
     try:
-        gallery.expect_model(Bundle.open(gallery.bundle_folder))
+        gallery.open_bundle()
     except UserError as error:
         yield Finding("model", error.detail, harmful=True)
 

@@ -4,13 +4,17 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from search_server.settings import Batching, ServerSettings, is_loopback
 from train.command_line import Command, CommandLine, common_options
 from train.errors import SettingsError, UserError
+
+if TYPE_CHECKING:
+    from search_server.discovery import Discovery
+    from search_server.galleries import Galleries
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
@@ -20,7 +24,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
     examples="lookalike serve photos\nlookalike serve photos scans --port 9000 --no-browser\n"
     "lookalike serve ./galleries/photos --provider cuda",
 )
-@click.argument("galleries", nargs=-1, metavar="GALLERY...")
+@click.argument("galleries", nargs=-1, metavar="[GALLERY]...")
 @click.option("--host", default=ServerSettings.host, help="Address to listen on; the default is this machine alone.")
 @click.option("--port", default=ServerSettings.port, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @click.option("--provider", default=ServerSettings.provider, help="Execution provider: auto, cpu, cuda, ...")
@@ -69,7 +73,10 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser, where there is a display.")
 @common_options
 def serve(line: CommandLine, galleries: tuple[str, ...], browser: bool, **settings: Any) -> int:
-    """Serve galleries as a web page and a REST API."""
+    """Serve galleries as a web page and a REST API.
+
+    Without names all of the workspace are served, those too that are made while it runs.
+    """
     return _serve(line, galleries, ServerSettings(**settings), browser=browser)
 
 
@@ -86,22 +93,26 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     signals = watch_signals()
     from search_server.api.health import check_readiness
     from search_server.app import create_app
+    from search_server.discovery import Discovery
     from search_server.service import EXTENSION, open_engine
     from search_server.upkeep import Upkeep
 
     engines = {name: open_engine(folder, settings) for name, folder in folders.items()}
     app = create_app(engines, settings, line.workspace)
     service = app.extensions[EXTENSION]
-    upkeep = Upkeep(service.galleries, service.open_again)
+    discovery = Discovery(service)
+    if not names:
+        _serve_all(line, discovery, service.galleries)
+    upkeep = Upkeep(service.galleries, service.open_again, *([] if names else [discovery.watch]))
 
     def reload() -> None:
-        names = [served.name for served in service.galleries]
+        opened = [served.name for served in service.galleries]
         for served in service.galleries:
             try:
                 service.serve(served.name, served.gallery.folder)
             except UserError as error:
                 line.reporter.say(f"{served.name} stays as it was: {error.detail}")
-        line.reporter.say(f"Opened again: {', '.join(names)}.")
+        line.reporter.say(f"Opened again: {', '.join(opened)}." if opened else "There is no gallery to open again.")
 
     url = _url(*listener.getsockname()[:2]) + settings.url_prefix.removeprefix("/")
     server = Server(
@@ -118,9 +129,10 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     server.start()
     service.jobs.look_after()
     upkeep.start()
+    served = [one.name for one in service.galleries]
     line.result(
-        {"url": url, "galleries": list(folders)},
-        f"Serving {', '.join(folders) or 'no gallery yet'} at {url}  (Ctrl-C stops)",
+        {"url": url, "galleries": served},
+        f"Serving {', '.join(served) or 'no gallery yet'} at {url}  (Ctrl-C stops)",
     )
     if browser:
         _open_browser(url)
@@ -165,19 +177,31 @@ def _expect_closed_doors(line: CommandLine, settings: ServerSettings) -> None:
         )
 
 
+def _serve_all(line: CommandLine, discovery: "Discovery", galleries: "Galleries") -> None:
+    """Serve every gallery of the workspace; one that is damaged keeps no other from it.
+
+    Raises:
+        UserError: There are some, and none can be opened.
+    """
+    troubles = discovery.look()
+    if troubles and not list(galleries):
+        raise next(iter(troubles.values()))
+    for name, error in troubles.items():
+        line.reporter.say(f"{name} is not served: {error.detail}")
+    if not list(galleries):
+        line.reporter.say(
+            f"There is no gallery in {line.workspace.home / 'galleries'} yet: make one on the page, or with "
+            "`lookalike up FOLDER`; it is served as soon as it is there."
+        )
+
+
 def _folders(line: CommandLine, names: tuple[str, ...]) -> dict[str, Path]:
-    """The folders of the galleries by the names that they are served under.
+    """The folders of the galleries that are named, by the names that they are served under.
 
     Raises:
         NothingFoundError: A gallery is not there.
         SettingsError: Two would have the same name.
     """
-    names = names or tuple(line.workspace.names("galleries"))
-    if not names:
-        line.reporter.say(
-            f"There is no gallery in {line.workspace.home / 'galleries'} yet: make one on the page, or with "
-            "`lookalike up FOLDER`."
-        )
     folders: dict[str, Path] = {}
     for name in names:
         folder = line.workspace.existing("galleries", name)

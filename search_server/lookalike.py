@@ -1,5 +1,6 @@
 """The command `lookalike`: one door to all four stages. A command's module is imported only when it is called."""
 
+import difflib
 import importlib
 from typing import NamedTuple, NoReturn
 
@@ -96,6 +97,18 @@ class LazyGroup(Group):
         module, attribute = entry.place.split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return _also_of_a_server(cmd_name, command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; where there is none, say which may be meant: click looks at loaded ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], ENTRIES, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in their sections."""

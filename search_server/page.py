@@ -6,7 +6,7 @@ draw it again with everything that moves, and need not ask a second time.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -23,12 +23,10 @@ from search_server.api.answers import PREFIX, describe_gallery, describe_subject
 from search_server.api.galleries import find_failures
 from search_server.api.gallery_schemas import ListFailures
 from search_server.api.items import find_items
-from search_server.api.metadata import find_facets
 from search_server.api.model_schemas import AxesOptions, PrototypesOptions
 from search_server.api.models import axes_of, kept_json, prototypes_of
 from search_server.api.queries import store
 from search_server.api.schemas import (
-    FacetOptions,
     ListItems,
     NoParameters,
     QueryPart,
@@ -38,6 +36,7 @@ from search_server.api.schemas import (
 from search_server.api.search import find_neighbours
 from search_server.api.searches import answer_search_all
 from search_server.combinations import subject_of
+from search_server.filter_links import CHOICES, counted_values, filter_links, filter_text
 from search_server.galleries import ServedGallery
 from search_server.incoming import read_request
 from search_server.problems import from_validation, public_detail
@@ -54,8 +53,6 @@ _VERSION = version("lookalike")
 SAMPLE = 40  # pictures below the empty search
 NEIGHBOURS = 48  # that are fetched at a time
 LISTED = 120  # pictures of one page of Browse
-CHOICES = 24  # values of a facet
-FACETS = {"folder": "Folder", "tags": "Tags", "year": "Year", "camera": "Camera", "cluster": "Cluster"}
 # Words and icon of each view, in the order of the bar; where there is little room, the first four stay in it.
 VIEWS = {
     "search": ("Search", "search"),
@@ -82,7 +79,6 @@ _SORTS = {
 }
 _TICK = "in/"  # and the name of a gallery: a field of a plain form
 _WEIGHTS = {"same thing": 0.0, "as indexed": AS_INDEXED, "looks the same": MAX_BETA}  # without JavaScript
-_OPERATORS = {"eq": "", "ne": "not", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "prefix": "begins with"}
 _WARNINGS = {
     "plain-query": "This picture is almost one colour: there is little to compare.",
     "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
@@ -140,8 +136,9 @@ def results(gallery: str) -> str | Redirection:
     chosen = next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None)
     shown = {"title": answer["query"]["name"], "more": more, "weights": weights, "chosen": chosen}
     shown |= {"choice": _choice_of_galleries(served, [], body), "unanswered": {}}
-    chosen_facets = _facets(served, body.filter, lambda other: _results_address(gallery, body, filter=other))
-    return draw_view("results", served, initial, **shown, **chosen_facets, **answer)
+    counted = counted_values([served], body.filter)
+    shown["filters"] = filter_links(counted, body.filter, lambda other: _results_address(gallery, body, filter=other))
+    return draw_view("results", served, initial, counted=counted, **shown, **answer)
 
 
 def _results_of_several(found: Service, served: ServedGallery, body: SearchBody, names: list[str]) -> str:
@@ -156,7 +153,8 @@ def _results_of_several(found: Service, served: ServedGallery, body: SearchBody,
     more = None
     if len(answer["hits"]) == NEIGHBOURS:
         more = _results_address(served.name, body, offset=body.offset + NEIGHBOURS, names=names)
-    able = all(found.galleries.get(name).engine.bundle.semantic_dims for name in names)
+    searched = [found.galleries.get(name) for name in names if found.galleries.has(name)]
+    able = all(one.engine.bundle.semantic_dims for one in searched)
     weights = {words: _results_address(served.name, body, beta=beta, names=names) for words, beta in _WEIGHTS.items()}
     return draw_view(
         "results",
@@ -170,7 +168,11 @@ def _results_of_several(found: Service, served: ServedGallery, body: SearchBody,
         chosen=next((words for words, weight in _WEIGHTS.items() if weight == body.beta), None),
         choice=_choice_of_galleries(served, names, body),
         unanswered={name: problem["detail"] for name, problem in answer["problems"].items()},
-        facets={"groups": [], "chosen": [], "everything": None},
+        filters=filter_links(
+            counted_values(searched, body.filter),
+            body.filter,
+            lambda other: _results_address(served.name, body, filter=other, names=names),
+        ),
     )
 
 
@@ -280,14 +282,15 @@ def browse(gallery: str) -> str:
 
     def address(chosen: Filter | None, cursor: str | None = None, order: str = sort) -> str:
         order_or_none = None if order == "id" else order
-        return url_for("page.browse", gallery=gallery, filter=_filter_text(chosen), sort=order_or_none, cursor=cursor)
+        return url_for("page.browse", gallery=gallery, filter=filter_text(chosen), sort=order_or_none, cursor=cursor)
 
     more = address(asked.filter, cursor=listed["next_cursor"]) if listed["next_cursor"] else None
     sorts = [(words, address(asked.filter, order=order), order == sort) for order, words in _SORTS.items()]
     shown = {"title": "Browse", "more": more, "items": listed["items"], "sorts": sorts, "failures": None}
-    return draw_view(
-        "browse", served, listed if cursor is None else None, **shown, **_facets(served, asked.filter, address)
-    )
+    counted = counted_values([served], asked.filter)
+    filters = filter_links(counted, asked.filter, address)
+    initial = listed if cursor is None else None
+    return draw_view("browse", served, initial, counted=counted, filters=filters, **shown)
 
 
 def _failures(served: ServedGallery) -> str:
@@ -341,64 +344,6 @@ def draw_problem(error: UserError, served: ServedGallery | None) -> tuple[str, i
     return draw_view("problem", served, None, title=title, detail=detail), error.problem.status
 
 
-def _facets(served: ServedGallery, asked: Filter | None, address: Callable[[Filter | None], str]) -> dict[str, Any]:
-    """The facets of what is shown, each value with the address that chooses it, or lets it go."""
-    asked = asked or {}
-    counted = find_facets(served, FacetOptions(filter=asked or None, fields=list(FACETS), values=CHOICES, own=False))
-    groups = []
-    for facet in counted.facets:
-        values = []
-        for each in facet.values:
-            is_chosen = asked.get(facet.field) == {"eq": each.value}
-            others = {field: condition for field, condition in asked.items() if field != facet.field}
-            then = others if is_chosen else {**others, facet.field: {"eq": each.value}}
-            words = _value_words(facet.field, each.value)
-            value = {"words": words, "count": each.count, "thumb": each.thumb, "chosen": is_chosen}
-            values.append(value | {"address": address(then or None)})
-        if len(values) > 1 or facet.field == "tags":  # all items have a folder, but not all a tag
-            groups.append({"title": FACETS[facet.field], "values": values})
-    return {
-        "facets": {
-            "groups": groups,
-            "chosen": [_chosen(asked, field, address) for field in asked],
-            "everything": address(None) if asked else None,
-            "passing": counted.passing,
-        },
-        "counted": counted.model_dump(mode="json"),
-    }
-
-
-def _chosen(asked: Filter, field: str, address: Callable[[Filter | None], str]) -> dict[str, Any]:
-    """What is asked of a field, be it among the counted values or not, and where letting it go leads."""
-    condition = asked[field]
-    others = {name: other for name, other in asked.items() if name != field}
-    is_choice = field in FACETS and isinstance(condition, dict) and list(condition) == ["eq"]
-    title = FACETS[field] if is_choice and field != "cluster" else ""  # otherwise the words say it
-    words = _value_words(field, condition["eq"]) if is_choice else _condition_words(field, condition)
-    return {"title": title, "words": words, "address": address(others or None)}
-
-
-def _condition_words(field: str, condition: Any) -> str:
-    """A condition that is no choice among counted values, as people read it: "rating ≥ 4"."""
-    if not isinstance(condition, dict):
-        return "more conditions"
-    parts = []
-    for operator, value in condition.items():
-        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        parts.append(f"{_OPERATORS.get(operator, operator)} {words}".strip())
-    return f"{field}: {parts[0]}" if list(condition) == ["eq"] else f"{field} {' and '.join(parts)}"
-
-
-def _value_words(field: str, value: Any) -> str:
-    if field == "folder" and value == "":
-        return "(top folder)"
-    return f"Cluster {value + 1}" if field == "cluster" else str(value)  # they are called from 1, as on the map
-
-
-def _filter_text(asked: Filter | None) -> str | None:
-    return json.dumps(asked, ensure_ascii=False, separators=(",", ":")) if asked else None
-
-
 def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] | None, **shown: Any) -> str:
     """Draw a view.
 
@@ -440,7 +385,7 @@ def draw_view(name: str, served: ServedGallery | None, initial: dict[str, Any] |
             "limits": _limits(),
             "features": {"urls": service().fetcher.policy.is_on},
             "initial": initial,
-            "facets": shown.get("counted"),
+            "facets": shown["counted"].model_dump(mode="json") if "counted" in shown else None,
         },
         **shown,
     )
@@ -509,7 +454,7 @@ def _results_address(gallery: str, body: SearchBody, *, names: Sequence[str] = (
         "self": None if asked.exclude_self else 1,
         "once": 1 if asked.collapse_duplicates else None,
         "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
-        "filter": _filter_text(asked.filter),
+        "filter": filter_text(asked.filter),
         "offset": asked.offset or None,
         "in": "/".join(names) or None,
     }

@@ -1,4 +1,4 @@
-"""What a server does for its galleries between requests: newer generations, checks of files, builds that are due."""
+"""What a server does for its galleries between requests: new ones, newer generations, checks of files, builds."""
 
 import logging
 import os
@@ -24,15 +24,19 @@ NICENESS = 10  # of a build: questions come first
 class Upkeep:
     """A thread that looks after the served galleries."""
 
-    def __init__(self, galleries: Galleries, reopen: Callable[[str], Engine]) -> None:
+    def __init__(
+        self, galleries: Galleries, reopen: Callable[[str], Engine], discover: Callable[[], None] = lambda: None
+    ) -> None:
         """Use `start`.
 
         Args:
             galleries: All that are served.
             reopen: Opens the gallery of a name anew, after it was given another model.
+            discover: Looks for galleries that have come or gone.
         """
         self._galleries = galleries
         self._reopen = reopen
+        self._discover = discover
         self._builds: dict[str, _Builds] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -51,6 +55,10 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._ended.wait(SECONDS):
+            try:
+                self._discover()
+            except Exception:  # those that are served still want to be looked after
+                logger.exception("the workspace cannot be looked through")
             for served in self._galleries:
                 try:
                     self.look_after(served)

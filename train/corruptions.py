@@ -5,6 +5,7 @@ its name in `CORRUPTIONS`. It is drawn anew for every picture at every step, fro
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -136,3 +137,28 @@ def _expect_range(low_name: str, low: float, high_name: str, high: float) -> Non
 
 
 CORRUPTIONS: dict[str, type[Corruption]] = {each.kind: each for each in (Gaussian, Dropout, Boxes, Text)}
+
+# What may have happened to a picture that a decoder is to mend without being told what it was (`training.denoising`).
+DAMAGES: tuple[Corruption, ...] = (Gaussian(sigma=0.1), Text(), Boxes(count=1))
+
+
+def damage(x: Tensor, share: float, random: torch.Generator, damages: Sequence[Corruption] = DAMAGES) -> Tensor:
+    """Corrupt the last images of a batch (n, 3, h, w), each by one of some corruptions that is drawn for it.
+
+    Args:
+        x: Images in [0, 1].
+        share: Of the images that are corrupted, rounded to the nearest number of them.
+        random: What decides which, how and where; the same for the same generator.
+        damages: The corruptions.
+
+    Returns:
+        A new tensor of that shape; the first images are as they were.
+    """
+    seen = x.clone()
+    damaged = torch.arange(len(x) - round(share * len(x)), len(x))
+    kinds = torch.randint(len(damages), (len(damaged),), generator=random)
+    for number, corruption in enumerate(damages):
+        places = damaged[kinds == number].to(x.device)
+        if len(places):
+            seen[places] = corruption(x[places], random)
+    return seen

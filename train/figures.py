@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from train.architectures import Autoencoder
+from train.architectures.similarity import SimilarityAutoencoder
 from train.constraints import Situation
 from train.corruptions import Corruption
 from train.data import Data, Rows, batches
@@ -52,6 +53,18 @@ def image_errors(network: Autoencoder, data: Data, rows: Rows, recipe: Recipe) -
 def squared_error(network: Autoencoder, data: Data, rows: Rows, recipe: Recipe) -> float:
     """Mean of `image_errors`."""
     return float(image_errors(network, data, rows, recipe).mean())
+
+
+@torch.no_grad()
+def feature_distance(network: Autoencoder, data: Data, rows: Rows) -> float:
+    """How differently clean images and what is painted of them look to the network's own features, 0 to 4."""
+    assert isinstance(network, SimilarityAutoencoder)  # noqa: S101  (the recipe refused others)
+    device = network.centre.device
+    total = 0.0
+    for batch in batches(rows):
+        x = data.tensor(batch, device)
+        total += len(batch) * float(network.semantic.distance(network.decode(network.encode(x)), x))
+    return total / len(rows)
 
 
 def psnr(mse: float) -> float:

@@ -272,7 +272,7 @@ def _not_a_file(mode: int) -> str:
 
 
 _REFUSALS = {
-    errno.ENOENT: ("file_missing", "It is gone: it was there when the folder was read."),
+    errno.ENOENT: ("file_missing", "There is no such file: its name is another, or it has gone meanwhile."),
     errno.ELOOP: ("not_a_file", _not_a_file(stat.S_IFLNK)),
     errno.ENOTDIR: ("not_a_file", "A folder on the way to it is a link or a file now."),
     errno.ENXIO: ("not_a_file", "This is a socket, or a pipe or device without another end."),

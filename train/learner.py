@@ -16,9 +16,18 @@ from torch import Tensor
 from train.architectures import Autoencoder
 from train.architectures.similarity import SimilarityAutoencoder
 from train.constraints import Situation
+from train.corruptions import damage
 from train.data import Data, Rows, batches, evenly
 from train.errors import UserError
-from train.figures import FIGURE_IMAGES, changed_pixels, constraint_figures, corrupt, latents_of, squared_error
+from train.figures import (
+    FIGURE_IMAGES,
+    changed_pixels,
+    constraint_figures,
+    corrupt,
+    feature_distance,
+    latents_of,
+    squared_error,
+)
 from train.losses import clip_straight_through
 from train.recipe import Recipe
 from train.run import Plan, Run
@@ -49,6 +58,7 @@ class Learner:
     step: int = 0
     best_step: int = 0
     best_mse: float = math.inf
+    best_error: float = math.inf  # what the best weights were chosen by: see `evaluate`
     best_weights: dict[str, Tensor] | None = None  # not yet written; None where best.pt has them
     semantic_half: Tensor | None = None  # of the codes of all training images, (n, semantic_dims), once it is known
     sums: dict[str, float] = field(default_factory=dict)  # since the last line of metrics.jsonl
@@ -141,7 +151,7 @@ class Learner:
         if stage is not None:
             mse = self.network.pretraining_loss(stage, x)
             return {"loss": mse, "pretraining": mse.detach()}
-        seen = corrupt(x, self.recipe.corruption, random)
+        seen = self._seen(x, random)
         if any(constraint.wants_gradient for constraint in self.recipe.constraint):
             seen = seen.detach().requires_grad_(True)
         with self._autocast():
@@ -170,6 +180,12 @@ class Learner:
             terms["mixing"] = self._mixing(latent.float(), random)
             loss = loss + self.settings.mixing * terms["mixing"]
         return {"loss": loss, **terms}
+
+    def _seen(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """The images as the encoder sees them: all corrupted as the recipe says, or the last of them damaged."""
+        if self.settings.denoising:
+            return damage(x, self.settings.denoising, random, self.recipe.damages)
+        return corrupt(x, self.recipe.corruption, random)
 
     def _statistics(self, seen: Tensor, places: Rows) -> Tensor:
         """What the encoder says; a semantic half is fixed, so that its numbers are found once and not at every step.
@@ -248,16 +264,24 @@ class Learner:
     # --- measuring ------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
-        """Figures of the averaged weights on the validation images; those with the least error are kept as the best."""
+        """Figures of the averaged weights on the validation images; those with the least error are kept as the best.
+
+        Where features judge too, their distance belongs to that error: a sharp decoder is a little further from the
+        pixels from its first step on, and would never be chosen by them alone.
+        """
         for averaged, latest in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
             averaged.copy_(latest)
         rows = evenly(self.data.validation, EVALUATION_IMAGES)
         mse = squared_error(self.averaged, self.data, rows, self.recipe)
-        if mse < self.best_mse:
-            self.best_mse, self.best_step = mse, self.step
+        figures = {"mse": mse}
+        if self.recipe.loss.features:
+            figures["features"] = feature_distance(self.averaged, self.data, evenly(rows, FIGURE_IMAGES))
+        error = mse + self.recipe.loss.features * figures.get("features", 0.0)
+        if error < self.best_error:
+            self.best_error, self.best_mse, self.best_step = error, mse, self.step
             self.averaged.centre_on(latents_of(self.averaged, self.data, evenly(self.data.train, CENTRE_IMAGES)))
             self.best_weights = {name: value.clone() for name, value in self.averaged.state_dict().items()}
-        return {"mse": mse, **self.constraint_figures(self.averaged, rows)}
+        return {**figures, **self.constraint_figures(self.averaged, rows)}
 
     def constraint_figures(self, network: Autoencoder, rows: Rows) -> dict[str, float]:
         """The own quantities of the constraints on some images."""
@@ -285,6 +309,7 @@ class Learner:
             "step": self.step,
             "best_step": self.best_step,
             "best_mse": self.best_mse,
+            "best_error": self.best_error,
             "sums": self.sums,
         }
         run.save("checkpoint.pt", state)
@@ -306,6 +331,7 @@ class Learner:
         if self.critic_optimiser is not None:
             self.critic_optimiser.load_state_dict(stored["critic_optimiser"])
         self.step, self.best_step, self.best_mse = stored["step"], stored["best_step"], stored["best_mse"]
+        self.best_error = stored.get("best_error", self.best_mse)  # as it was before features had a say
         self.sums = dict(stored["sums"])
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from train.architectures import ARCHITECTURES, Architecture, Autoencoder
 from train.constraints import CONSTRAINTS, Constraint
-from train.corruptions import CORRUPTIONS, Corruption, Gaussian
+from train.corruptions import CORRUPTIONS, DAMAGES, Corruption, Gaussian
 from train.errors import SettingsError
 from train.losses import Loss
 from train.recipe_files import DEFAULT_RECIPE, recipe_file
@@ -69,6 +69,7 @@ class TrainingSettings:
     linear_frozen: float = 1 / 3  # share of the steps in which the linear skip stays as it is
     averaging: float = 0.02  # share of the steps over which weights are averaged (EMA)
     mixing: float = 0.0  # weight of the distance of a mixture of two codes from the code of what it paints
+    denoising: float = 0.0  # share of a batch that is seen with noise, words or a box on it and painted without
     code_noise: float = 0.0  # standard deviation added to a code, in deviations of each dimension
     pretraining: float = 0.3  # share of the steps, the first ones, where the architecture is trained layer by layer
 
@@ -86,6 +87,8 @@ class TrainingSettings:
         for name in ("learning_rate", "batch"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training.{name} is {getattr(self, name)}: it must be more than 0.")
+        if not 0 <= self.denoising <= 1:
+            raise SettingsError(f"training.denoising is {self.denoising}: it must be from 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +116,13 @@ class Recipe:
     def __post_init__(self) -> None:
         self.architecture.check(self.data.image_size, self.data.channels)
         if self.data.channels == 1:
-            seen = (replace(each, together=True) if isinstance(each, Gaussian) else each for each in self.corruption)
-            object.__setattr__(self, "corruption", tuple(seen))
+            object.__setattr__(self, "corruption", _in_grey(self.corruption))
+        if self.training.denoising and self.corruption:
+            raise SettingsError(
+                f"training.denoising is {self.training.denoising}, and the recipe {self.name} corrupts every image "
+                f"already ({', '.join(each.kind for each in self.corruption)}): set training.denoising=0, or "
+                "corruption.kind=none."
+            )
         if self.loss.features and self.architecture.kind != "similarity":
             raise SettingsError(
                 f"loss.features (--decoder sharp) needs the architecture similarity, whose features judge: this one is "
@@ -214,6 +222,11 @@ class Recipe:
         """Standard deviation of the Gaussian noise, where that is all that is done to the input; else 0."""
         return getattr(self.corruption[0], "sigma", 0.0) if len(self.corruption) == 1 else 0.0
 
+    @property
+    def damages(self) -> tuple[Corruption, ...]:
+        """What is done to the share `training.denoising` of a batch, one of them to each image."""
+        return _in_grey(DAMAGES) if self.data.channels == 1 else DAMAGES
+
     def build(self) -> Autoencoder:
         """Make the network, with random weights."""
         return self.architecture.build(self.data.image_size, self.data.channels, self.outputs)
@@ -234,6 +247,11 @@ class Recipe:
         """The same with another number of dimensions, where the images support fewer."""
         architecture: Any = self.architecture  # one that has `dims`, unlike a spatial code
         return replace(self, architecture=replace(architecture, dims=dims))
+
+
+def _in_grey(corruptions: Sequence[Corruption]) -> tuple[Corruption, ...]:
+    """The same where shades of grey are seen: three numbers of noise on a grey pixel would average out."""
+    return tuple(replace(each, together=True) if isinstance(each, Gaussian) else each for each in corruptions)
 
 
 # --- reading sections -------------------------------------------------------------------------------------------------

@@ -132,10 +132,17 @@ def crop(x: Tensor, boxes: Tensor) -> Tensor:
         boxes: (n, 4): centre (x, y), width, height, as shares of the image; a negative width mirrors.
     """
     across, down, width, height = boxes.unbind(1)
-    zero = torch.zeros_like(width)
-    rows = torch.stack([width, zero, 2 * across - 1, zero, height, 2 * down - 1], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(rows, list(x.shape), align_corners=False)
+    # Upright boxes: rows and columns apart, at a fifth of what `F.affine_grid` takes, which is as much as the sampling.
+    grid = torch.empty((len(x), *x.shape[2:], 2), device=x.device)
+    grid[..., 0] = _places(across, width, x.shape[3])[:, None, :]
+    grid[..., 1] = _places(down, height, x.shape[2])[:, :, None]
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+
+def _places(centres: Tensor, sizes: Tensor, count: int) -> Tensor:
+    """Middles of equal parts of stretches, given in shares of a side; from -1 to 1 over that side, (n, count)."""
+    middles = (2 * torch.arange(count, device=sizes.device) + 1) / count - 1
+    return sizes[:, None] * middles + (2 * centres - 1)[:, None]
 
 
 def recolour(x: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:

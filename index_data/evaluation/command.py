@@ -64,7 +64,6 @@ def evaluate(
     threads: int | None,
 ) -> None:
     """Measure how good models are, with labels and without, beside what needs no training."""
-    from export.bundle import Bundle
     from export.choice import choose_model
     from index_data.evaluation.evaluation import EvaluationSettings, text_of
     from index_data.evaluation.evaluation import evaluate as measure
@@ -78,7 +77,7 @@ def evaluate(
         folder = gallery_folder(line.workspace, source)
         gallery = stack.enter_context(Gallery.open(folder)) if folder else None
         if gallery is not None and not names:
-            bundles = {gallery.bundle_folder.name: Bundle.open(gallery.bundle_folder)}
+            bundles = {gallery.bundle_folder.name: gallery.open_bundle()}
         else:
             bundles = _distinct([choose_model(line.workspace, name) for name in (names or (None,))])
         models = _open_models(bundles, provider, threads)
@@ -157,15 +156,14 @@ def report(
     threads: int | None,
 ) -> None:
     """Say how well a gallery finds what it should, without any labels."""
-    from export.bundle import Bundle
     from index_data.evaluation.gallery_report import report_gallery, text_of
     from index_data.evaluation.html_report import gallery_page
     from index_data.gallery import Gallery
 
     _expect_page(html, force)
     with Gallery.open(line.workspace.existing("galleries", gallery)) as opened, stop_request() as stop:
-        folder = opened.bundle_folder
-        (model,) = _open_models({folder.name: Bundle.open(folder)}, provider, threads)
+        bundle = opened.open_bundle()
+        (model,) = _open_models({bundle.folder.name: bundle}, provider, threads)
         found = report_gallery(
             opened,
             model,

@@ -476,9 +476,9 @@ def text_of(result: Evaluation) -> str:
         if found.morphs:
             morphs = found.morphs
             text += (
-                f"\n{morphs.pairs} morphs: a frame's code is {percent(morphs.relative)} % of its length away from the "
-                f"code it was painted from; {percent(morphs.monotone)} % never turn back; the middle frame has "
-                f"{percent(morphs.sharpness)} % of the ends' detail, a cross-fade {percent(morphs.cross_fade)} %."
+                f"\n{morphs.pairs} morphs: {morphs.closeness}; {percent(morphs.monotone)} % never turn back; the "
+                f"middle frame has {percent(morphs.sharpness)} % of the ends' detail, a cross-fade "
+                f"{percent(morphs.cross_fade)} %."
                 f"{morphs.verdicts}"
             )
         parts.append(text)

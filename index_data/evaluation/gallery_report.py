@@ -26,6 +26,7 @@ from index_data.evaluation.originals import distinct_items, originals_of
 from index_data.evaluation.ranking import Floats, nearest, unit
 from index_data.evaluation.transforms import FINDING, UNTOUCHED, Transform
 from index_data.gallery import Gallery
+from index_data.weighting import Halves
 from train.errors import NothingFoundError
 from train.interruption import StopRequest
 from train.labelled import Rows
@@ -327,7 +328,7 @@ def _choose_alpha(
             copies.rows,
             {name: reweighted(vectors, semantic, alpha) for name, vectors in copies.vectors.items()},
         )
-        answers = find_originals(turned, pictures, targets, model.halves)
+        answers = find_originals(turned, pictures, targets, Halves(semantic, alpha))
         recalls[alpha] = float(np.mean([found.recall for found in answers if found.transform.severity]))
     best = max(recalls, key=lambda alpha: (recalls[alpha], -abs(alpha - present)))
     # A difference that another sample would turn round is none.
@@ -358,7 +359,7 @@ _COPIES_CALLED = {
     "brightness": "brightened",
     "contrast": "flattened",
     "blur": "blurred",
-    "lettering": "written on",
+    "lettering": "captioned",
 }
 
 
@@ -384,9 +385,8 @@ def verdict(report: GalleryReport) -> list[str]:
         sentences.append(f"Nothing looks collapsed: the embeddings use {uses}.")
     found = report.threshold
     sentences.append(
-        f"Two pictures that score above {found.score:.2f} are near-duplicates: {_percent(found.copies_above)} of "
-        f"slightly changed copies are above it, and the nearest other picture of {_percent(found.others_above)} of the "
-        "pictures."
+        f"A score of {found.score:.2f} tells near-duplicates best: {_percent(found.copies_above)} of slightly changed "
+        f"copies are above it, and so is the nearest other picture of {_percent(found.others_above)} of the pictures."
     )
     if report.hubs.anti_hubs > 0.3:
         sentences.append(
@@ -400,7 +400,10 @@ def verdict(report: GalleryReport) -> list[str]:
             f"{choice.present:g}, which the model has, finds {_percent(choice.recalls[choice.present])}."
         )
     elif report.alpha:
-        sentences.append(f"alpha {report.alpha.present:g}, which the model has, is as good as any.")
+        sentences.append(
+            f"alpha {report.alpha.present:g}, which the model has, finds as many originals as any other weight of the "
+            "pixel half would."
+        )
     return sentences
 
 

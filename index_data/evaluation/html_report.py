@@ -258,9 +258,8 @@ def _reconstruction(result: Evaluation) -> str:
         if each.morphs:
             found = each.morphs
             morph = (
-                f"<p>{found.pairs} morphs: a frame's code is {100 * found.relative:.1f} % of its length away from the "
-                f"code it was painted from; {100 * found.monotone:.0f} % of the ways never turn back; the middle frame "
-                f"has {100 * found.sharpness:.0f} % of the ends' fine detail, a cross-fade "
+                f"<p>{found.pairs} morphs: {_e(found.closeness)}; {100 * found.monotone:.0f} % of the ways never turn "
+                f"back; the middle frame has {100 * found.sharpness:.0f} % of the ends' fine detail, a cross-fade "
                 f"{100 * found.cross_fade:.0f} %.{_e(found.verdicts)}</p>"
             )
         strips = "".join(_strip(name, row) for name, row in each.sheet)

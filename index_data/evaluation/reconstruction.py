@@ -65,12 +65,20 @@ class Morphs:
     pairs: int
     round_trip: float  # mean of |E(D(z)) - z| along the way
     relative: float  # the same over the mean of |z|
+    apart: dict[str, float]  # the same over the mean distance between the two ends, of the "code" and of its halves
     monotone: float  # share of pairs whose frames go from one end to the other without turning back
     sharpness: float  # fine detail of the middle frame over the mean of the two end frames
     cross_fade: float  # the same of the two end frames laid over each other
     nearer: dict[
         str, float
     ]  # by judging model: share of pairs whose middle frame is nearer to a real picture than those
+
+    @property
+    def closeness(self) -> str:
+        """How near a frame's code is to the one it was painted from, as a part of a sentence."""
+        halves = ", ".join(f"{name} half {100 * share:.1f} %" for name, share in self.apart.items() if name != "code")
+        whole = f"{100 * self.apart['code']:.1f} % of the way between both ends"
+        return f"a frame's code is {whole} away from the code it was painted from" + (f" ({halves})" if halves else "")
 
     @property
     def verdicts(self) -> str:
@@ -86,6 +94,7 @@ class Morphs:
             "pairs": self.pairs,
             "round_trip": round(self.round_trip, 6),
             "round_trip_relative": round(self.relative, 5),
+            "round_trip_of_distance": {name: round(share, 5) for name, share in self.apart.items()},
             "monotone": round(self.monotone, 5),
             "middle_detail": round(self.sharpness, 5),
             "cross_fade_detail": round(self.cross_fade, 5),
@@ -206,7 +215,10 @@ def _measure_morphs(
         return None, None
     random = np.random.default_rng([seed, 9])
     times = np.linspace(0, 1, FRAMES)
-    distances, lengths, monotone, sharpness, faded = [], [], [], [], []
+    parts = _parts_of_code(model.bundle.semantic_dims, latents.shape[1])
+    distances: dict[str, list[float]] = {name: [] for name in parts}
+    ways: dict[str, list[float]] = {name: [] for name in parts}
+    lengths, monotone, sharpness, faded = [], [], [], []
     nearer: dict[str, list[bool]] = {judge.name: [] for judge in judges}
     shown: Pixels | None = None
     pairs = min(PAIRS, len(latents) * (len(latents) - 1) // 2)
@@ -217,7 +229,9 @@ def _measure_morphs(
         frames = _decode(decoder, way, model.batch)
         codes = model.encoder.encode(frames)
         again = np.nan_to_num(codes.latents, nan=0.0)
-        distances.append(np.linalg.norm(again - way, axis=1).mean())
+        for name, part in parts.items():
+            distances[name].append(float(np.linalg.norm((again - way)[:, part], axis=1).mean()))
+            ways[name].append(float(np.linalg.norm((way[-1] - way[0])[part])))
         lengths.append(np.linalg.norm(way, axis=1).mean())
         embeddings = unit(codes.embeddings)
         to_first, to_last = embeddings @ embeddings[0], embeddings @ embeddings[-1]
@@ -237,14 +251,23 @@ def _measure_morphs(
     norm = float(np.mean(lengths))
     found = Morphs(
         pairs,
-        float(np.mean(distances)),
-        float(np.mean(distances)) / max(norm, 1e-12),
+        float(np.mean(distances["code"])),
+        float(np.mean(distances["code"])) / max(norm, 1e-12),
+        {name: float(np.mean(found)) / max(float(np.mean(ways[name])), 1e-12) for name, found in distances.items()},
         float(np.mean(monotone)),
         float(np.mean(sharpness)) if sharpness else 0.0,
         float(np.mean(faded)) if faded else 0.0,
         {name: float(np.mean(found)) for name, found in nearer.items()},
     )
     return found, shown
+
+
+def _parts_of_code(semantic_dims: int, dims: int) -> dict[str, slice]:
+    """The whole code, and its halves where it has two."""
+    whole = {"code": slice(0, dims)}
+    if not 0 < semantic_dims < dims:
+        return whole
+    return whole | {"semantic": slice(0, semantic_dims), "pixel": slice(semantic_dims, dims)}
 
 
 def _as_seen(pixels: Pixels, channels: int) -> Pixels:

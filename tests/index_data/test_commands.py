@@ -145,7 +145,7 @@ def test_queries_that_are_no_images_cost_only_themselves(home, drawn_folder, tmp
     complaints = [line for line in ended.stderr.splitlines() if line.startswith("lookalike: ")]
     assert len(complaints) == 2
     assert "text.jpg" in complaints[0]
-    assert "nowhere.png" in complaints[1]
+    assert "nowhere.png: There is no such file" in complaints[1]
     alone = lookalike("search", "drawn", tmp_path / "text.jpg", "--home", home, "--json")
     assert alone.returncode == 4
     assert json.loads(alone.stdout)["results"][0]["problem"]["code"] == "unsupported_format"
@@ -271,6 +271,7 @@ def test_names_with_line_feeds_and_bytes_that_are_no_text_go_all_the_way(home, t
         (("index", "verify", "drwan"), 4, "Did you mean drawn"),
         (("search", "drawn", "NOWHERE"), 4, "no image"),
         (("search", "drawn"), 2, "say what to look for"),
+        (("search", "drawn", "FOLDER"), 2, "is a folder: --dir "),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(home, drawn_folder, tmp_path, words, code, said):
@@ -281,6 +282,24 @@ def test_what_cannot_be_done_is_said_in_one_line(home, drawn_folder, tmp_path, w
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (home / "galleries" / "new").exists()
+
+
+def test_a_gallery_whose_model_is_gone_says_so_and_takes_another(home, drawn_folder, tmp_path, other_bundle):
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    shutil.rmtree(copy / "models" / "averaging")
+    shutil.move(home / "models", home / "elsewhere")  # where it was before the workspace was copied
+    try:
+        ended = lookalike("search", "drawn", drawn_folder / "square" / "picture-02.png", "--home", copy)
+    finally:
+        shutil.move(home / "elsewhere", home / "models")
+    assert ended.returncode == 4
+    assert (
+        "put it back, or give the gallery another one with `lookalike index build drawn --model MODEL`" in ended.stderr
+    )
+    ended = lookalike("index", "build", "drawn", "--model", other_bundle.folder, "--home", copy)
+    assert ended.returncode == 0, ended.stderr
+    assert lookalike("search", "drawn", drawn_folder / "square" / "picture-02.png", "--home", copy).returncode == 0
 
 
 def test_a_gallery_of_another_model_is_refused(home, drawn_folder, other_bundle, bundle):

@@ -23,9 +23,11 @@ def test_the_overview_says_what_the_command_says(name, context):
     assert command.name == name
 
 
-def test_an_unknown_command_is_refused(capsys):
+def test_an_unknown_command_is_refused_with_the_one_that_may_be_meant(capsys):
     assert exit_code(lookalike, (), ["sarch"]) == 2
-    assert "No such command 'sarch'" in capsys.readouterr().err
+    assert "No such command 'sarch'. Did you mean 'search'?" in capsys.readouterr().err
+    assert exit_code(lookalike, (), ["xyz"]) == 2
+    assert "No such command 'xyz'." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

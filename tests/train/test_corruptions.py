@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.corruptions import CORRUPTIONS, Boxes, Corruption, Dropout, Gaussian, Text
+from train.corruptions import CORRUPTIONS, DAMAGES, Boxes, Corruption, Dropout, Gaussian, Text, damage
 from train.errors import SettingsError
 from train.recipe import Recipe
 
@@ -125,3 +125,39 @@ def test_noise_on_shades_of_grey_keeps_its_deviation():
     grey = torch.full((8, 3, 28, 28), 0.5)
     seen = recipe.build().see(recipe.corruption[0](grey, torch.Generator().manual_seed(0)))
     assert float(seen.std()) == pytest.approx(0.3, rel=0.05)
+
+
+@pytest.mark.parametrize(("share", "damaged"), [(0.25, 4), (0.0, 0), (1.0, 16), (0.01, 0)])
+def test_a_share_of_the_batch_is_damaged_at_its_end_and_the_rest_stays(share, damaged):
+    x = pictures()
+    seen = damage(x, share, seeded())
+    assert changed(x, seen).any(-1).any(-1).tolist() == [False] * (16 - damaged) + [True] * damaged
+    assert torch.equal(x, pictures())
+    assert torch.equal(seen, damage(x, share, seeded()))
+
+
+def test_every_kind_of_damage_is_met_and_each_picture_has_one():
+    x = pictures(60)
+    share_changed = changed(x, damage(x, 1.0, seeded())).float().mean((1, 2))
+    noisy, hidden = share_changed > 0.99, (share_changed > 0.01) & (share_changed < 0.2)
+    assert 10 < int(noisy.sum()) < 30
+    assert int(noisy.sum()) + int(hidden.sum()) == 60
+    assert {each.kind for each in DAMAGES} == {"gaussian", "text", "boxes"}
+
+
+def test_a_recipe_that_corrupts_every_picture_denoises_no_share_beside_it():
+    with pytest.raises(SettingsError, match=r"training.denoising is 0.25.*\(gaussian\).*corruption.kind=none"):
+        Recipe.read("lfw-denoise-512", {"training.denoising": 0.25})
+    changed = {"training.denoising": 0.25, "corruption.kind": "none"}
+    assert Recipe.read("lfw-denoise-512", changed).training.denoising == 0.25
+
+
+def test_where_grey_is_seen_damage_is_grey_noise_too():
+    damages = Recipe.read("mnist-64", {"training.denoising": 0.5}).damages
+    assert [each.together for each in damages if isinstance(each, Gaussian)] == [True]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(SettingsError, match=r"training\.denoising"):
+        Recipe.read("similarity", {"training.denoising": share})

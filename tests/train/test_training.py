@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from train.corruptions import damage
+from train.data import Data
 from train.errors import NothingFoundError, SettingsError
 from train.image_cache import MIN_IMAGES
 from train.interruption import Interrupted, StopRequest
@@ -14,7 +16,7 @@ from train.learner import DivergedError
 from train.losses import clip_straight_through, laplacian_distance, ms_ssim
 from train.progress import SILENT, Reporter
 from train.recipe import Recipe
-from train.run import Run
+from train.run import Run, restore_network
 from train.training import Result, train_recipe
 
 SMALL = {
@@ -150,6 +152,33 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(finished, drawn_folder, 
     assert resumed.figures["test_mse"] == finished.figures["test_mse"]
     steps = [(line["step"], line["split"], line["mse"]) for line in resumed.run.metrics()]
     assert steps == [(line["step"], line["split"], line["mse"]) for line in finished.run.metrics()]
+
+
+def test_a_run_that_denoises_goes_on_to_the_same_weights_and_chooses_by_clean_pictures(drawn_folder, tmp_path):
+    denoising = {"name": "similarity", "epochs": 4, "architecture.filters": 16, "training.denoising": 0.5}
+    whole = train(drawn_folder, tmp_path / "whole", **denoising)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        train(drawn_folder, tmp_path / "stopped", stop=StopAfter(55), **denoising)
+    assert 0 < Run.open(tmp_path / "stopped").load("checkpoint.pt")["step"] < 20
+    resumed = train(drawn_folder, tmp_path / "stopped", **denoising)
+    assert torch.equal(weights(resumed.run), weights(whole.run))
+    plain = train(drawn_folder, tmp_path / "plain", **{**denoising, "training.denoising": 0.0})
+    assert not torch.equal(weights(plain.run), weights(whole.run))
+    first = [next(line for line in run.metrics() if line["split"] == "validation") for run in (whole.run, plain.run)]
+    assert first[0]["mse"] == first[1]["mse"]
+
+
+def test_who_learns_to_denoise_paints_damaged_pictures_more_like_the_clean_ones(drawn_folder, tmp_path):
+    def error(share: float) -> float:
+        run = train(drawn_folder, tmp_path / str(share), epochs=20, denoising=share).run
+        data = Data.of(run.cache, run.recipe.data)
+        x = data.tensor(data.train, torch.device("cpu"))
+        network = restore_network(run.recipe_as_planned, {"weights": run.load("checkpoint.pt")["averaged"]}, tmp_path)
+        with torch.no_grad():
+            painted = network.decode(network.encode(damage(x, 1.0, torch.Generator().manual_seed(9))))
+        return float((painted - x).square().mean())
+
+    assert error(0.5) < error(0.0)
 
 
 def test_another_seed_learns_something_else(finished, drawn_folder, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from export.onnx_export import export_run
 from train.architectures.similarity import Similarity
+from train.command import DECODERS
 from train.data import Data
 from train.errors import DamagedError, SettingsError
 from train.progress import SILENT
@@ -143,6 +144,9 @@ def test_a_sharp_decoder_is_judged_by_features_and_needs_a_semantic_half(drawn_f
     assert ended.returncode == 0, ended.stderr
     lines = [json.loads(line) for line in (tmp_path / "runs" / "run" / "metrics.jsonl").read_text().splitlines()]
     assert any("features" in line for line in lines if line["split"] == "train")
+    judged = [line for line in lines if line["split"] == "validation"]
+    least = min(judged, key=lambda line: line["mse"] + DECODERS["sharp"]["loss.features"] * line["features"])
+    assert Run.open(tmp_path / "runs" / "run").result["best_step"] == least["step"]
     with pytest.raises(SettingsError, match="similarity"):
         Recipe.read("principal", {"loss.features": 0.1})
 

@@ -3,7 +3,8 @@
 import { h } from "./dom.js";
 import { lineChart } from "./line_chart.js";
 import { trainingMoments } from "./training_moments.js";
-import { count } from "./words.js";
+import { trainingSheet } from "./training_sheet.js";
+import { count, passes } from "./words.js";
 
 /** @type {Record<string, string>} */
 const SHEETS = {
@@ -15,7 +16,7 @@ const EPOCHS = { words: "passes over the pictures" };
 
 /** What a training is, in a sentence. @param {Rest.TrainingOut} training */
 export function trainingWords(training) {
-  const length = training.epochs === null ? "" : `, ${count(Number(training.epochs.toPrecision(3)))} passes over the pictures`;
+  const length = training.epochs === null ? "" : `, ${passes(training.epochs)} passes over the pictures`;
   return `Recipe ${training.recipe} (${training.title})${length}${training.device ? `, on ${training.device}` : ""}.`;
 }
 
@@ -31,7 +32,8 @@ export function trainingSheets(training) {
     if (name === "reconstructions" && training.moments.length > 1) return trainingMoments(training.moments, training.epochs);
     // While it is trained, the picture at an address changes: the number of measurements names it.
     const place = training.finished ? address : `${address}?at=${training.validation.length}`;
-    return h("figure", { class: "training-sheet" }, h("figcaption", {}, SHEETS[name] ?? name), h("img", { src: place, alt: SHEETS[name] ?? name, loading: "lazy" }));
+    const words = SHEETS[name] ?? name;
+    return trainingSheet(words, h("img", { src: place, alt: words, loading: "lazy" }));
   });
 }
 

@@ -1,7 +1,8 @@
 /** What a training painted of the same pictures, from its first step to its last: one moment after the other. */
 
 import { h, iconButton } from "./dom.js";
-import { count } from "./words.js";
+import { trainingSheet } from "./training_sheet.js";
+import { count, passes } from "./words.js";
 
 /**
  * @param {Rest.MomentOut[]} moments Two or more.
@@ -32,23 +33,13 @@ export function trainingMoments(moments, epochs) {
   };
 
   show(shown);
-  return h(
-    "figure",
-    { class: "training-sheet training-moments" },
-    h("figcaption", {}, "Pictures, and what it painted of them on its way"),
-    h("div", { class: "moment-steps" }, before, slider, after, words),
-    picture,
-  );
+  const steps = h("div", { class: "moment-steps" }, before, slider, after, words);
+  return h("div", { class: "training-moments" }, trainingSheet("Pictures, and what it painted of them on its way", picture, steps));
 }
 
 /** @param {Rest.MomentOut} moment @param {number | null} epochs */
 function momentWords({ step, epoch }, epochs) {
   if (step === 0) return "before the first step";
-  const passes = epoch === null ? "" : `after ${short(epoch)}${epochs ? ` of ${short(epochs)}` : ""} passes over the pictures, `;
-  return `${passes}step ${count(step)}`;
-}
-
-/** @param {number} number */
-function short(number) {
-  return count(Number(number.toPrecision(3)));
+  const done = epoch === null ? "" : `after ${passes(epoch)}${epochs ? ` of ${passes(epochs)}` : ""} passes over the pictures, `;
+  return `${done}step ${count(step)}`;
 }

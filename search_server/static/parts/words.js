@@ -32,6 +32,11 @@ export function count(number) {
   return number.toLocaleString("en");
 }
 
+/** How often a training has gone through its pictures: exact where that is seldom. @param {number} epochs */
+export function passes(epochs) {
+  return count(Number(epochs.toPrecision(epochs < 10 ? 2 : 3)));
+}
+
 /** @param {number} number @param {string} one @param {string} many */
 export function plural(number, one, many) {
   return `${count(number)} ${number === 1 ? one : many}`;

@@ -23,9 +23,10 @@ def page_server(
 ) -> Iterator[Server]:
     """A server of two galleries of one model, one with nothing in it, and two of other models."""
     place = tmp_path_factory.mktemp("several-galleries")
-    (place / "pictures").mkdir()
+    (place / "pictures" / "old").mkdir(parents=True)
     for number in range(200, 220):
-        draw_picture(number).save(place / "pictures" / f"scan-{number}.png")
+        folder = place / "pictures" / ("old" if number < 205 else "")
+        draw_picture(number).save(folder / f"scan-{number}.png")
     scans = make_gallery(place / "scans", bundle, place / "pictures")
     Gallery.create(place / "unfilled", bundle).close()
     with serving(*galleries, scans, halved_gallery, place / "unfilled", log=place / "log") as running:
@@ -173,3 +174,22 @@ def test_without_javascript_galleries_are_ticked_in_a_form(visit: Callable[..., 
     assert homes(page) == {"scans"}
     page.goto(f"{reader.origin}/g/halved/search?id=1&beta=0&in=halved/drawings")
     expect(page.locator(".notice")).to_contain_text("drawings could not be searched")
+
+
+def test_without_javascript_the_pictures_of_several_galleries_are_filtered_by_links(visit: Callable[..., Visit]):
+    reader = visit(java_script_enabled=False)
+    page = reader.page
+    page.goto(f"{reader.origin}/g/drawings/search?id=1&in=drawings/scans")
+    page.locator(".facet-groups:not(.gallery-choice) > summary").click()
+    folders = page.get_by_role("group", name="Folder")
+    names, counts = (folders.locator(part).all_inner_texts() for part in ("span", "small"))
+    assert dict(zip(names, counts, strict=True)) == {"(top folder)": "87", "old": "5"}
+    folders.get_by_role("link", name="old 5").click()
+    expect(page.locator(".tile")).to_have_count(5)
+    assert homes(page) == {"scans"}
+    page.get_by_label("Folder old: take this filter away").click()
+    expect(page).to_have_url(re.compile(r"in=drawings(/|%2F)scans$"))
+    assert homes(page) == {"drawings", "scans"}
+    page.goto(f'{reader.origin}/g/drawings/search?id=1&in=drawings/scans&filter={{"width":{{"gte":1}}}}')
+    page.get_by_label("width ≥ 1: take this filter away").click()
+    assert homes(page) == {"drawings", "scans"}
