@@ -1,6 +1,7 @@
 """The chosen index beside an exact search, bare FAISS, hnswlib and usearch, on the same vectors in one run.
 
-    python -m benchmarks.index_choice FOLDER [--count 300000] [--memory-share .35] [--others]
+    python -m benchmarks.index_choice FOLDER [--count 300000] [--memory-share .35]
+        [--aims speed memory] [--others hnswlib usearch]
 
 FOLDER holds vectors.npy and queries.npy as benchmarks/augmented_embeddings.py writes them. Everything is timed by one
 thread's own processor time, one query at a time, so other work on the machine disturbs it little; recall@10 is that of
@@ -40,20 +41,23 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="of the vectors; all, if it is left out")
     parser.add_argument("--memory-share", type=float, default=0.35, help="of float32, for the index chosen for memory")
     parser.add_argument("--threads", type=int, default=1, help="that build")
-    parser.add_argument("--others", action="store_true", help="also measure hnswlib and usearch")
+    parser.add_argument("--aims", nargs="*", choices=("speed", "memory"), default=("speed", "memory"))
+    parser.add_argument("--others", nargs="*", choices=tuple(OTHERS), default=(), help="measured too")
     arguments = parser.parse_args()
     vectors = StoredVectors(np.load(arguments.folder / "vectors.npy", mmap_mode="r")[: arguments.count])
     queries = np.load(arguments.folder / "queries.npy")[:ASKED]
     bench = Bench(vectors, queries)
     print(f"{len(vectors):,} vectors of {vectors.dims} numbers, {len(queries)} queries")
     flat = bench.flat()
-    fast = bench.chosen(Aims(recall=FAST_RECALL, latency_ms=flat["ms"] / 5), "for speed", arguments.threads)
+    found = {"count": len(vectors), "dims": vectors.dims, "flat": flat}
     budget = int(arguments.memory_share * vectors.dims * 4 * len(vectors))
-    aims = Aims(recall=SMALL_RECALL, latency_ms=flat["ms"] / 5, memory=budget)
-    small = bench.chosen(aims, "for memory", arguments.threads)
-    found = {"count": len(vectors), "dims": vectors.dims, "flat": flat, "for_speed": fast, "for_memory": small}
-    if arguments.others:
-        found["others"] = {name: bench.other(name, make) for name, make in (("hnswlib", hnswlib), ("usearch", usearch))}
+    aims = {
+        "speed": Aims(recall=FAST_RECALL, latency_ms=flat["ms"] / 5),
+        "memory": Aims(recall=SMALL_RECALL, latency_ms=flat["ms"] / 5, memory=budget),
+    }
+    for what in arguments.aims:
+        found[f"for_{what}"] = bench.chosen(aims[what], f"for {what}", arguments.threads)
+    found["others"] = {name: bench.other(name, OTHERS[name]) for name in arguments.others}
     print(json.dumps(found))
 
 
@@ -196,6 +200,8 @@ def usearch(vectors: StoredVectors) -> Callable[[int], Search]:
 
     return at
 
+
+OTHERS = {"hnswlib": hnswlib, "usearch": usearch}
 
 if __name__ == "__main__":
     with faiss_threads(1):

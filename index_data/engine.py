@@ -4,9 +4,11 @@ import logging
 import math
 import os
 import threading
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ from index_data.indexes.curve import EXACT
 from index_data.indexes.kinds import FLAT
 from index_data.indexes.record import IndexRecord
 from index_data.passing import PassingItems
-from index_data.segments import Segments, open_current
+from index_data.segments import Found, Segments, open_current
 from index_data.standing_out import READ_AGAIN, READ_AGAIN_APPROXIMATELY, stand_out
 from index_data.weighting import Halves
 from train.errors import DamagedError, IncompatibleError, UserError
@@ -343,56 +345,63 @@ class Engine:
             raise UserError("the query's embedding is not finite: use another picture.", code="bad_embedding")
 
 
+class _Best(NamedTuple):
+    """The rows that are nearest to a query, best first; what is equally near stands in the order of the ids."""
+
+    scores: NDArray[np.float64]  # (n,), rounded, so that ties are ties
+    rows: Ids  # of the segments
+    ids: Ids
+
+    def hits(self, order: Iterable[int], stands_out: NDArray[np.float64] | None = None) -> list[Hit]:
+        """Some of them as neighbours, in an order; where they stand out, how far."""
+        scores, ids = self.scores.tolist(), self.ids.tolist()
+        far = [0.0] * len(ids) if stands_out is None else stands_out.tolist()
+        return [Hit(ids[place], rank, scores[place], far[place]) for rank, place in enumerate(order, 1)]
+
+
 def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[Hit]:
-    """The k nearest items of one query, (1, dims); what is equally near stands in the order of the ids."""
+    """The k nearest items of one query, (1, dims)."""
     if how.halves is None:
-        return _numbered(_best(segments, query, k, exclude, how))
+        best = _best(segments, query, k, exclude, how)
+        return best.hits(range(len(best.ids)))
     is_exact = how.accuracy == EXACT or segments.generation.kind == FLAT.name
     again = READ_AGAIN if is_exact else READ_AGAIN_APPROXIMATELY
     best = _best(segments, query, max(k, again), exclude, how)
-    vectors = segments.vectors_of(np.array([number for _, number in best[:again]], np.int64))
-    farthest = _rounded(stand_out(query[0], vectors, how.halves))
-    places = np.flatnonzero(farthest).tolist()
-    first = sorted((-float(farthest[place]), *best[place]) for place in places)[:k]
-    for place in reversed(places):
-        del best[place]
-    before = [Hit(number, rank, -score, -far) for rank, (far, score, number) in enumerate(first, 1)]
-    return before + _numbered(best[: k - len(before)], len(before))
+    stands_out = np.zeros(len(best.ids))
+    stands_out[:again] = _rounded(stand_out(query[0], segments.vectors(best.rows[:again]), how.halves))
+    # Those that stand out before the others, the farthest first; all else as it was.
+    order = np.argsort(-stands_out, kind="stable")[:k]
+    return best.hits(order.tolist(), stands_out)
 
 
-def _numbered(best: list[tuple[float, int]], before: int = 0) -> list[Hit]:
-    return [Hit(number, rank, -score) for rank, (score, number) in enumerate(best, before + 1)]
-
-
-def _best(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[tuple[float, int]]:
-    """The k best scores of one query, turned round so that they rise, with the items; equal ones as their ids are."""
+def _best(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> _Best:
+    """The k best rows of one query."""
     # One more than is wanted shows whether the last one has equals.
     asked = min(k + len(exclude) + 1, segments.rows)
     while asked:
-        found, left_out = _search(segments, query, asked, how)
-        wanted = sorted((-score, number) for score, number in found if number not in exclude)[:k]
-        worst = -wanted[-1][0] if len(wanted) == k else -np.inf
+        found = segments.search(query, asked, accuracy=how.accuracy, beta=how.beta)
+        best = _ranked(found, k, exclude)
+        worst = best.scores[-1] if len(best.scores) == k else -np.inf
         # Which of several equal neighbours a search leaves out at its end is chance: look on until the score falls.
-        if left_out < worst or len(found) >= segments.count or asked == segments.rows:
-            return wanted
+        is_whole = found.left_out is None or _rounded(np.float32(found.left_out)) < worst
+        if is_whole or len(found.ids) >= segments.count or asked == segments.rows:
+            return best
         asked = min(4 * asked, segments.rows)
-    return []
+    return _Best(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
-def _search(segments: Segments, query: Vectors, k: int, how: _How) -> tuple[list[tuple[float, int]], float]:
-    """Scores and item ids of the k nearest rows of each segment, and the most that a row left out may score."""
-    found: list[tuple[float, int]] = []
-    left_out = -np.inf
-    for scores, ids in segments.search(query, k, accuracy=how.accuracy, beta=how.beta):
-        rounded = _rounded(scores).tolist()
-        found += zip(rounded, ids.tolist(), strict=True)
-        if len(rounded) == k:
-            left_out = max(left_out, rounded[-1])
-    return found, left_out
+def _ranked(found: Found, k: int, exclude: AbstractSet[int]) -> _Best:
+    """The k best of what was found that are not left out."""
+    scores = _rounded(found.scores)
+    order = np.lexsort((found.ids, -scores))
+    if exclude:
+        order = order[~np.isin(found.ids[order], list(exclude))]
+    order = order[:k]
+    return _Best(scores[order], found.rows[order], found.ids[order])
 
 
-def _rounded(scores: Vectors) -> NDArray[np.float64]:
-    # Rounded, so that ties are ties. Lengths are 1 to within rounding: a picture's cosine with itself may come out as
+def _rounded(scores: Vectors | np.float32) -> NDArray[np.float64]:
+    # Lengths are 1 to within rounding: a picture's cosine with itself may come out as
     # 1.0000001.
     return np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0)
 

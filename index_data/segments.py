@@ -100,6 +100,16 @@ class _FreshRows:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Rows that a search found, in no order."""
+
+    scores: Vectors  # (n,)
+    rows: Ids  # (n,); fresh ones are counted on behind those of the generation
+    ids: Ids  # (n,) of their items
+    left_out: float | None  # the most that any other row may score; None: there is no other
+
+
+@dataclass(frozen=True)
 class Segments:
     """All items of a gallery at one moment, searchable. Never changed: any number of threads may search it."""
 
@@ -152,11 +162,6 @@ class Segments:
         return np.sort(np.concatenate([old, self.fresh_ids[self.fresh.of(len(self.fresh_ids))]]))
 
     @cached_property
-    def _fresh_order(self) -> NDArray[np.int64]:
-        """Fresh rows in the order of their ids, equal ones as they came."""
-        return np.argsort(self.fresh_ids, kind="stable")
-
-    @cached_property
     def _allowed_old(self) -> AllowedRows | None:
         return self.old.allowed(self.generation.count)
 
@@ -164,10 +169,8 @@ class Segments:
     def _allowed_fresh(self) -> AllowedRows | None:
         return self.fresh.allowed(len(self.fresh_ids))
 
-    def search(
-        self, query: Vectors, k: int, *, accuracy: float | None = None, beta: float = AS_INDEXED
-    ) -> list[tuple[Vectors, Ids]]:
-        """The k nearest rows of each segment, best first: scores and item ids.
+    def search(self, query: Vectors, k: int, *, accuracy: float | None = None, beta: float = AS_INDEXED) -> Found:
+        """The rows among which the k nearest are, and a few more.
 
         Args:
             query: (1, dims), contiguous.
@@ -175,31 +178,34 @@ class Segments:
             accuracy: See `Generation.search`; fresh rows are always compared one by one.
             beta: See `Generation.search`.
         """
-        found = []
+        scores, rows = np.empty(0, np.float32), np.empty(0, np.int64)
         if self.old.count:
             asked = min(k, self.generation.count)
-            scores, rows = self.generation.search(query, asked, self._allowed_old, accuracy=accuracy, beta=beta)
-            found.append(_with_ids(scores[0], rows[0], self.generation.ids))
+            all_scores, all_rows = self.generation.search(query, asked, self._allowed_old, accuracy=accuracy, beta=beta)
+            there = all_rows[0] >= 0  # FAISS fills up with -1
+            scores, rows = all_scores[0, there], all_rows[0, there]
+        left_out = float(scores[-1]) if len(scores) == k else None
+        ids = self.generation.ids[rows]
         if self.fresh.count:
-            selector = self._allowed_fresh.selector if self._allowed_fresh is not None else None
-            scores, rows = _nearest_rows(query, self.fresh_vectors, min(k, len(self.fresh_ids)), selector)
-            found.append(_with_ids(scores[0], rows[0], self.fresh_ids))
-        return found
+            # A fresh row that k old ones come before is none of the k nearest.
+            fresh_scores, fresh_rows = self._fresh_from(query, -np.inf if left_out is None else left_out)
+            if len(fresh_rows) > k:
+                best = np.argpartition(-fresh_scores, k - 1)[:k]
+                fresh_scores, fresh_rows = fresh_scores[best], fresh_rows[best]
+                left_out = float(fresh_scores.min())
+            scores = np.concatenate([scores, fresh_scores])
+            rows = np.concatenate([rows, fresh_rows + self.generation.count])
+            ids = np.concatenate([ids, self.fresh_ids[fresh_rows]])
+        return Found(scores, rows, ids, left_out)
 
-    def vectors_of(self, wanted: Ids) -> Vectors:
-        """The embeddings of some items that a search of these segments found, (n, dims), in their order."""
-        rows = np.searchsorted(self.generation.ids, wanted)
-        is_old = np.zeros(len(wanted), bool)
-        inside = rows < self.generation.count
-        is_old[inside] = self.generation.ids[rows[inside]] == wanted[inside]
-        is_old[is_old] = self.old.holds(rows[is_old])
-        vectors = np.empty((len(wanted), self.fresh_vectors.shape[1]), np.float32)
-        vectors[is_old] = self.generation.vectors(rows[is_old])
-        if not is_old.all():
-            order = self._fresh_order
-            # An item that changed twice has two rows: the newer one holds.
-            newest = np.searchsorted(self.fresh_ids, wanted[~is_old], side="right", sorter=order) - 1
-            vectors[~is_old] = self.fresh_vectors[order[newest]]
+    def vectors(self, rows: Ids) -> Vectors:
+        """The embeddings of rows that `search` found, (n, dims), in their order."""
+        is_fresh = rows >= self.generation.count
+        if not is_fresh.any():
+            return self.generation.vectors(rows)
+        vectors = np.empty((len(rows), self.fresh_vectors.shape[1]), np.float32)
+        vectors[is_fresh] = self.fresh_vectors[rows[is_fresh] - self.generation.count]
+        vectors[~is_fresh] = self.generation.vectors(rows[~is_fresh])
         return vectors
 
     def among(self, wanted: Ids) -> "Segments":
@@ -213,6 +219,28 @@ class Segments:
         old &= self.old.of(len(old))
         fresh = np.isin(self.fresh_ids, wanted) & self.fresh.of(len(self.fresh_ids))
         return replace(self, old=_shown(old), fresh=_shown(fresh))
+
+    def _fresh_from(self, query: Vectors, least: float) -> tuple[Vectors, Ids]:
+        """The fresh rows that score at least so much, and what they score, (n,) each, in no order.
+
+        In the same arithmetic as that of a flat index: equal vectors score equal.
+        """
+        faiss = load_faiss()
+        found = faiss.RangeSearchResult(1)
+        faiss.range_search_inner_product(
+            faiss.swig_ptr(query),
+            faiss.swig_ptr(self.fresh_vectors),
+            query.shape[1],
+            1,
+            len(self.fresh_vectors),
+            float(np.nextafter(np.float32(least), np.float32(-np.inf))),  # it gives what scores more
+            found,
+            self._allowed_fresh.selector if self._allowed_fresh is not None else None,
+        )
+        count = int(faiss.rev_swig_ptr(found.lims, 2)[1])
+        if count == 0:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        return faiss.rev_swig_ptr(found.distances, count).copy(), faiss.rev_swig_ptr(found.labels, count).copy()
 
     def _without_dead_rows(self) -> "Segments":
         """The same with the rows copied that hold: items whose content changes again and again leave many behind."""
@@ -241,30 +269,6 @@ def open_current(gallery: Gallery, *, damaged: Mapping[str, str] = MappingProxyT
 
 def _shown(mask: NDArray[np.bool_]) -> Shown:
     return Shown(int(np.count_nonzero(mask)), np.packbits(mask, bitorder="little"))
-
-
-def _nearest_rows(query: Vectors, vectors: Vectors, k: int, selector: Any) -> tuple[Vectors, Ids]:
-    """Exact search in rows of memory, in the same arithmetic as that of a flat index: equal vectors score equal."""
-    faiss = load_faiss()
-    scores = np.empty((len(query), k), np.float32)
-    rows = np.empty((len(query), k), np.int64)
-    faiss.knn_inner_product(
-        faiss.swig_ptr(query),
-        faiss.swig_ptr(vectors),
-        vectors.shape[1],
-        len(query),
-        len(vectors),
-        k,
-        faiss.swig_ptr(scores),
-        faiss.swig_ptr(rows),
-        selector,
-    )
-    return scores, rows
-
-
-def _with_ids(scores: Vectors, rows: Ids, ids: Ids) -> tuple[Vectors, Ids]:
-    found = rows >= 0  # FAISS fills up with -1, and -1 would be the last item
-    return scores[found], ids[rows[found]]
 
 
 def _rows_of(numbers: Ids, ids: Ids) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ def stand_out(query: Floats, vectors: Floats, halves: Halves) -> Floats:
         return np.zeros(len(vectors), np.float32)
     cosines = np.minimum(np.round(halves.cosines(query, vectors), TIE_DECIMALS), 1)
     around = np.sort(cosines, axis=1)[:, ::-1][:, FIRST:LAST]
-    ordinary = np.minimum(around.mean(axis=1, keepdims=True), DENSEST)
+    ordinary = np.minimum(around.sum(axis=1, keepdims=True) / around.shape[1], DENSEST)
     farthest: Floats = prominence(cosines, ordinary).max(axis=0)
     farthest[farthest < STANDS_OUT] = 0
     return farthest

@@ -4,8 +4,8 @@
 2. Otherwise each candidate that fits the memory is built on a sample and on a quarter of it, and its settings are swept
    against exact neighbours of vectors that are in neither. How its time grows from the quarter to the sample says what
    it will be at full size.
-3. Fastest first, candidates are built in full until one reaches recall and latency there too (`TRIED` at most); the
-   best of those stays.
+3. Fastest first, the smallest of those that are about as fast, candidates are built in full until one reaches recall
+   and latency there too (`TRIED` at most); the best of those stays.
 """
 
 import math
@@ -40,6 +40,7 @@ TRIAL_QUERIES = 256
 SMALLER = 4  # times fewer in the second sample
 SEED = 1
 TRIED = 2  # candidates, at most, that are built in full
+ALIKE = 1.25  # times the least time that is expected: no difference that a sample shows for sure
 STEEPEST = 1.0  # a candidate's time grows no faster than an exact search's
 
 
@@ -149,8 +150,8 @@ class _Chooser:
                 built, curve, asked, exact, [f"{self.keep} was chosen before; nothing else was compared."]
             )
         trials = self._trials(exact)
-        ranked = self._ranked(trials)
-        built, curve = self._best_in_full(ranked[:TRIED], asked)
+        kinds = [KINDS[trial.kind] for trial in ranked(trials, self.aims.recall)]
+        built, curve = self._best_in_full(kinds[:TRIED], asked)
         reasons = [
             f"comparing all takes {_ms(exact.p50_ms)} and {_megabytes(self._memory(FLAT))}.",
             f"{built.kind.name} ({built.kind.says}) is the best of {len(possible)} kinds that were measured.",
@@ -279,13 +280,6 @@ class _Chooser:
         """The fastest point with the recall that is aimed at, else the one with the most recall."""
         return next((point for point in points if point.recall >= self.aims.recall), points[-1])
 
-    def _ranked(self, trials: Sequence[Trial]) -> list[Kind]:
-        """Kinds that may be chosen, the most promising first."""
-        fit = [trial for trial in trials if trial.chosen]
-        reach = sorted((t for t in fit if t.recall >= self.aims.recall), key=lambda trial: trial.expected_ms)
-        miss = sorted((t for t in fit if t.recall < self.aims.recall), key=lambda trial: -trial.recall)
-        return [KINDS[trial.kind] for trial in [*reach, *miss]]
-
     def _best_in_full(self, kinds: Sequence[Kind], asked: Sample) -> tuple[BuiltIndex, Curve]:
         """Build kinds until one reaches the aims; else the best of them: recall counts before time."""
         best: tuple[BuiltIndex, Curve] | None = None
@@ -317,6 +311,19 @@ class _Chooser:
 
     def _fits(self, kind: Kind) -> bool:
         return self.aims.memory is None or self._memory(kind) <= self.aims.memory
+
+
+def ranked(trials: Sequence[Trial], recall: float) -> list[Trial]:
+    """The trials of kinds that may be chosen, the most promising first.
+
+    Of those with the recall the fastest; but what a sample hardly tells apart, memory decides: a large index waits for
+    it, and a sample does not.
+    """
+    fit = [trial for trial in trials if trial.chosen]
+    reach = sorted((trial for trial in fit if trial.recall >= recall), key=lambda trial: trial.expected_ms)
+    miss = sorted((trial for trial in fit if trial.recall < recall), key=lambda trial: -trial.recall)
+    alike = [trial for trial in reach if trial.expected_ms <= ALIKE * reach[0].expected_ms]
+    return [*sorted(alike, key=lambda trial: trial.memory), *reach[len(alike) :], *miss]
 
 
 def _drawn(count: int, wanted: int) -> Rows:

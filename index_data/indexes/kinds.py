@@ -9,8 +9,9 @@
 | ivf-rabitq | 1 bit a number | the same |
 | lsh | 4 bits a number | comparing all codes; ranked anew. Measured only: it cannot pass over removed pictures |
 
-All compare by inner product, and have their rows in the order of the stored vectors: FAISS's own maps from rows to ids
-filter the wrong ones over a refined index.
+All compare by inner product. Their rows are in the order of the stored vectors, but for graphs that hold vectors of
+their own: those lie in an order of nearness, below FAISS's map to rows (`IndexIDMap`), and that below the ranking anew;
+the other way round it filters the wrong ones.
 
 Sources: HNSW, Malkov and Yashunin 2016; product quantisation with fast scan, Andre, Kermarrec, Le Scouarnec 2015;
 RaBitQ, Gao and Long 2024; the table of docs/decisions/0008-choice-of-index.md for what was measured here.
@@ -29,7 +30,7 @@ from train.errors import SettingsError
 LINKS = 32  # of a vector in the graph, to each side
 GRAPH_BYTES = 8 * LINKS + 16  # of a vector: links of 4 bytes, twice as many on the lowest level, offsets and levels
 CONSTRUCTION = 60  # candidates that are looked at for each new vector's links
-LIST_ID_BYTES = 8
+ID_BYTES = 8  # of a vector whose place in the index is not its row
 LISTS_A_ROOT = 4  # lists of an inverted file: so many times the square root of the count
 TRAINED_A_LIST = 40  # vectors from which a list's centre is found: FAISS asks for 39
 GRAPHED_LISTS = 16_384  # above it the lists' centres are searched by a graph of their own
@@ -63,6 +64,7 @@ class Kind:
     refined: bool = False  # what it finds is ranked anew by stored vectors
     walks: bool = False  # a graph: effort is efSearch
     holds_vectors: bool = True  # False: a graph whose nodes are the stored vectors themselves
+    by_nearness: bool = False  # like vectors are near each other in it (`locality`), and it says which row each is of
     chosen: bool = True  # False: measured only
 
     def memory(self, dims: int, count: int, precision: Precision) -> int:
@@ -144,10 +146,10 @@ def _hashes(dims: int, count: int) -> Any:
 
 def _listed(dims: int, count: int, code_bytes: float) -> float:
     """Bytes of a vector in an inverted file: code, id, its share of the centres, and rooms of 32 that are not full."""
-    return code_bytes + LIST_ID_BYTES + (4 * dims + 16 * code_bytes) * lists_for(count) / max(count, 1)
+    return code_bytes + ID_BYTES + (4 * dims + 16 * code_bytes) * lists_for(count) / max(count, 1)
 
 
-_EFFORTS_OF_GRAPHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
+_EFFORTS_OF_GRAPHS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 _EFFORTS_OF_LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 
 FLAT = Kind("flat", "all stored vectors compared: exact", None, lambda dims, count, stored: stored, (0,))
@@ -168,20 +170,22 @@ KINDS: dict[str, Kind] = {
             "hnsw-fp16",
             "a graph over numbers of 2 bytes",
             _graph("SQfp16"),
-            lambda dims, count, stored: 2 * dims + GRAPH_BYTES,
+            lambda dims, count, stored: 2 * dims + GRAPH_BYTES + ID_BYTES,
             _EFFORTS_OF_GRAPHS,
             walks=True,
             refined=True,
+            by_nearness=True,
         ),
         Kind(
             "hnsw-sq8",
             "a graph over numbers of 1 byte, ranked anew",
             _graph("SQ8"),
-            lambda dims, count, stored: dims + GRAPH_BYTES,
+            lambda dims, count, stored: dims + GRAPH_BYTES + ID_BYTES,
             _EFFORTS_OF_GRAPHS,
             factors=(1, 2, 4),
             walks=True,
             refined=True,
+            by_nearness=True,
         ),
         Kind(
             "ivf-pq",
@@ -239,8 +243,8 @@ def choosable() -> list[str]:
 def candidates(count: int, dims: int, precision: Precision, memory: int | None) -> Sequence[Kind]:
     """Kinds worth measuring for so many vectors within a budget; those of comparison stand last."""
     kinds = [kind for kind in KINDS.values() if kind is not FLAT and count >= LEAST]
-    if precision == "float16":  # a graph over the stored vectors is the same
-        kinds = [kind for kind in kinds if kind.name != "hnsw-fp16"]
+    if precision == "float16":  # a graph over numbers of 2 bytes is the same, and lies in an order of nearness
+        kinds = [kind for kind in kinds if kind.name != "hnsw"]
     return [
         kind for kind in kinds if memory is None or not kind.chosen or kind.memory(dims, count, precision) <= memory
     ]

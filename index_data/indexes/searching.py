@@ -127,7 +127,8 @@ class BuiltIndex:
         if holds.sum(axis=1).min() < k:
             return None
         first = np.argsort(~holds, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, first, axis=1), np.take_along_axis(rows, first, axis=1)
+        lines = np.arange(len(first))[:, None]
+        return scores[lines, first], rows[lines, first]
 
 
 def _nearest_of(vectors: StoredVectors, rows: Rows, queries: Floats, k: int) -> Found:

@@ -42,7 +42,7 @@ class StoredVectors:
             raise ValueError(
                 f"vectors of shape {array.shape}, type {array.dtype}: rows of float32 or float16 are needed"
             )
-        self.array = array
+        self.array = array.view(np.ndarray)  # of NumPy's own class, which is quicker to look into than a mapping
         self._keep_alive = keep_alive
 
     @classmethod
@@ -94,7 +94,7 @@ class StoredVectors:
         else:
             index = faiss.IndexScalarQuantizer(self.dims, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         if len(self):
-            raw = self.array.view(np.ndarray).reshape(-1).view(np.uint8)
+            raw = self.array.reshape(-1).view(np.uint8)
             # The codes of an empty index have no owner: nor shall these, which NumPy keeps.
             nobody = index.codes.owner
             index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(raw), len(raw), nobody)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from index_data.indexes.choosing import Aims, choose_index
+from index_data.indexes.choosing import Aims, Trial, choose_index, ranked
 from index_data.indexes.curve import Curve, Point, Weight, times_for, worth_having
 from index_data.indexes.explanation import draw_curve, explain
 from index_data.indexes.kinds import KINDS, Setting
@@ -111,6 +111,23 @@ def test_aims_that_cannot_be_are_refused(wrong):
 def test_an_unknown_kind_is_refused_before_anything_is_done():
     with pytest.raises(SettingsError, match="did you mean ivf-pq"):
         Aims(kind="ivfpq")
+
+
+def test_the_fastest_is_tried_first_and_of_those_about_as_fast_the_smallest():
+    def trial(kind, memory, recall, ms, chosen=True):
+        return Trial(kind, memory, chosen, recall, ms, ms, Setting(32))
+
+    trials = [
+        trial("hnsw", 784, 0.993, 0.10),
+        trial("hnsw-fp16", 536, 0.993, 0.12),
+        trial("ivf-pq", 44, 0.991, 0.13),
+        trial("ivf-rabitq", 36, 0.98, 0.05),
+        trial("hnsw-sq8", 408, 0.989, 0.05),
+        trial("lsh", 10, 0.999, 0.01, chosen=False),
+    ]
+    names = [trial.kind for trial in ranked(trials, 0.99)]
+    assert names == ["hnsw-fp16", "hnsw", "ivf-pq", "hnsw-sq8", "ivf-rabitq"]
+    assert ranked(trials[:0], 0.99) == []
 
 
 def test_choosing_stops_when_it_is_asked_to(large):

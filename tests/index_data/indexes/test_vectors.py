@@ -19,7 +19,7 @@ def stored(tmp_path, vectors, precision="float32"):
 def test_vectors_are_written_in_slices_and_mapped_back_in_the_order_of_their_rows(tmp_path, precision):
     whole = embeddings(1000)
     opened = StoredVectors.open(stored(tmp_path, whole, precision))
-    assert isinstance(opened.array, np.memmap)
+    assert not opened.array.flags.owndata, "it is mapped"
     assert (len(opened), opened.dims, opened.precision) == (1000, DIMS, precision)
     assert opened.bytes_each == DIMS * (4 if precision == "float32" else 2)
     assert np.array_equal(opened.take(np.array([999, 0, 5])), whole.astype(precision)[[999, 0, 5]])
