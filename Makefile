@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Tests of the page wait for the browser much of their time: half as many more than there are processors.
-TESTERS = $(shell $(PYTHON) -c 'import os; print(min(4, -(-3 * (os.cpu_count() or 1) // 2)))')
 
 .PHONY: demo test test-full check format screenshots clean
 
@@ -15,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lookalike demo $(ARGS)
 
 test: $(VENV)/.test check
-	$(BIN)/pytest -m "not full" --numprocesses $(TESTERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not full" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-full: $(VENV)/.test check
 	$(BIN)/pytest --timeout 3600 $(ARGS)

@@ -194,7 +194,7 @@ def test_one_bad_picture_is_reported_and_the_others_go_on(identity, photos, tmp_
     ended = use(*words, "--model", identity.folder, "--json")
     assert ended.returncode == 3
     assert "bad.png: " in ended.stderr
-    assert "gone.png: It is gone" in ended.stderr
+    assert "gone.png: There is no such file" in ended.stderr
     assert "2 of 5 pictures were rejected (1 corrupt, 1 file_missing)" in ended.stderr
     assert ended.record["pictures"] == 3
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3

@@ -298,7 +298,7 @@ def test_the_arc_is_longer_than_the_line(bundle, two, tmp_path):
 def test_a_picture_that_cannot_be_used_is_named(bundle, two, tmp_path):
     ended = use("morph", two[0], tmp_path / "gone.png", "-o", tmp_path / "a.png", "--model", bundle.folder)
     assert ended.returncode == 4
-    assert "gone.png cannot be used: It is gone" in ended.stderr
+    assert "gone.png cannot be used: There is no such file" in ended.stderr
     ended = use("morph", *two, "-o", tmp_path / "a.mp4", "--model", bundle.folder)
     assert (ended.returncode, ".png, .webp, .gif" in ended.stderr) == (2, True)
 

@@ -182,7 +182,11 @@ def test_files_that_could_not_be_used_are_listed_with_the_reason(visit: Callable
     expect(page.locator(".browse-count")).to_have_text("400 pictures")
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), pytest.param(PHONE, "dark", marks=pytest.mark.full)],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_browsing_and_selecting_are_accessible(visit: Callable[..., Visit], size: dict[str, int], scheme: str):
     page = browse(visit(size, color_scheme=scheme, bypass_csp=True))
     tiles(page).first.locator(".tile-picture").focus()

@@ -189,7 +189,11 @@ def test_without_javascript_the_axes_and_groups_are_pictures_and_links(visit: Ca
     expect(tiles(page)).to_have_count(FOLDERS["dark"])
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), pytest.param(PHONE, "dark", marks=pytest.mark.full)],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_it_is_accessible_and_never_wider_than_the_window(visit: Callable[..., Visit], size: dict, scheme: str):
     page = opened(visit, "explore?id=3&at=1:2.00&by=folder", size=size, color_scheme=scheme, bypass_csp=True)
     expect(page.locator(".prototype:not(.skeleton)")).to_have_count(2)

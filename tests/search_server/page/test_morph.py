@@ -242,7 +242,11 @@ def test_a_model_that_cannot_paint_says_so(visit: Callable[..., Visit]):
     expect(page).to_have_url(re.compile("/g/drawings/$"))
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [pytest.param(DESKTOP, "light", marks=pytest.mark.full), (PHONE, "dark")],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_a_tour_is_accessible_and_never_wider_than_the_window(visit: Callable[..., Visit], size: dict, scheme: str):
     reader = visit(size, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     page = reader.open("morph?a=1&via=3,4&b=2")

@@ -306,7 +306,11 @@ def test_a_model_without_decoder_offers_nothing_that_it_would_have_to_paint(visi
 # Everywhere ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [pytest.param(DESKTOP, "light", marks=pytest.mark.full), (PHONE, "dark")],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_tray_menu_and_comparisons_are_accessible(visit: Callable[..., Visit], size: dict[str, int], scheme: str):
     page = visit(size, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce").open("search?like=1,2&unlike=3")
     for place, key in enumerate(("+", "-")):

@@ -138,7 +138,11 @@ def test_several_pictures_are_looked_for_in_another_gallery_alone(visit: Callabl
     expect(page.locator(".query-seen img")).to_have_attribute("src", re.compile("/galleries/drawings/items/1/"))
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [pytest.param(DESKTOP, "light", marks=pytest.mark.full), (PHONE, "dark")],
+    ids=["desktop-light", "phone-dark"],
+)
 def test_choosing_galleries_is_accessible(visit: Callable[..., Visit], size: dict[str, int], scheme: str):
     reader = visit(size, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     for path in ("", "search?id=1&in=drawings/halved"):
