@@ -100,10 +100,10 @@ def _serve(line: CommandLine, names: tuple[str, ...], settings: ServerSettings, 
     engines = {name: open_engine(folder, settings) for name, folder in folders.items()}
     app = create_app(engines, settings, line.workspace)
     service = app.extensions[EXTENSION]
-    discovery = Discovery(service)
-    if not names:
+    discovery = None if names else Discovery(service)
+    if discovery is not None:
         _serve_all(line, discovery, service.galleries)
-    upkeep = Upkeep(service.galleries, service.open_again, *([] if names else [discovery.watch]))
+    upkeep = Upkeep(service.galleries, service.open_again, discovery.watch if discovery is not None else None)
 
     def reload() -> None:
         opened = [served.name for served in service.galleries]

@@ -25,14 +25,14 @@ class Upkeep:
     """A thread that looks after the served galleries."""
 
     def __init__(
-        self, galleries: Galleries, reopen: Callable[[str], Engine], discover: Callable[[], None] = lambda: None
+        self, galleries: Galleries, reopen: Callable[[str], Engine], discover: Callable[[], None] | None = None
     ) -> None:
         """Use `start`.
 
         Args:
             galleries: All that are served.
             reopen: Opens the gallery of a name anew, after it was given another model.
-            discover: Looks for galleries that have come or gone.
+            discover: Looks for galleries that have come or gone; None where only those that are named are served.
         """
         self._galleries = galleries
         self._reopen = reopen
@@ -55,10 +55,11 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._ended.wait(SECONDS):
-            try:
-                self._discover()
-            except Exception:  # those that are served still want to be looked after
-                logger.exception("the workspace cannot be looked through")
+            if self._discover is not None:
+                try:
+                    self._discover()
+                except Exception:  # those that are served still want to be looked after
+                    logger.exception("the workspace cannot be looked through")
             for served in self._galleries:
                 try:
                     self.look_after(served)

@@ -29,6 +29,7 @@ from train.figures import (
     squared_error,
 )
 from train.losses import clip_straight_through
+from train.mixtures import on_the_way
 from train.recipe import Recipe
 from train.run import Plan, Run
 
@@ -38,7 +39,6 @@ EVALUATION_SPACING = 10  # images learnt from for each one evaluated: evaluation
 CENTRE_IMAGES = 1000  # of the training images, that codes are centred on
 SMALLEST_UNIT = 1e-4  # of the loss: a code that loses next to nothing is not magnified without end
 MIXED = 4  # one in so many codes is mixed
-SMALLEST_SINE, SMALLEST_LENGTH = 1e-3, 1e-6  # of the angle between two codes, and of codes: below it there is no arc
 CRITIC_RATE = 0.5  # of the learning rate, for a network that is trained against ours
 
 
@@ -335,29 +335,6 @@ class Learner:
         self.step, self.best_step, self.best_mse = stored["step"], stored["best_step"], stored["best_mse"]
         self.best_error = stored.get("best_error", self.best_mse)  # as it was before features had a say
         self.sums = dict(stored["sums"])
-
-
-def on_the_way(a: Tensor, b: Tensor, share: Tensor, semantic_dims: int) -> Tensor:
-    """Codes (n, dims) between two others each, (n, dims), at shares (n, 1) of the way that morphs take.
-
-    Each half turns while its length goes evenly: `train.interpolation`, path slerp, for many codes at a time.
-    """
-    halves = (slice(0, semantic_dims), slice(semantic_dims, None))
-    return torch.cat([_slerp(a[:, half], b[:, half], share) for half in halves], dim=1)
-
-
-def _slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    lengths = (length_a * length_b).clamp_min(SMALLEST_LENGTH)
-    angle = torch.arccos(((a * b).sum(1, keepdim=True) / lengths).clamp(-1, 1))
-    sine = torch.sin(angle)
-    # Where two codes point the same way, or right away from each other, or one is nothing, there is no arc.
-    straight = (sine < SMALLEST_SINE) | (length_a * length_b < SMALLEST_LENGTH)
-    sine = torch.where(straight, torch.ones_like(sine), sine)
-    length = torch.lerp(length_a, length_b, share)
-    turned = torch.sin((1 - share) * angle) / sine * a / length_a.clamp_min(SMALLEST_LENGTH)
-    turned = turned + torch.sin(share * angle) / sine * b / length_b.clamp_min(SMALLEST_LENGTH)
-    return torch.where(straight, torch.lerp(a, b, share), turned * length)
 
 
 def new_network(recipe: Recipe) -> Autoencoder:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.interpolation import interpolate, interpolate_along
-from train.learner import on_the_way
+from train.mixtures import on_the_way
 
 A = np.array([3.0, 0, 0, 1], np.float32)
 B = np.array([0, 5.0, 0, 2], np.float32)

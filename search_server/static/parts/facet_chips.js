@@ -56,7 +56,7 @@ export function facetChips(page, view, parameters, signal, { count: counting, fi
       if (!isWithdrawn(error)) values.replaceChildren(problemState(error, { retry: count, heading: "h3" }));
     }
   };
-  const given = counting ? null : page.takeFacets();
+  const given = page.takeFacets();
   if (given) show(given);
   /** @type {HTMLDetailsElement} */
   const choices = h(
