@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from index_data.gallery import Gallery, Vectors
     from index_data.generations import Ids
     from index_data.queries import Transforms
+    from index_data.same_picture import Outlines
+    from index_data.template_matching import Outline
     from train.decoding import Crop
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -253,6 +256,7 @@ for care in (build, explain, rollback, remove, watch, relocate, export_command, 
     cls=Command,
     examples="lookalike search photos cat.jpg\nlookalike search photos *.png -k 3 --json\n"
     "lookalike search photos --dir queries/ --out hits.html\n"
+    "lookalike search photos crop.jpg --same-picture\n"
     "lookalike search photos --plus beach.jpg 1 --plus boat.jpg 0.5 --minus crowd.jpg 1",
 )
 @click.argument("gallery")
@@ -301,6 +305,12 @@ for care in (build, explain, rollback, remove, watch, relocate, export_command, 
 @click.option(
     "--collapse-duplicates", is_flag=True, help="Of hits that are the same picture only the nearest, with their number."
 )
+@click.option(
+    "--same-picture",
+    is_flag=True,
+    help="Lay the image over the first hits: those that are the same picture, cropped, mirrored, turned, recoloured or "
+    "written on, come first, and it is said how.",
+)
 @click.option("--filter", "asked", metavar="JSON", help='Only items that pass it: \'{"year": {"gte": 2019}}\'.')
 @click.option("--provider", default="auto", help="Execution provider: auto, cpu, cuda, ... (see `doctor`).")
 @common_options
@@ -319,6 +329,7 @@ def search(
     accuracy: float | None,
     exact: bool,
     collapse_duplicates: bool,
+    same_picture: bool,
     asked: str | None,
     provider: str,
 ) -> None:
@@ -328,9 +339,9 @@ def search(
     from index_data.engine import Engine
     from index_data.filters import matching_ids, parse_filter
     from index_data.queries import variants
-    from index_data.search_lists import answers_as, expect_format
+    from index_data.same_picture import Outlines
+    from index_data.search_lists import expect_format
     from train.decoding import DecodePool
-    from train.files import write_file
     from train.images import FOLDER_LIMITS
 
     if out is not None:
@@ -338,7 +349,7 @@ def search(
     part = _crop(crop)
     parts = [*plus, *((image, -weight) for image, weight in minus)]
     images = (*images, *images_of(folder_of_queries))
-    _expect_queries(images, parts, transforms)
+    _expect_queries(images, parts, transforms, same_picture=same_picture)
     folder = line.workspace.existing("galleries", gallery)
     answers: list[dict[str, Any]] = []
     with (
@@ -350,10 +361,15 @@ def search(
         _say_how(line, engine, among)
         line.reporter.say(provider_sentence(engine.encoder))
 
-        def find(embeddings: "Vectors") -> dict[str, Any]:
-            def nearest(count: int) -> "list[Hit]":
+        outlines = Outlines(pool)
+
+        def find(embeddings: "Vectors", outline: "Outline | None" = None) -> dict[str, Any]:
+            def alike(count: int) -> "list[Hit]":
                 found = engine.search(embeddings, count, beta=beta, accuracy=accuracy, exact=exact, among=among)
                 return _in_any_form(found, count)
+
+            def nearest(count: int) -> "list[Hit]":
+                return alike(count) if outline is None else _same_first(engine, alike, count, outline, outlines)
 
             if not collapse_duplicates:
                 return _described(engine, nearest(k), beta)
@@ -366,16 +382,16 @@ def search(
         if parts:
             found = find(_combined(pool, engine, parts, part))
             answers.append({"query": _combination_words(parts), **found})
-        for image, seen in pool.map(lambda image: _pixels(pool, engine, image, part), images):
+        for image, seen in pool.map(partial(_seen, pool, engine, part, same_picture), images):
             name = printable(os.fsencode(image))
             if isinstance(seen, ImageError):
                 click.echo(f"lookalike: {name}: {seen.detail}", err=True)
                 answers.append({"query": name, "problem": {"code": seen.problem.code, "detail": seen.detail}})
                 continue
-            answers.append({"query": name, **find(engine.embed(variants(seen, transforms)).embeddings)})
+            pixels, outline = seen
+            answers.append({"query": name, **find(engine.embed(variants(pixels, transforms)).embeddings, outline)})
         if out is not None:
-            content = answers_as(out.suffix.lower(), answers, engine.gallery.thumbnail)
-            write_file(out, content.encode("utf-8", "backslashreplace"))
+            _write_answers(out, answers, engine.gallery)
         record = {
             "gallery": engine.gallery.name,
             "model": engine.gallery.model_id,
@@ -395,7 +411,7 @@ def search(
         raise NothingFoundError("no image could be used as a query.")
 
 
-def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms: str) -> None:
+def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms: str, *, same_picture: bool) -> None:
     """Refuse a search for nothing, or for two kinds of things at once."""
     if bool(images) == bool(parts):
         raise SettingsError("say what to look for: images, --dir FOLDER, or --plus and --minus.")
@@ -405,6 +421,16 @@ def _expect_queries(images: Sequence[Path], parts: Sequence[object], transforms:
             raise SettingsError(f"{name} is a folder: --dir {name} looks for all images in it.")
     if parts and transforms != "none":
         raise SettingsError("--transforms is for one image at a time: leave it out, or leave out --plus and --minus.")
+    if parts and same_picture:
+        raise SettingsError("--same-picture is for one image at a time: leave it out, or leave out --plus and --minus.")
+
+
+def _write_answers(out: Path, answers: Sequence[dict[str, Any]], gallery: "Gallery") -> None:
+    from index_data.search_lists import answers_as
+    from train.files import write_file
+
+    content = answers_as(out.suffix.lower(), answers, gallery.thumbnail)
+    write_file(out, content.encode("utf-8", "backslashreplace"))
 
 
 def _say_how(line: CommandLine, engine: "Engine", among: "Ids | None") -> None:
@@ -415,10 +441,39 @@ def _say_how(line: CommandLine, engine: "Engine", among: "Ids | None") -> None:
 
 
 def _pixels(pool: Any, engine: "Engine", image: Path, crop: "Crop | None" = None) -> Any:
+    return pool.fit(_bytes_of(image), engine.gallery.preprocessing, crop=crop).pixels
+
+
+def _bytes_of(image: Path) -> bytes:
     from train.images import FOLDER_LIMITS, read_file
 
-    data = read_file(image.parent, os.fsencode(image.name), FOLDER_LIMITS).data
-    return pool.fit(data, engine.gallery.preprocessing, crop=crop).pixels
+    return read_file(image.parent, os.fsencode(image.name), FOLDER_LIMITS).data
+
+
+def _seen(pool: Any, engine: "Engine", crop: "Crop | None", with_outline: bool, image: Path) -> Any:
+    """What the model sees of an image, and its outline where it is to be laid over hits."""
+    from index_data.same_picture import outline_of
+
+    data = _bytes_of(image)
+    pixels = pool.fit(data, engine.gallery.preprocessing, crop=crop).pixels
+    return pixels, outline_of(data, pool, crop) if with_outline else None
+
+
+def _same_first(
+    engine: "Engine",
+    find: "Callable[[int], list[Hit]]",
+    count: int,
+    outline: "Outline",
+    outlines: "Outlines",
+) -> "list[Hit]":
+    """The best hits, those that are the same picture first."""
+    from index_data.same_picture import LOOKED_AT, same_first
+
+    hits = find(max(count, LOOKED_AT))
+    first = [hit.id for hit in hits[:LOOKED_AT]]
+    contents = {item.id: item.sha256 for item in engine.gallery.items_by_id(first)}
+    found = same_first(outline, hits, outlines.of(engine.gallery, [contents.get(number, "") for number in first]))
+    return [replace(hit, rank=rank, same=same) for rank, (hit, same) in enumerate(found[:count], 1)]
 
 
 def _crop(text: str | None) -> "Crop | None":
@@ -490,6 +545,7 @@ def _described(
             "percentile": scale.percentile(hit.score),
             "label": scale.label(hit.score),
             "stands_out": round(hit.stands_out, 6) or None,
+            "same_picture": hit.same.to_json() if hit.same else None,
             "file": printable(os.fsencode(items[hit.id].file)),
             "sha256": items[hit.id].sha256,
             "width": items[hit.id].width,
@@ -499,7 +555,7 @@ def _described(
         for hit in hits
         if hit.id in items
     ]
-    far = not hits or (not hits[0].stands_out and scale.is_far(hits[0].score))
+    far = not hits or (not hits[0].stands_out and not hits[0].same and scale.is_far(hits[0].score))
     return {"warning": "nothing-close" if far else None, "hits": described}
 
 

@@ -25,6 +25,7 @@ from index_data.indexes.curve import EXACT
 from index_data.indexes.kinds import FLAT
 from index_data.indexes.record import IndexRecord
 from index_data.passing import PassingItems
+from index_data.registration import Registration
 from index_data.segments import Found, Segments, open_current
 from index_data.standing_out import READ_AGAIN, READ_AGAIN_APPROXIMATELY, stand_out
 from index_data.weighting import Halves
@@ -42,6 +43,7 @@ class Hit:
     rank: int  # from 1
     score: float  # cosine, -1 to 1
     stands_out: float = 0.0  # above 0: it comes before the others, because it does so in one half of the code
+    same: Registration | None = None  # it is the same picture, and the query lies on it so (`index_data.same_picture`)
 
 
 @dataclass(frozen=True)

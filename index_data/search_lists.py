@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from index_data.registration import lying_words
 from train.errors import SettingsError
 
 FORMATS = (".jsonl", ".csv", ".html")
@@ -19,6 +20,7 @@ COLUMNS = (
     "percentile",
     "label",
     "stands_out",
+    "same_picture",
     "id",
     "file",
     "sha256",
@@ -58,8 +60,13 @@ COPIES = ("identical", "near-duplicate")  # labels that say by themselves why a 
 
 
 def label_words(hit: dict[str, Any]) -> str:
-    """What the score of a hit means, and whether the hit comes first for another reason (`index_data.standing_out`)."""
+    """What the score of a hit means, and why it comes first where it does so for another reason.
+
+    Reasons: `index_data.same_picture`, `index_data.standing_out`.
+    """
     label = str(hit["label"])
+    if same := hit.get("same_picture"):
+        return ", ".join(filter(None, ("same picture", lying_words(**same))))
     return f"{label}, stands out" if hit.get("stands_out") and label not in COPIES else label
 
 
@@ -71,7 +78,9 @@ def _csv(answers: Sequence[Answer]) -> str:
         if "problem" in answer:
             writer.writerow({"query": _harmless(answer["query"]), "problem": answer["problem"]["code"]})
         for hit in answer.get("hits", ()):
-            writer.writerow({**hit, "query": _harmless(answer["query"]), "file": _harmless(hit["file"])})
+            same = lying_words(**hit["same_picture"]) or "whole" if hit.get("same_picture") else None
+            named = {"query": _harmless(answer["query"]), "file": _harmless(hit["file"])}
+            writer.writerow({**hit, "same_picture": same, **named})
     return text.getvalue()
 
 

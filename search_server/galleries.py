@@ -8,6 +8,7 @@ from index_data.config import AS_INDEXED
 from index_data.engine import Engine, Hit
 from index_data.filters import Filter, Ids
 from index_data.gallery import Gallery, Item, Vectors
+from index_data.registration import Registration
 from search_server.stopwatch import stage
 from train.errors import UserError
 
@@ -19,6 +20,7 @@ class Neighbour:
     item: Item
     score: float  # cosine
     stands_out: float = 0.0  # see `index_data.engine.Hit`
+    same: Registration | None = None  # it is the same picture, where that was asked for
     duplicates: tuple[int, ...] = ()  # ids of other hits that it stands for, where they are collapsed
 
 

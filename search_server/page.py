@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
+from index_data.search_lists import COPIES
 from search_server import limits
 from search_server.access import caller, needs
 from search_server.api.answers import PREFIX, describe_gallery, describe_subject, gallery_address
@@ -234,6 +235,7 @@ def _question(served: ServedGallery) -> SearchBody:
         "transforms": given.get("forms", "none"),
         "exclude_self": given.get("self") != "1",
         "collapse_duplicates": given.get("once") == "1",
+        "same_picture": given.get("same") == "1" and not any(parts.values()),
     }
     if any(parts.values()):
         asked |= parts
@@ -453,6 +455,7 @@ def _results_address(gallery: str, body: SearchBody, *, names: Sequence[str] = (
         "forms": None if asked.transforms == "none" else asked.transforms,
         "self": None if asked.exclude_self else 1,
         "once": 1 if asked.collapse_duplicates else None,
+        "same": 1 if asked.same_picture else None,
         "beta": None if asked.beta == AS_INDEXED else f"{asked.beta:g}",
         "filter": filter_text(asked.filter),
         "offset": asked.offset or None,
@@ -478,6 +481,15 @@ def score_words(score: float) -> str:
     """A cosine with two digits: what is only nearly the same never reads 1.00, and nothing reads -0.00."""
     shown = 1.0 if score > 0.99995 else min(score, 0.9949)
     return f"{round(shown, 2) + 0.0:.2f}".replace("-", "−")
+
+
+@page.app_template_filter("hit_words")
+def hit_words(hit: Mapping[str, Any]) -> str:
+    """How near a hit is, and of one that comes first for another reason, why: as `parts/words.js` says it."""
+    if hit.get("same_picture"):
+        return "Same picture"
+    stands_out = hit["stands_out"] and hit["label"] not in COPIES
+    return "Stands out" if stands_out else str(hit["label"]).capitalize()
 
 
 @page.app_template_filter("warning")

@@ -12,6 +12,7 @@ from flask import current_app
 
 from index_data.engine import Engine
 from index_data.generations import current_name, read_manifest
+from index_data.same_picture import Outlines
 from search_server import limits
 from search_server.cache import BoundedCache
 from search_server.fetching import Fetcher, FetchPolicy
@@ -68,6 +69,7 @@ class Service:
     decoding: DecodePool  # of what clients send
     originals: DecodePool  # of the galleries' files, which may be larger
     placeholders: Placeholders
+    outlines: Outlines  # of pictures that were laid over each other
     queries: BoundedCache[str, StoredQuery] = field(
         default_factory=lambda: BoundedCache(
             _size_of_query,
@@ -169,6 +171,7 @@ def open_service(engines: Mapping[str, Engine], settings: ServerSettings, worksp
         decoding=DecodePool(settings.decode_workers, HTTP_LIMITS),
         originals=originals,
         placeholders=Placeholders(originals),
+        outlines=Outlines(originals),
     )
     service.metrics.watch(
         lambda: {served.name: _state_of(served) for served in service.galleries}, service.jobs.table.counts

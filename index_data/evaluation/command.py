@@ -42,6 +42,11 @@ _threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threa
 @click.option("--limit", type=click.IntRange(min=2), help="Pictures at most: a sample of each label.")
 @click.option("--queries", default=10_000, type=click.IntRange(min=1), help="Pictures with labels that ask, at most.")
 @click.option("--originals", default=200, type=click.IntRange(min=1), help="Pictures that are copied, at most.")
+@click.option(
+    "--same-picture",
+    is_flag=True,
+    help="Also look for originals as `search --same-picture` does, which takes minutes for each 100 originals.",
+)
 @_html
 @_force
 @_seed
@@ -57,6 +62,7 @@ def evaluate(
     limit: int | None,
     queries: int,
     originals: int,
+    same_picture: bool,
     html: Path | None,
     force: bool,
     seed: int,
@@ -92,7 +98,9 @@ def evaluate(
             reporter=line.reporter,
             stop=stop,
         )
-        settings = EvaluationSettings(parts=only or PARTS, queries=queries, originals=originals, seed=seed)
+        settings = EvaluationSettings(
+            parts=only or PARTS, queries=queries, originals=originals, same_picture=same_picture, seed=seed
+        )
         result = measure(material, models, settings, reporter=line.reporter, stop=stop)
     text = text_of(result)
     if html is not None:

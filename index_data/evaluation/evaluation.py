@@ -32,6 +32,7 @@ from index_data.evaluation.methods import Method, ModelMethod, fit_baselines, ha
 from index_data.evaluation.originals import STOPPED, Material, views_of
 from index_data.evaluation.ranking import Floats, ranked_blocks
 from index_data.evaluation.reconstruction import Reconstruction, measure_reconstruction
+from index_data.evaluation.same_pictures import LAID_OVER, find_same
 from index_data.evaluation.transforms import DRIFTING, FINDING, STRONG, UNTOUCHED, Transform
 from index_data.weighting import Halves
 from train.errors import NothingFoundError, SettingsError
@@ -52,6 +53,7 @@ class EvaluationSettings:
     parts: Sequence[str] = PARTS
     queries: int = 10_000  # pictures with labels that ask, at most
     originals: int = 200  # pictures of which copies are made, at most
+    same_picture: bool = False  # also find originals with the first hits laid over the copy
     seed: int = 0
 
 
@@ -302,6 +304,17 @@ def _measure_copies(
             places = np.searchsorted(division.searched, found.rows)
             result.detections.append(detect_copies(method, found, pictures, places, background, settings.seed))
             result.finding[method.name] = find_originals(found, pictures, places, method.halves)
+            if method.is_model and settings.same_picture:
+                result.finding[method.name + LAID_OVER] = find_same(
+                    found,
+                    pictures,
+                    division.searched,
+                    method.halves,
+                    material.originals,
+                    seed=settings.seed,
+                    reporter=reporter,
+                    stop=stop,
+                )
             if method.is_model:
                 result.missed[method.name] = _missed(
                     material,
@@ -487,10 +500,8 @@ def text_of(result: Evaluation) -> str:
 
 
 def _finding_text(result: Evaluation) -> str:
-    models = [detection.method for detection in result.detections]
-    shown = [name for name in models if name in result.models] + [
-        name for name in models if name not in result.models and ("histogram" in name or "patches" in name)
-    ]
+    ours = [name for name in result.finding if name.removesuffix(LAID_OVER) in result.models]
+    shown = ours + [name for name in result.finding if name not in ours and ("histogram" in name or "patches" in name)]
     rows = [["originals found first, %", "needed", *shown]]
     for number, found in enumerate(result.finding[shown[0]]):
         cells = [result.finding[name][number] for name in shown]

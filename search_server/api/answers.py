@@ -1,6 +1,7 @@
 """What our values look like in an answer."""
 
 import base64
+from typing import cast
 from urllib.parse import quote
 
 import numpy as np
@@ -24,6 +25,7 @@ from search_server.api.schemas import (
     ProviderOut,
     QueryOut,
     QueryWarning,
+    SamePictureOut,
     StoredQueryOut,
 )
 from search_server.galleries import Neighbour, ServedGallery
@@ -162,6 +164,7 @@ def _describe_hit(
         percentile=percentile,
         label=scale.label(score),
         stands_out=round(neighbour.stands_out, 6) or None,
+        same_picture=None if neighbour.same is None else cast(SamePictureOut, neighbour.same.to_json()),
         name=path.rpartition("/")[2],
         path=path,
         sha256=item.sha256,

@@ -270,6 +270,12 @@ class NeighbourOptions(Filtered):
         description="of hits that are the same picture (near-duplicates by the gallery's calibration, or by a verdict) "
         "only the nearest, with the ids of the others; still `k` hits where there are so many different ones",
     )
+    same_picture: bool = Field(
+        default=False,
+        description="lay the picture over the first 32 hits: those that are the same picture, cropped, mirrored, "
+        "turned, recoloured or written on, come first, and each says how. Takes some tenths of a second; for one "
+        "picture, not for several",
+    )
     beta: float = Field(
         default=AS_INDEXED,
         ge=0,
@@ -677,6 +683,20 @@ class FacetsOut(BaseModel):
 ScoreLabel = Literal["identical", "near-duplicate", "very similar", "similar", "weak"]
 
 
+class SamePictureOut(TypedDict):
+    """How the query lies on a hit that is the same picture."""
+
+    agreement: Annotated[float, Field(description="share of the part that the whole explains, 0 to 1")]
+    detail: Annotated[float, Field(description="correlation of the finer shades where both show the same")]
+    mirrored: bool
+    turned: Annotated[float, Field(description="degrees by which the query is turned, anticlockwise")]
+    shown: Annotated[float, Field(description="share of the hit's area that the query shows")]
+    corners: Annotated[
+        list[list[float]],
+        Field(description="of the query, clockwise from its upper left: x and y as shares of the hit"),
+    ]
+
+
 class HitOut(TypedDict):
     """One neighbour."""
 
@@ -694,6 +714,10 @@ class HitOut(TypedDict):
             description="null, or how far (.45 to 1) it stands out from the other hits in one half of the code, as "
             "crops, turned and colourless copies do: such hits come first, all others in the order of their scores"
         ),
+    ]
+    same_picture: Annotated[
+        SamePictureOut | None,
+        Field(description="with same_picture=true: how the query lies on it; null where it is another picture"),
     ]
     name: str
     path: str

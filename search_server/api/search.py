@@ -7,6 +7,7 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from index_data.collapsing import without_duplicates
+from index_data.same_picture import LOOKED_AT
 from search_server.access import needs
 from search_server.api.answers import (
     PREFIX,
@@ -32,9 +33,10 @@ from search_server.incoming import File, read_request, reads_parameters
 from search_server.morphing import encode
 from search_server.painting import STRANGE, error_percentile, reconstruct
 from search_server.problems import DECODING, FETCHING, UPLOADING, responses
+from search_server.same_pictures import same_pictures_first
 from search_server.service import Service, service
 from search_server.stopwatch import stage, took_ms
-from search_server.subjects import Subject, find_item, look_at
+from search_server.subjects import Source, Subject, find_item, look_at
 
 search = APIBlueprint("search", __name__, url_prefix=PREFIX, abp_tags=[Tag(name="search")])
 
@@ -87,17 +89,27 @@ def answer_search(found: Service, served: ServedGallery, asked: SearchBody, file
     subject, source = subject_of(found, served, asked, file)
     if isinstance(source, File) and asked.store:
         subject = replace(subject, id=store(found, subject, source).id)
-    return find_neighbours(found, served, subject, asked)
+    return find_neighbours(found, served, subject, asked, source)
 
 
-def find_neighbours(found: Service, served: ServedGallery, subject: Subject, asked: SearchBody) -> SearchOut:
-    """Neighbours of a picture that was looked at, as the API and the page show them."""
+def find_neighbours(
+    found: Service, served: ServedGallery, subject: Subject, asked: SearchBody, source: Source | None = None
+) -> SearchOut:
+    """Neighbours of a picture that was looked at, as the API and the page show them.
+
+    Args:
+        found: The service.
+        served: The gallery.
+        subject: What is asked about.
+        asked: Which neighbours.
+        source: The picture that it is; None for an item of the gallery, and for what is no picture.
+    """
     itself = ({subject.item.id} if subject.item is not None else subject.parts) if asked.exclude_self else set()
     among = served.passing(asked.filter)
     k = asked.offset + asked.k
     embeddings = embeddings_of(found, served, subject, asked.transforms)
 
-    def find(count: int) -> list[Neighbour]:
+    def alike(count: int) -> list[Neighbour]:
         neighbours = served.neighbours(
             embeddings,
             count,
@@ -109,6 +121,8 @@ def find_neighbours(found: Service, served: ServedGallery, subject: Subject, ask
         )
         return in_any_form(neighbours, count)
 
+    is_laid_over = asked.same_picture and asked.offset < LOOKED_AT  # what comes behind is in its order anyway
+    find = same_pictures_first(found, served, subject, asked, source, alike) if is_laid_over else alike
     nearest = _different_ones(served, find, k) if asked.collapse_duplicates else find(k)
     least = -1.0 if asked.min_score is None else asked.min_score
     wanted = [neighbour for neighbour in nearest[asked.offset :] if neighbour.score >= least]
@@ -165,4 +179,5 @@ def _different_ones(served: ServedGallery, find: Callable[[int], list[Neighbour]
 def _nothing_close(served: ServedGallery, neighbours: list[Neighbour], beta: float) -> bool:
     if not neighbours:
         return True
-    return not neighbours[0].stands_out and served.engine.calibration.at(beta).is_far(neighbours[0].score)
+    best = neighbours[0]
+    return not best.stands_out and not best.same and served.engine.calibration.at(beta).is_far(best.score)

@@ -112,9 +112,11 @@ def answer_search_all(found: Service, asked: SearchAllBody, file: File | None = 
     )
 
 
-def _merit(hit: GalleryHitOut, *, same_model: bool) -> tuple[float, float, float]:
+def _merit(hit: GalleryHitOut, *, same_model: bool) -> tuple[float, float, float, float]:
     """By what hits of several galleries are put in one order."""
-    return hit["stands_out"] or 0.0, 0.0 if same_model else hit["percentile"] or 0.0, hit["score"]
+    same = hit["same_picture"]
+    agreement = 0.0 if same is None else same["agreement"]
+    return agreement, hit["stands_out"] or 0.0, 0.0 if same_model else hit["percentile"] or 0.0, hit["score"]
 
 
 def _as_seen_from(

@@ -186,8 +186,8 @@ export class Api {
    * @returns {Promise<Rest.SearchOut>}
    */
   answer(question, paints, k, offset, signal) {
-    const { id, crop, forms, self, once, beta, filter } = question;
-    if (id && isItem(id) && !crop && forms === "none" && !self && !once) {
+    const { id, crop, forms, self, once, same, beta, filter } = question;
+    if (id && isItem(id) && !crop && forms === "none" && !self && !once && !same) {
       return ask(withParameters(`${this.base}/items/${id}/similar`, { k, offset, beta, filter, placeholders: true }), { signal });
     }
     return send(`${this.base}/search`, { ...bodyOf(question, paints), k, offset }, { signal });

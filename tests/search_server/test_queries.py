@@ -179,3 +179,61 @@ def test_a_gallery_that_cannot_answer_is_named_and_the_others_do(several):
     assert answer["by"] == "score"  # of the only model that answered
     assert several.send_json("/api/v1/search", galleries=["drawn", "other"], **asked).code == "no_semantic_half"
     assert several.send_json("/api/v1/search", image_base64=in_text(b"no picture")).code == "unsupported_format"
+
+
+# --- The same picture, changed ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def part(drawn_folder) -> bytes:
+    """A mirrored part of item picture-07."""
+    with Image.open(drawn_folder / "round" / "picture-07.png") as image:
+        return encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).crop((8, 6, 90, 74)))
+
+
+def test_hits_that_are_the_same_picture_come_first_and_say_how(server, part):
+    answer = server.send_form(f"{GALLERY}/search", image=part, k=8, same_picture="true").json()
+    first, *others = answer["hits"]
+    assert first["name"] == "picture-07.png"
+    assert first["same_picture"]["mirrored"]
+    assert first["same_picture"]["shown"] == pytest.approx(82 * 68 / 96 / 80, rel=0.1)
+    assert len(first["same_picture"]["corners"]) == 4
+    assert [hit["rank"] for hit in answer["hits"]] == list(range(1, 9))
+    assert not any(hit["same_picture"] for hit in others)
+    assert answer["took_ms"]["register"] > 0
+    stored = server.send_json(f"{GALLERY}/search", id=answer["query"]["id"], k=8, same_picture=True).json()
+    assert stored["hits"] == answer["hits"]
+
+
+def test_pages_of_hits_fit_together_when_the_same_picture_comes_first(server, part):
+    whole = server.send_form(f"{GALLERY}/search", image=part, k=40, same_picture="true").json()["hits"]
+    asked = {"image": part, "k": 20, "same_picture": "true"}
+    pages = [server.send_form(f"{GALLERY}/search", **asked, offset=offset).json()["hits"] for offset in (0, 20)]
+    assert [hit["id"] for page in pages for hit in page] == [hit["id"] for hit in whole]
+    plain = server.send_form(f"{GALLERY}/search", image=part, k=40).json()["hits"]
+    assert {hit["id"] for hit in plain} == {hit["id"] for hit in whole}
+    assert not any(hit["same_picture"] for hit in plain)
+
+
+def test_an_item_and_a_part_of_it_are_laid_over_others(server):
+    itself = server.get(f"{GALLERY}/items/5/similar", k=3, same_picture="true", exclude_self="false").json()
+    assert itself["hits"][0]["id"] == "5"
+    assert itself["hits"][0]["same_picture"]["shown"] == 1
+    crop = {"x": 0.0, "y": 0.0, "w": 0.75, "h": 0.75}
+    asked = {"id": "5", "k": 3, "same_picture": True, "exclude_self": False, "crop": crop}
+    part = server.send_json(f"{GALLERY}/search", **asked).json()["hits"][0]
+    assert part["id"] == "5"
+    assert part["same_picture"]["corners"][2] == pytest.approx([0.75, 0.75], abs=0.04)
+
+
+def test_the_same_picture_is_looked_for_in_several_galleries(server, part):
+    body = {"image_base64": in_text(part), "galleries": ["drawn"], "k": 4, "same_picture": True}
+    hits = server.send_json("/api/v1/search", **body).json()["hits"]
+    assert hits[0]["name"] == "picture-07.png"
+    assert hits[0]["same_picture"]["mirrored"]
+
+
+def test_only_one_picture_can_be_laid_over_others(server):
+    refused = server.send_json(f"{GALLERY}/search", positive=[{"id": "3"}], same_picture=True)
+    assert refused.code == "invalid"
+    assert "same_picture: only one picture" in refused.json()["detail"]

@@ -54,6 +54,14 @@ export function icon(name) {
   return drawing;
 }
 
+/** Part of a drawing. @param {string} name @param {Record<string, any>} attributes @param {...Element} children */
+export function svg(name, attributes, ...children) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  element.append(...children);
+  return element;
+}
+
 /**
  * A button with an icon and words.
  *

@@ -1,8 +1,7 @@
 /** Lines in a frame with two axes, drawn as SVG, and the same numbers as a table for whoever reads it otherwise. */
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [640, 300];
 const [LEFT, RIGHT, TOP, BOTTOM] = [72, 14, 22, 48];
 const TICKS = 5;
@@ -109,12 +108,5 @@ function unit(axis) {
 function text(x, y, words, anchor, name = "chart-words") {
   const element = svg("text", { x, y, "text-anchor": anchor, class: name });
   element.textContent = words;
-  return element;
-}
-
-/** @param {string} name @param {Record<string, any>} attributes */
-function svg(name, attributes) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
   return element;
 }

@@ -1,7 +1,7 @@
 /** One picture of a list: what it shows, what it says, and what can be done with it. */
 
-import { h, iconButton } from "./dom.js";
-import { hitWords, scoreWords } from "./words.js";
+import { h, iconButton, svg } from "./dom.js";
+import { hitWords, isPart, lyingWords, scoreWords } from "./words.js";
 
 /**
  * @typedef {object} Act Something that can be done with a picture.
@@ -34,10 +34,17 @@ export function pictureTile(item, address) {
     link.style.backgroundImage = `url("${item.placeholder}")`;
     picture.addEventListener("load", () => (link.style.backgroundImage = ""), { once: true }); // it would shine through
   }
+  if (item.same_picture && isPart(item.same_picture)) link.append(partOutline(item.same_picture));
   const tile = h("li", { class: "tile", data: { id: item.id } }, link);
   if (item.gallery) tile.append(h("span", { class: "tile-gallery", "aria-hidden": "true" }, item.gallery));
   if (item.score !== undefined) tile.append(caption(item, item.score));
   return tile;
+}
+
+/** Which part of a hit the query shows. @param {import("./words.js").Lying} same */
+function partOutline({ corners }) {
+  const points = corners.map(([x, y]) => `${x},${y}`).join(" ");
+  return svg("svg", { class: "part-outline", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("polygon", { points }));
 }
 
 /** A picture of which only its shape is known yet. @param {string} id @param {string} address @param {string} words */
@@ -53,7 +60,8 @@ export function skeletonTile() {
 /** "photo-12.jpg, near-duplicate, similarity 0.93" @param {any} item */
 export function altText(item) {
   if (item.score === undefined) return item.name;
-  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${hitWords(item).toLowerCase()}, similarity ${scoreWords(item.score)}`;
+  const lying = item.same_picture ? lyingWords(item.same_picture) : "";
+  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${hitWords(item).toLowerCase()}${lying && `, ${lying}`}, similarity ${scoreWords(item.score)}`;
 }
 
 /**
@@ -67,7 +75,8 @@ function caption(item, score) {
     item.percentile === undefined || item.percentile === null
       ? `Score ${score.toFixed(4)}`
       : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
-  const first = item.stands_out ? ". First, because it stands out in what it shows or in how it looks" : "";
+  const lying = item.same_picture && lyingWords(item.same_picture);
+  const first = item.same_picture ? `. The same picture${lying ? `: ${lying}` : ""}` : item.stands_out ? ". First, because it stands out in what it shows or in how it looks" : "";
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",

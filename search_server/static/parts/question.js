@@ -17,6 +17,7 @@ export const FORMS = ["none", "mirror", "rotate", "all"];
  * @property {string} forms
  * @property {boolean} self Whether an item is found by its own search.
  * @property {boolean} once Whether of pictures that are the same only the best is found.
+ * @property {boolean} same Whether hits that are the same picture come first.
  * @property {number} beta
  * @property {string | null} filter JSON.
  * @property {string[]} galleries That are searched; none where it is the one that is shown, alone.
@@ -32,6 +33,7 @@ export function readQuestion(parameter) {
     forms: FORMS.find((one) => one === parameter("forms")) ?? "none",
     self: parameter("self") === "1",
     once: parameter("once") === "1",
+    same: parameter("same") === "1",
     beta: Number(parameter("beta") ?? AS_INDEXED),
     filter: parameter("filter"),
     galleries: (parameter("in") ?? "").split("/").filter(Boolean),
@@ -55,6 +57,7 @@ export function parametersOf(question) {
     forms: forms === "none" ? null : forms,
     self: question.self ? 1 : null,
     once: question.once ? 1 : null,
+    same: question.same ? 1 : null,
     ...choicesOf(question),
   };
 }
@@ -66,7 +69,7 @@ export function choicesOf({ beta, filter, galleries }) {
 
 /** As the body of POST search. @param {Question} question @param {boolean} paints Whether the model has a decoder. */
 export function bodyOf(question, paints) {
-  const { id, like, unlike, crop, forms, self, once, beta, filter } = question;
+  const { id, like, unlike, crop, forms, self, once, same, beta, filter } = question;
   const what = isCombined(question) ? { positive: like, negative: unlike } : { id };
   return {
     ...what,
@@ -75,6 +78,7 @@ export function bodyOf(question, paints) {
     ...(crop ? { crop } : {}),
     ...(self ? { exclude_self: false } : {}),
     ...(once ? { collapse_duplicates: true } : {}),
+    ...(same && !isCombined(question) ? { same_picture: true } : {}),
     ...(forms === "none" ? {} : { transforms: forms }),
     ...(filter ? { filter } : {}),
     ...(paints && (crop || isCombined(question)) ? { include: ["reconstruction"] } : {}),

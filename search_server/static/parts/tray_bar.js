@@ -158,7 +158,7 @@ export class TrayBar {
       return this.sum.replaceChildren();
     }
     this.painting = new AbortController();
-    const question = { id: null, like: like.slice(0, MOST_PARTS), unlike: unlike.slice(0, MOST_PARTS), crop: null, forms: "none", self: false, once: false, beta: 1, filter: null, galleries: [] };
+    const question = { id: null, like: like.slice(0, MOST_PARTS), unlike: unlike.slice(0, MOST_PARTS), crop: null, forms: "none", self: false, once: false, same: false, beta: 1, filter: null, galleries: [] };
     try {
       const { query } = await this.page.api.sum(bodyOf(question, true), this.painting.signal);
       this.painted = asked;

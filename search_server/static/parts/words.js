@@ -14,10 +14,27 @@ export function labelWords(label) {
   return LABELS[label] ?? label;
 }
 
+/** @typedef {{mirrored: boolean, turned: number, shown: number, corners: number[][]}} Lying How the query lies on a hit. */
+
+const WHOLE = 0.97; // share of a picture that is as good as all of it
+const STRAIGHT = 2; // degrees that nobody sees
+
+/** Whether a query shows a part of the hit. @param {Lying} same */
+export function isPart({ shown }) {
+  return shown < WHOLE;
+}
+
+/** "mirrored, turned by 10°, 52 % of it"; empty for the whole. @param {Lying} same */
+export function lyingWords({ mirrored, turned, shown }) {
+  const words = [mirrored && "mirrored", Math.abs(turned) >= STRAIGHT && `turned by ${Math.abs(turned).toFixed(0)}°`, shown < WHOLE && `${(100 * shown).toFixed(0)} % of it`];
+  return words.filter(Boolean).join(", ");
+}
+
 const COPIES = ["identical", "near-duplicate"];
 
-/** How near a hit is; of one that comes first though its score is no copy's, why. @param {{label?: string, stands_out?: number | null}} hit */
-export function hitWords({ label = "", stands_out: standsOut }) {
+/** How near a hit is; of one that comes first though its score is no copy's, why. @param {{label?: string, stands_out?: number | null, same_picture?: Lying | null}} hit */
+export function hitWords({ label = "", stands_out: standsOut, same_picture: same }) {
+  if (same) return "Same picture";
   return standsOut && !COPIES.includes(label) ? "Stands out" : labelWords(label);
 }
 

@@ -50,6 +50,9 @@ export function queryPanel(query, question, page, ways) {
   const itself = h("input", { type: "checkbox", checked: question.self, onchange: () => ways.refine({ self: itself.checked }) });
   /** @type {HTMLInputElement} */
   const once = h("input", { type: "checkbox", checked: question.once, title: "Of duplicates only the best", onchange: () => ways.refine({ once: once.checked }) });
+  const sameTitle = "Lays your picture over the first hits: the same picture cropped, mirrored, turned, recoloured or written on comes first";
+  /** @type {HTMLInputElement} */
+  const same = h("input", { type: "checkbox", checked: question.same, title: sameTitle, onchange: () => ways.refine({ same: same.checked }) });
   // What is sent to a model is measured: a line more.
   const isSent = !combined && (!question.id || !isItem(question.id) || question.galleries.length > 0);
   const element = h(
@@ -72,6 +75,7 @@ export function queryPanel(query, question, page, ways) {
       !combined && h("label", { class: "choice" }, icon("mirror"), forms),
       question.id && isItem(question.id) && h("label", { class: "check" }, itself, h("span", {}, "Show the picture itself too")),
       h("label", { class: "check" }, once, h("span", {}, "Show each picture once")),
+      !combined && h("label", { class: "check" }, same, h("span", { title: sameTitle }, "Find the same picture first")),
     ),
     notice,
   );

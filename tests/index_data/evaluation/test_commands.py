@@ -135,6 +135,19 @@ def test_copies_are_counted_and_an_untouched_picture_finds_itself(whole):
     assert 0 < detection["uAP_prominence"] <= 1
 
 
+def test_copies_find_more_originals_when_they_are_laid_over_the_hits(bundle, drawn_folder):
+    words = (drawn_folder, "--model", bundle.folder, "--only", "copies", "--same-picture")
+    finding = eval_command(*words, "--json").record["copies"]["find_the_original"]
+    name = bundle.folder.name
+    alone = {row["transform"]: row["recall@1"] for row in finding[name]}
+    laid_over = {row["transform"]: row["recall@1"] for row in finding[f"{name}, same picture"]}
+    assert laid_over.keys() == alone.keys()
+    assert all(laid_over[each] >= alone[each] for each in alone)
+    assert laid_over["mirror"] == laid_over["crop 80 %"] == 1 > alone["mirror"]
+    text = eval_command(*words).stdout
+    assert f"{name}, same picture" in text
+
+
 def test_embeddings_drift_more_the_more_is_cut_off(whole):
     (found,) = whole[0]["drift"]
     drift = {name: row["median"] for name, row in found["drift"].items()}

@@ -146,6 +146,26 @@ def test_mirrored_pictures_are_found_and_other_orders_are_kept(visit: Callable[.
     assert [int(tile.get_attribute("data-id")) for tile in tiles(page).all()] == ids
 
 
+def test_the_same_picture_comes_first_with_its_part_outlined(visit: Callable[..., Visit]):
+    page = visit().open("search?id=13&crop=0,0,0.7,0.7&self=1")
+    page.get_by_label("Find the same picture first").check()
+    expect(page).to_have_url(re.compile("same=1"))
+    best = tiles(page).first
+    expect(best).to_have_attribute("data-id", "13")
+    expect(best.locator(".score-label")).to_have_text("Same picture")
+    expect(best.get_by_role("img")).to_have_attribute("alt", re.compile("same picture, 4[0-9] % of it, similarity"))
+    outline = best.locator(".part-outline polygon").get_attribute("points") or ""
+    lower_right = [float(number) for number in outline.split()[2].split(",")]
+    assert lower_right == pytest.approx([0.7, 0.7], abs=0.05)
+    expect(tiles(page).nth(1).locator(".part-outline")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_label("Find the same picture first")).to_be_checked()
+    expect(tiles(page).first.locator(".score-label")).to_have_text("Same picture")
+    page.get_by_label("Find the same picture first").uncheck()
+    expect(page).not_to_have_url(re.compile("same=1"))
+    expect(page.locator(".part-outline")).to_have_count(0)
+
+
 def test_an_address_is_refused_with_the_reason_where_the_server_fetches_none(visit: Callable[..., Visit]):
     page = visit().open()
     page.evaluate(
