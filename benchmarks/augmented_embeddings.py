@@ -25,6 +25,7 @@ from train.views import VIEWS
 
 SETS = ("cifar10", "lfw32")
 AT_ONCE = 512
+A_CALL = 8  # pictures: what a layer makes of them stays in the processor's caches, so that each takes half the time
 INVARIANCE = "balanced"
 
 
@@ -65,7 +66,9 @@ def embed(encoder: Encoder, originals: Pixels, count: int, place: Path) -> None:
         task.resume_at(done)
         for start in range(done, count, AT_ONCE):
             numbers = np.arange(start, min(start + AT_ONCE, count))
-            vectors = encoder.encode(views(originals, numbers)).embeddings
+            seen = views(originals, numbers)
+            calls = range(0, len(seen), A_CALL)
+            vectors = np.concatenate([encoder.encode(seen[first : first + A_CALL]).embeddings for first in calls])
             file.write(np.ascontiguousarray(vectors, np.float32).tobytes())
             task.advance(len(numbers))
     np.save(place, np.fromfile(aside, np.float32).reshape(-1, dims))

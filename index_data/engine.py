@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -354,26 +353,25 @@ class _Best(NamedTuple):
     rows: Ids  # of the segments
     ids: Ids
 
-    def hits(self, order: Iterable[int], stands_out: NDArray[np.float64] | None = None) -> list[Hit]:
+    def hits(self, order: Ids | slice, stands_out: NDArray[np.float64] | None = None) -> list[Hit]:
         """Some of them as neighbours, in an order; where they stand out, how far."""
-        scores, ids = self.scores.tolist(), self.ids.tolist()
-        far = [0.0] * len(ids) if stands_out is None else stands_out.tolist()
-        return [Hit(ids[place], rank, scores[place], far[place]) for rank, place in enumerate(order, 1)]
+        ids, scores = self.ids[order].tolist(), self.scores[order].tolist()
+        far = [0.0] * len(ids) if stands_out is None else stands_out[order].tolist()
+        return list(map(Hit, ids, range(1, len(ids) + 1), scores, far))
 
 
 def _nearest(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> list[Hit]:
     """The k nearest items of one query, (1, dims)."""
     if how.halves is None:
         best = _best(segments, query, k, exclude, how)
-        return best.hits(range(len(best.ids)))
+        return best.hits(slice(None))
     is_exact = how.accuracy == EXACT or segments.generation.kind == FLAT.name
     again = READ_AGAIN if is_exact else READ_AGAIN_APPROXIMATELY
     best = _best(segments, query, max(k, again), exclude, how)
     stands_out = np.zeros(len(best.ids))
     stands_out[:again] = _rounded(stand_out(query[0], segments.vectors(best.rows[:again]), how.halves))
     # Those that stand out before the others, the farthest first; all else as it was.
-    order = np.argsort(-stands_out, kind="stable")[:k]
-    return best.hits(order.tolist(), stands_out)
+    return best.hits((-stands_out).argsort(kind="stable")[:k], stands_out)
 
 
 def _best(segments: Segments, query: Vectors, k: int, exclude: AbstractSet[int], how: _How) -> _Best:
@@ -403,9 +401,11 @@ def _ranked(found: Found, k: int, exclude: AbstractSet[int]) -> _Best:
 
 
 def _rounded(scores: Vectors | np.float32) -> NDArray[np.float64]:
-    # Lengths are 1 to within rounding: a picture's cosine with itself may come out as
-    # 1.0000001.
-    return np.clip(np.round(scores.astype(np.float64), TIE_DECIMALS), -1.0, 1.0)
+    # Lengths are 1 to within rounding: a picture's cosine with itself may come out as 1.0000001. Not np.clip: a scan of
+    # many vectors leaves none of its Python code in the processor's caches, and it is slow to fetch.
+    rounded = scores.astype(np.float64).round(TIE_DECIMALS)
+    found: NDArray[np.float64] = np.maximum(np.minimum(rounded, 1.0), -1.0)
+    return found
 
 
 def _identity_of(path: Path) -> object:

@@ -35,7 +35,7 @@ def stand_out(query: Floats, vectors: Floats, halves: Halves) -> Floats:
     """
     if len(vectors) <= FIRST:
         return np.zeros(len(vectors), np.float32)
-    cosines = np.minimum(np.round(halves.cosines(query, vectors), TIE_DECIMALS), 1)
+    cosines = np.minimum(halves.cosines(query, vectors).round(TIE_DECIMALS), 1)
     around = np.sort(cosines, axis=1)[:, ::-1][:, FIRST:LAST]
     ordinary = np.minimum(around.sum(axis=1, keepdims=True) / around.shape[1], DENSEST)
     farthest: Floats = prominence(cosines, ordinary).max(axis=0)

@@ -18,6 +18,7 @@ from train.progress import Reporter
 ADDED = 4096  # vectors between two looks at whether to stop: about a second of a graph's building
 SEED = 0
 ALL_CORES = len(os.sched_getaffinity(0))
+ONE_BY_ONE = 11  # FAISS's name for it: each query by itself, finds kept in a reservoir
 
 
 def build_index(
@@ -61,6 +62,7 @@ def build_index(
             index = _laid_down(index, rows_by_nearness(vectors, stop=stop))
     if not kind.holds_vectors:
         _lean_on(index, vectors)
+    _search_one_by_one(index)
     return BuiltIndex(kind, index, vectors)
 
 
@@ -97,6 +99,15 @@ def _lean_on(index: Any, vectors: StoredVectors) -> None:
         # Not `own.this.own(True)`: SWIG then gives up a reference to its table of types that it never took, and after a
         # few builds the table is gone and the process crashes.
         type(own).__swig_destroy__(own)
+
+
+def _search_one_by_one(index: Any) -> None:
+    """Let coded lists be scanned for one query at a time, as searches come; it is not written with the index.
+
+    FAISS does it for several otherwise, even where there is one, which takes a sixth longer (docs/benchmarks.md).
+    """
+    if isinstance(index, load_faiss().IndexIVFPQFastScan):
+        index.implem = ONE_BY_ONE
 
 
 # --- The file -------------------------------------------------------------------------------------------------------
@@ -142,4 +153,5 @@ def open_index(kind: Kind, file: BinaryIO, vectors: StoredVectors, *, mapped: bo
         )
     if not kind.holds_vectors:
         _lean_on(index, vectors)
+    _search_one_by_one(index)
     return BuiltIndex(kind, index, vectors)

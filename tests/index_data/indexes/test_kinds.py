@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from index_data.indexes.building import build_index, open_index, write_index
+from index_data.indexes.building import ONE_BY_ONE, build_index, open_index, write_index
 from index_data.indexes.kinds import KINDS, Setting, candidates, choosable, kind_named, lists_for
 from index_data.indexes.searching import AllowedRows
 from index_data.indexes.vectors import StoredVectors
@@ -117,6 +117,15 @@ def test_odd_lengths_of_vectors_are_no_problem(name, dims):
     _, rows = build_index(KINDS[name], odd, threads=1).search(odd.take(np.arange(20)), 5, much(KINDS[name]))
     assert rows.shape == (20, 5)
     assert (rows >= 0).all()
+
+
+def test_coded_lists_are_scanned_for_one_query_at_a_time_whether_built_or_opened(tmp_path, built, vectors):
+    path = tmp_path / "index.faiss"
+    with path.open("wb") as file:
+        write_index(built("ivf-pq"), file.write)
+    with path.open("rb") as file:
+        opened = open_index(KINDS["ivf-pq"], file, vectors)
+    assert opened.index.implem == built("ivf-pq").index.implem == ONE_BY_ONE
 
 
 def test_an_index_of_other_vectors_is_refused(tmp_path, built, vectors):
