@@ -80,7 +80,12 @@ def test_a_killed_start_goes_on_with_what_it_read(gallery, tmp_path):
     assert (again.pixels() == whole.pixels()).all()
 
 
-def test_a_training_on_a_gallery_may_begin_from_a_model(gallery, tmp_path):
+def test_a_training_on_a_gallery_may_begin_from_a_model(gallery, bundle, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for number in range(30, 50):
+        (more / f"{number}.png").write_bytes(encoded(draw_picture(number)))
+    add_sources(gallery, bundle, [more], provider="cpu", workers=1)
     words = ["train", str(gallery.folder), "--from", "starter", "--name", "begun", "--epochs", "1"]
     words += ["--set", "training.precision=fp32", "--home", str(tmp_path / "home")]
     command = [sys.executable, "-m", "index_data", *words]
