@@ -7,19 +7,26 @@
 The pipeline cannot be faster than the slower of its halves where each has processors of its own; where they share
 them, not faster than 1 / (1/decode + 1/model). Decoding alone reads the files, hashes them and makes thumbnails, as the
 pipeline does. Rounds take turns; on a busy machine look at processor times. Prints one JSON line a folder.
+
+Processors share caches and memory, and threads that take turns evict each other's data. What that costs on this
+machine, whatever the program, is measured too: decoding and the model at the same time, as processes that know nothing
+of each other (`both_at_once_...`: what an image then takes of what it takes alone), and the pipeline beside that.
 """
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.decoding import photo
 from benchmarks.processor_time import Cost, cost, load
@@ -47,7 +54,8 @@ class Photos:
     count: int
 
 
-PHOTOS = {"12": Photos(4000, 3000, 120), "0.05": Photos(250, 188, 3000)}  # by megapixels
+# So many that opening a session and building the index, a quarter of a second, count for little.
+PHOTOS = {"12": Photos(4000, 3000, 480), "0.05": Photos(250, 188, 3000)}  # by megapixels
 DRAWN = 4  # different ones; each file has its number behind the end, so that its bytes are its own
 
 
@@ -84,6 +92,50 @@ def encode_for(encoder: Encoder, size: int, batch: int, seconds: float) -> int:
     return images
 
 
+def both_at_once(folder: Path, bundle: Bundle, settings: AddSettings) -> tuple[Cost[int], Cost[int]]:
+    """Decode a folder while another process lets the model work: what each took, for as long as both lasted."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    other = context.Process(target=encode_beside, args=(theirs, bundle.folder, settings), daemon=True)
+    other.start()
+    try:
+        ours.recv()  # it is ready
+        ours.send("count")
+        before = processor_seconds_of(other)
+        decoding = cost(lambda: decode_all(folder, bundle, settings.workers))
+        beside = processor_seconds_of(other) - before  # `cost` counts all processes that this one started
+        ours.send("stop")
+        model: Cost[int] = ours.recv()
+    finally:
+        other.terminate()
+        other.join()
+    return Cost(decoding.result, decoding.clock, decoding.processor - beside), model
+
+
+def processor_seconds_of(process: multiprocessing.process.BaseProcess) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def encode_beside(parent: Connection, folder: Path, settings: AddSettings) -> None:
+    """Let the model work from "count" until "stop", in whole batches, and say what they took."""
+    bundle = Bundle.open(folder)
+    encoder = Encoder.open(bundle, provider=settings.provider)
+    pixels = np.zeros((settings.batch, bundle.preprocessing.size, bundle.preprocessing.size, 3), np.uint8)
+    encoder.encode(pixels)
+    parent.send("ready")
+    parent.recv()
+
+    def until_stopped() -> int:
+        images = 0
+        while not parent.poll():
+            encoder.encode(pixels)
+            images += len(pixels)
+        return images
+
+    parent.send(cost(until_stopped))
+
+
 def pipeline(folder: Path, bundle: Bundle, settings: AddSettings, place: Path) -> Cost[AddSummary]:
     """Make a gallery of a folder, and look at it again, when nothing has to be done."""
     given = {"provider": settings.provider, "workers": settings.workers, "batch": settings.batch}
@@ -109,7 +161,8 @@ def compare(folder: Path, bundle: Bundle, settings: AddSettings, rounds: int, sc
         decoding = cost(lambda: decode_all(folder, bundle, settings.workers))
         model = cost(lambda: encode_for(encoder, bundle.preprocessing.size, settings.batch, MODEL_SECONDS))
         whole = pipeline(folder, bundle, settings, place)
-        turns.append((decoding, model, whole, again(folder, bundle, place)))
+        seen_again = again(folder, bundle, place)
+        turns.append((decoding, model, whole, seen_again, *both_at_once(folder, bundle, settings)))
     clock = [[each.clock / images(each) for each in turn] for turn in turns]
     processor = [[each.processor / images(each) for each in turn] for turn in turns]
     middle = [statistics.median(column) for column in zip(*clock, strict=True)]
@@ -119,9 +172,15 @@ def compare(folder: Path, bundle: Bundle, settings: AddSettings, rounds: int, sc
         "decode_images_per_s": 1 / middle[0],
         "model_images_per_s": 1 / middle[1],
         "pipeline_images_per_s": 1 / middle[2],
-        "of_what_it_could_be": statistics.median((d + m) / p for d, m, p, _ in clock),
-        "the_same_by_processor_time": statistics.median((d + m) / p for d, m, p, _ in processor),
-        "unchanged_times_faster": statistics.median(p / a for _, _, p, a in clock),
+        "of_what_it_could_be": statistics.median((d + m) / p for d, m, p, *_ in clock),
+        "the_same_by_processor_time": statistics.median((d + m) / p for d, m, p, *_ in processor),
+        # Shares of the machine that both have at once, added: 1 where neither slows the other but by taking turns.
+        "both_at_once_of_alone": statistics.median(d / db + m / mb for d, m, _, _, db, mb in clock),
+        "both_at_once_by_processor_time": statistics.median((d + m) / (db + mb) for d, m, _, _, db, mb in processor),
+        "pipeline_of_both_at_once_by_processor_time": statistics.median(
+            (db + mb) / p for _, _, p, _, db, mb in processor
+        ),
+        "unchanged_times_faster": statistics.median(p / a for _, _, p, a, *_ in clock),
         "load": load(),
     }
 

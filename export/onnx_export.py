@@ -107,7 +107,7 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter, co
         errors=figures.pop("errors", {}),
         recipe=recipe.to_json(),
         source=f"run {run.name}",
-        licence=licence,
+        licence=_with_licence_of_start(run, licence),
         quality=figures,
         parity=parity,
         versions=_versions(),
@@ -116,6 +116,13 @@ def export_run(run: "Run", folder: Path, *, licence: str, reporter: Reporter, co
     (probes,) = session.run(["embedding"], {"pixels": probe_pixels(run.preprocessing.size)})
     trunk = trunk_bytes(network, recipe)
     return write_bundle(folder, graphs, facts, probes, {TRUNK_FILE: trunk} if trunk else None)
+
+
+def _with_licence_of_start(run: "Run", licence: str) -> str:
+    """The licence of the training images, and of those that the model it began from has learnt from."""
+    start = run.record.get("start", {})
+    inherited = f"began from {start['model']}: {start['licence']}" if start.get("licence") else ""
+    return "; ".join(each for each in (licence, inherited) if each)
 
 
 def _parity_images(run: "Run") -> Pixels:

@@ -29,6 +29,7 @@ def train(
     preset: str | None,
     invariance: str | None,
     decoder: str | None,
+    start: str | None,
     epochs: int | None,
     minutes: float | None,
     changes: tuple[str, ...],
@@ -54,17 +55,21 @@ def train(
         try:
             from train.recipe import Recipe
             from train.training import train_recipe
+            from train.warm_start import WarmStart, agreed
         except ImportError as error:
             raise SettingsError(f"training needs PyTorch ({error}): pip install 'lookalike[train]'.") from error
         overrides |= read_changes(changes)
+        begun_from = WarmStart.find(line.workspace, start) if start else None
+        chosen, begun_from = agreed(Recipe.read(recipe, overrides, preset), begun_from, plain=Recipe.read(recipe))
         result = train_recipe(
             GalleryPictures(opened),
             line.workspace.place("runs", name or opened.name),
-            Recipe.read(recipe, overrides, preset),
+            chosen,
             datasets=line.workspace.home / "datasets",
             fresh=not resume,
             reporter=line.reporter,
             stop=stop,
+            start=begun_from,
         )
     line.result(result.to_json(), result.sentence())
     result.refuse_too_many_rejected(max_bad)

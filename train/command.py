@@ -59,6 +59,7 @@ _LEARNING = (
         type=click.Choice(list(DECODERS)),
         help="Nearest to the pixels on the whole, or crisper and a little further from them.",
     ),
+    click.option("--from", "start", metavar="MODEL", help="Start from what a model or run has learnt: name or folder."),
     click.option("--epochs", type=click.IntRange(min=1), help=f"Passes over the images.  [default: {DEFAULT_EPOCHS}]"),
     click.option(
         "--minutes",
@@ -133,7 +134,6 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, asked: boo
 @click.option("--image-size", type=int, help="Side of the images, px.")
 @click.option("--dims", type=click.IntRange(min=1, max=65536), help="Dimensions of the latent.")
 @click.option("--semantic-dims", type=click.IntRange(min=1), help="Of them that say what is shown.")
-@click.option("--from", "start", metavar="MODEL", help="Start the trunk from that of a model or run: name or folder.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images in one step.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak of the schedule.")
 @click.option(
@@ -178,17 +178,15 @@ def train(
     with stop_request() as stop:
         from train.recipe import Recipe
         from train.training import train_recipe
-        from train.warm_start import WarmStart
+        from train.warm_start import WarmStart, agreed
 
         overrides: dict[str, Any] = dict(DECODERS[decoder]) if decoder else {}
         overrides |= {f"{_SECTIONS[key]}.{key}": value for key, value in settings.items() if value is not None}
         overrides |= read_changes(changes)
         if dataset is not None:
             overrides["data.dataset"] = dataset
-        chosen = Recipe.read(recipe, overrides, preset)
         begun_from = WarmStart.find(line.workspace, start) if start else None
-        if begun_from:
-            chosen = begun_from.fit_recipe(chosen)
+        chosen, begun_from = agreed(Recipe.read(recipe, overrides, preset), begun_from, plain=Recipe.read(recipe))
         source = folder or chosen.data.dataset
         if not source:
             raise SettingsError(

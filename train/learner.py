@@ -39,6 +39,7 @@ EVALUATION_SPACING = 10  # images learnt from for each one evaluated: evaluation
 CENTRE_IMAGES = 1000  # of the training images, that codes are centred on
 SMALLEST_UNIT = 1e-4  # of the loss: a code that loses next to nothing is not magnified without end
 MIXED = 4  # one in so many codes is mixed
+LEARNT_RATE = 0.2  # of the learning rate, for weights that another model has learnt (docs/decisions/0016)
 CRITIC_RATE = 0.5  # of the learning rate, for a network that is trained against ours
 
 
@@ -132,6 +133,7 @@ class Learner:
         warm_up = max(1, round(self.settings.warm_up * self.plan.steps))
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.plan.steps))
         rate = self.settings.learning_rate * min(1.0, (self.step + 1) / warm_up)
+        rate *= LEARNT_RATE if self.plan.pixel_half_from_start else 1.0
         return rate * cosine if self.settings.schedule == "cosine" else rate
 
     def _batch(self, random: torch.Generator) -> tuple[Tensor, Rows]:

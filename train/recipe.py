@@ -248,6 +248,12 @@ class Recipe:
         architecture: Any = self.architecture  # one that has `dims`, unlike a spatial code
         return replace(self, architecture=replace(architecture, dims=dims))
 
+    def with_branches(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The same with branches of another shape: that of a start (`train.pixel_half.BRANCHES`), as JSON has it."""
+        found = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        architecture: Any = self.architecture
+        return replace(self, architecture=replace(architecture, **found))
+
 
 def _in_grey(corruptions: Sequence[Corruption]) -> tuple[Corruption, ...]:
     """The same where shades of grey are seen: three numbers of noise on a grey pixel would average out."""

@@ -2,7 +2,7 @@
 
 run.json         format, recipe, plan, result
 images/          the training images as one memory map (train/image_cache.py)
-start.npz        the trunk that a warm start began from (train/warm_start.py)
+start.npz        what a warm start began from (train/warm_start.py)
 semantic.pt      the trunk of a semantic half, trained first: weights, optimiser, step
 checkpoint.pt    the last state: weights, averaged weights, optimiser, step
 best.pt          the averaged weights with the lowest error on the validation images
@@ -17,7 +17,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ class Plan:
     pca_test_mse: float | None  # None: with more dimensions than images nobody can say
     trunk_steps: int = 0  # of training without labels before the others, where the network has a trunk
     wiener_test_mse: float | None = None  # of the best linear denoiser with as many, where there is noise
+    pixel_half_from_start: bool = False  # with its decoder; else it begins from the components of these images
 
     @property
     def epochs(self) -> float:
@@ -86,7 +87,7 @@ class Run:
         run = cls(folder, {"format": FORMAT})
         if start is not None:
             write_file(folder / START, start.content)
-            run.record["start"] = {"name": start.name, "sha256": start.digest}
+            run.record["start"] = start.facts()
         preprocessing = Preprocessing(recipe.data.image_size).to_json()
         run.update(source=source, recipe=recipe.to_json(), preprocessing=preprocessing)
         return run
@@ -161,21 +162,35 @@ class Run:
 
     @property
     def recipe_as_planned(self) -> "Recipe":
-        """The same, with as many dimensions as the images support, and no trunk where there was nothing to train it."""
+        """The same as the plan has it.
+
+        With as many dimensions as the images support, no trunk where there was nothing to train it, and the branches
+        of the start where they are taken over.
+        """
         recipe, plan = self.recipe, self.plan
         if plan is not None and not plan.trunk_steps and not self.has_start:
             recipe = recipe.without_trunk()
+        if plan is not None and plan.pixel_half_from_start:
+            recipe = recipe.with_branches(self.record["start"]["branches"])
         if plan is None or recipe.architecture.code(recipe.data.image_size) == plan.dims:
             return recipe
         return recipe.with_dims(plan.dims)
 
     @property
     def has_start(self) -> bool:
-        """Whether the trunk began from another model's."""
+        """Whether it began from what another model has learnt."""
         return "start" in self.record
 
+    def began_from(self) -> dict[str, Any]:
+        """What it took over from which model, for JSON; empty where its weights were random."""
+        if not self.has_start:
+            return {}
+        pixel_half = self.plan is not None and self.plan.pixel_half_from_start
+        took = {"trunk": self.recipe_as_planned.has_trunk, "decoder": pixel_half}
+        return {"start": {"model": self.record["start"].get("model", ""), **took}}
+
     def start(self) -> "WarmStart | None":
-        """The trunk that this run began from; None where its weights were random.
+        """What this run began from; None where its weights were random.
 
         Raises:
             DamagedError: It cannot be read.
@@ -191,7 +206,7 @@ class Run:
             raise DamagedError(f"{path} cannot be read ({error.strerror}): train again with --fresh.") from error
         if start.digest != self.record["start"]["sha256"]:
             raise DamagedError(f"{path} is not what the run began from: train again with --fresh.")
-        return start
+        return replace(start, name=self.record["start"]["name"])
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -22,6 +22,7 @@ from train.files import locked, remove_leftovers
 from train.image_cache import MIN_IMAGES, CacheSummary, FolderPictures, Pictures
 from train.interruption import StopRequest
 from train.learner import EVALUATION_IMAGES, DivergedError, Learner, new_network
+from train.pixel_half import PixelHalf, chosen_pixel_half
 from train.progress import Reporter, duration
 from train.recipe import Recipe
 from train.recipe_files import DEFAULT_EPOCHS
@@ -134,7 +135,7 @@ def train_recipe(
         fresh: Remove what stands in the run's folder first.
         reporter: Told what is going on.
         stop: Looked at between two steps.
-        start: A trunk to begin from instead of random weights.
+        start: What another model has learnt, to begin from instead of random weights.
 
     Raises:
         Interrupted: The user asked to stop; everything is saved.
@@ -217,9 +218,9 @@ def _train(run: Run, recipe: Recipe, threads: int, reporter: Reporter, stop: Sto
     data = Data.of(run.cache, recipe.data)
     plan = run.plan
     if plan is None:
-        plan, components = _make_plan(data, recipe, threads, reporter, has_start=run.has_start)
+        plan, components = _make_plan(data, recipe, threads, reporter, run.start())
         run.set_plan(plan)
-    elif run.path("checkpoint.pt").exists():
+    elif run.path("checkpoint.pt").exists() or plan.pixel_half_from_start:
         components = None
     else:
         components = _components(data, recipe, plan.mirror, plan.dims)
@@ -234,7 +235,8 @@ def _train(run: Run, recipe: Recipe, threads: int, reporter: Reporter, stop: Sto
         best = run.load_network()
         showcase.show(best, learner.step)
         share = showcase.seconds / max(time.monotonic() - began, 1e-9)
-    run.update(result={**_final_figures(best, learner), "sheets_share_of_time": round(share, 4)})
+    figures = _final_figures(best, learner) | run.began_from()
+    run.update(result={**figures, "sheets_share_of_time": round(share, 4)})
 
 
 def _learner(
@@ -256,6 +258,9 @@ def _learner(
     if components is not None:
         learner.network.start_from(components)
     if isinstance(learner.network, SimilarityAutoencoder):
+        start = run.start() if plan.pixel_half_from_start else None
+        if start and start.pixel:
+            start.pixel.give_to(learner.network, data, mirror=plan.mirror)
         find_semantic_half(run, plan, data, learner.network, reporter, stop)
     if learner.network.fits_images:
         learner.network.fit(data.tensor(evenly(data.train, FIT_IMAGES), learner.device))
@@ -281,25 +286,30 @@ def _components(data: Data, recipe: Recipe, mirror: bool, dims: int) -> pca.Prin
 
 
 def _make_plan(
-    data: Data, recipe: Recipe, threads: int, reporter: Reporter, *, has_start: bool = False
+    data: Data, recipe: Recipe, threads: int, reporter: Reporter, start: WarmStart | None = None
 ) -> tuple[Plan, pca.PrincipalComponents | None]:
-    """Find the linear bound, choose what the settings leave open, and say what will be done."""
+    """Find the linear bound, choose what the settings leave open, and say what will be done.
+
+    Returns:
+        The plan, and the components that the network starts from, where it does.
+    """
     code = recipe.architecture.code(recipe.data.image_size)
     learns_trunk = recipe.has_trunk and recipe.semantic.epochs > 0
     if learns_trunk and len(data.train) < MIN_TRUNK_IMAGES:
-        instead = "the trunk stays as it came" if has_start else "the semantic half is found from patches and colours"
+        instead = "the trunk stays as it came" if start else "the semantic half is found from patches and colours"
         reporter.say(
             f"{len(data.train):,} images are too few to learn from what is alike ({MIN_TRUNK_IMAGES:,} would do): "
             f"{instead}, without training."
         )
         learns_trunk = False
-    recipe = recipe if learns_trunk or has_start else recipe.without_trunk()
+    recipe = recipe if learns_trunk or start else recipe.without_trunk()
     mirror, components = _choose_mirror(data, recipe, code, reporter)
+    if components is not None and components.dims == 0:
+        raise NothingFoundError("all training images look the same, so there is nothing to learn: give other images.")
+    pixel = _pixel_half(start, data, recipe, components, reporter, mirror=mirror)
+    if pixel is not None:
+        recipe, components = recipe.with_branches(pixel.branches), None
     if components is not None:
-        if components.dims == 0:
-            raise NothingFoundError(
-                "all training images look the same, so there is nothing to learn: give other images."
-            )
         supported = components.dims + recipe.semantic_dims
         if supported < code:
             reporter.say(
@@ -322,8 +332,29 @@ def _make_plan(
         pca_validation_mse=bound["pca_validation_mse"],
         pca_test_mse=bound["pca_test_mse"],
         wiener_test_mse=bound.get("wiener_test_mse"),
+        pixel_half_from_start=pixel is not None,
     )
     return _with_budget(plan, recipe, data, reporter, learns_trunk=learns_trunk), components
+
+
+def _pixel_half(
+    start: WarmStart | None,
+    data: Data,
+    recipe: Recipe,
+    components: pca.PrincipalComponents | None,
+    reporter: Reporter,
+    *,
+    mirror: bool,
+) -> PixelHalf | None:
+    """The pixel half of a start, where it is to be begun from; else why it is not, in one line."""
+    if start is None:
+        return None
+    pixel, why = start.pixel, start.lacking
+    if pixel is not None and components is not None:
+        pixel, why = chosen_pixel_half(pixel, data, recipe, components, mirror=mirror)
+    what = "Starting" if pixel else "Not starting"
+    reporter.say(f"{what} from the decoder of {start.model}: {why}.")
+    return pixel
 
 
 def _linear_bound(data: Data, recipe: Recipe, code: int, reporter: Reporter) -> dict[str, float | None]:

@@ -1,6 +1,8 @@
 """A model learns from the pictures of a gallery: from its items, wherever they lie, and from no others."""
 
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from train.image_cache import FolderPictures, ImageCache
 from train.images import Preprocessing
 from train.interruption import StopRequest
 from train.progress import SILENT
+from train.run import Run
 
 
 @pytest.fixture
@@ -75,3 +78,18 @@ def test_a_killed_start_goes_on_with_what_it_read(gallery, tmp_path):
     again = fill(gallery, torn)
     assert again.hashes() == whole.hashes()
     assert (again.pixels() == whole.pixels()).all()
+
+
+def test_a_training_on_a_gallery_may_begin_from_a_model(gallery, bundle, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for number in range(30, 50):
+        (more / f"{number}.png").write_bytes(encoded(draw_picture(number)))
+    add_sources(gallery, bundle, [more], provider="cpu", workers=1)
+    words = ["train", str(gallery.folder), "--from", "starter", "--name", "begun", "--epochs", "1"]
+    words += ["--set", "training.precision=fp32", "--home", str(tmp_path / "home")]
+    command = [sys.executable, "-m", "index_data", *words]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "from the decoder of starter: it paints held-out pictures with an MSE of" in ended.stderr
+    assert Run.open(tmp_path / "home" / "runs" / "begun").result["start"]["model"] == "starter"
