@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
+from index_data.registration import lying_words
 from index_data.search_lists import COPIES
 from search_server import limits
 from search_server.access import caller, needs
@@ -487,7 +488,7 @@ def score_words(score: float) -> str:
 def hit_words(hit: Mapping[str, Any]) -> str:
     """How near a hit is, and of one that comes first for another reason, why: as `parts/words.js` says it."""
     if hit.get("same_picture"):
-        return "Same picture"
+        return ", ".join(filter(None, ("Same picture", lying_words(**hit["same_picture"]))))
     stands_out = hit["stands_out"] and hit["label"] not in COPIES
     return "Stands out" if stands_out else str(hit["label"]).capitalize()
 

@@ -1,7 +1,7 @@
 /** One picture of a list: what it shows, what it says, and what can be done with it. */
 
 import { h, iconButton, svg } from "./dom.js";
-import { hitWords, isPart, lyingWords, scoreWords } from "./words.js";
+import { hitWords, isPart, scoreWords } from "./words.js";
 
 /**
  * @typedef {object} Act Something that can be done with a picture.
@@ -60,8 +60,7 @@ export function skeletonTile() {
 /** "photo-12.jpg, near-duplicate, similarity 0.93" @param {any} item */
 export function altText(item) {
   if (item.score === undefined) return item.name;
-  const lying = item.same_picture ? lyingWords(item.same_picture) : "";
-  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${hitWords(item).toLowerCase()}${lying && `, ${lying}`}, similarity ${scoreWords(item.score)}`;
+  return `${item.name}${item.gallery ? ` in ${item.gallery}` : ""}, ${hitWords(item).toLowerCase()}, similarity ${scoreWords(item.score)}`;
 }
 
 /**
@@ -75,8 +74,7 @@ function caption(item, score) {
     item.percentile === undefined || item.percentile === null
       ? `Score ${score.toFixed(4)}`
       : `Score ${score.toFixed(4)}: closer than ${item.percentile.toFixed(1)} % of this gallery's nearest neighbours`;
-  const lying = item.same_picture && lyingWords(item.same_picture);
-  const first = item.same_picture ? `. The same picture${lying ? `: ${lying}` : ""}` : item.stands_out ? ". First, because it stands out in what it shows or in how it looks" : "";
+  const first = item.same_picture ? `. ${hitWords(item)}` : item.stands_out ? ". First, because it stands out in what it shows or in how it looks" : "";
   // The picture's text alternative says the same; read twice it would only be noise.
   return h(
     "div",

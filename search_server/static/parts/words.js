@@ -24,9 +24,9 @@ export function isPart({ shown }) {
   return shown < WHOLE;
 }
 
-/** "mirrored, turned by 10°, 52 % of it"; empty for the whole. @param {Lying} same */
-export function lyingWords({ mirrored, turned, shown }) {
-  const words = [mirrored && "mirrored", Math.abs(turned) >= STRAIGHT && `turned by ${Math.abs(turned).toFixed(0)}°`, shown < WHOLE && `${(100 * shown).toFixed(0)} % of it`];
+/** "mirrored, turned by 10 degrees, 52 % of it"; empty for the whole. @param {Lying} same */
+function lyingWords({ mirrored, turned, shown }) {
+  const words = [mirrored && "mirrored", Math.abs(turned) >= STRAIGHT && `turned by ${Math.abs(turned).toFixed(0)} degrees`, shown < WHOLE && `${(100 * shown).toFixed(0)} % of it`];
   return words.filter(Boolean).join(", ");
 }
 
@@ -34,7 +34,7 @@ const COPIES = ["identical", "near-duplicate"];
 
 /** How near a hit is; of one that comes first though its score is no copy's, why. @param {{label?: string, stands_out?: number | null, same_picture?: Lying | null}} hit */
 export function hitWords({ label = "", stands_out: standsOut, same_picture: same }) {
-  if (same) return "Same picture";
+  if (same) return ["Same picture", lyingWords(same)].filter(Boolean).join(", ");
   return standsOut && !COPIES.includes(label) ? "Stands out" : labelWords(label);
 }
 
