@@ -16,7 +16,6 @@ from index_data.image_alignment import Aligned, align
 from index_data.template_matching import Outline, Place, places
 
 PLACES = 3  # of each candidate, which are aligned roughly
-TURNED_FROM, PART_FROM = 2.0, 0.97  # degrees, and share, from which it is worth a word
 ALIGNED = 12  # candidates, those with the best places, that are aligned exactly
 
 
@@ -41,16 +40,6 @@ class Registration:
             "shown": round(self.shown, 3),
             "corners": [[round(x, 3) + 0.0, round(y, 3) + 0.0] for x, y in self.corners],
         }
-
-
-def lying_words(mirrored: bool, turned: float, shown: float, **_more: object) -> str:
-    """How a picture lies on another: `mirrored, turned by 10 degrees, 52 % of it`; empty where it is just the whole."""
-    said = ["mirrored"] if mirrored else []
-    if abs(turned) >= TURNED_FROM:
-        said.append(f"turned by {abs(turned):.0f} degrees")
-    if shown < PART_FROM:
-        said.append(f"{100 * shown:.0f} % of it")
-    return ", ".join(said)
 
 
 def register(picture: Outline, others: Sequence[Outline]) -> list[Registration | None]:

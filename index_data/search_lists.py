@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from index_data.registration import lying_words
 from train.errors import SettingsError
 
 FORMATS = (".jsonl", ".csv", ".html")
@@ -56,7 +55,18 @@ def answers_as(suffix: str, answers: Sequence[Answer], thumbnail: Thumbnail) -> 
     return _csv(answers) if suffix == ".csv" else _page(answers, thumbnail)
 
 
+TURNED_FROM, PART_FROM = 2.0, 0.97  # degrees, and share, from which it is worth a word
 COPIES = ("identical", "near-duplicate")  # labels that say by themselves why a hit comes first
+
+
+def lying_words(mirrored: bool, turned: float, shown: float, **_more: object) -> str:
+    """How a picture lies on another: `mirrored, turned by 10 degrees, 52 % of it`; empty where it is just the whole."""
+    said = ["mirrored"] if mirrored else []
+    if abs(turned) >= TURNED_FROM:
+        said.append(f"turned by {abs(turned):.0f} degrees")
+    if shown < PART_FROM:
+        said.append(f"{100 * shown:.0f} % of it")
+    return ", ".join(said)
 
 
 def label_words(hit: dict[str, Any]) -> str:

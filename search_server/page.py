@@ -17,8 +17,7 @@ from werkzeug.wrappers import Response as Redirection
 
 from index_data.config import AS_INDEXED, MAX_BETA
 from index_data.filters import Filter
-from index_data.registration import lying_words
-from index_data.search_lists import COPIES
+from index_data.search_lists import COPIES, lying_words
 from search_server import limits
 from search_server.access import caller, needs
 from search_server.api.answers import PREFIX, describe_gallery, describe_subject, gallery_address

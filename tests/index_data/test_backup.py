@@ -116,12 +116,8 @@ def test_pictures_that_moved_as_a_whole_are_found_at_their_new_place(gallery, bu
     with pytest.raises(UserError):
         gallery.read_original(before[0])
     assert gallery.relocate(pictures, new) == 1
-    assert gallery.read_original(before[0].__class__(**{**fields(before[0]), "root": bytes(new)}))
+    assert gallery.read_original(before[0]._replace(root=bytes(new)))
     assert [item.id for item in items_of(gallery)] == [item.id for item in before]
     assert scan_roots(gallery, bundle, provider="cpu", workers=1).unchanged == 48
     with pytest.raises(NothingFoundError, match="nothing below"):
         gallery.relocate(pictures, new)
-
-
-def fields(item):
-    return {name: getattr(item, name) for name in item.__slots__}

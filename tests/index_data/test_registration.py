@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from index_data.registration import Registration, lying_words, register
+from index_data.registration import Registration, register
 from index_data.same_picture import is_same, same_first
+from index_data.search_lists import lying_words
 from index_data.template_matching import Outline
 from tests.conftest import draw_picture
 

@@ -104,7 +104,8 @@ class Results {
     /** @type {import("./why_on_tiles.js").WhyOnTiles | null} While it is switched on. */
     this.whyOnTiles = null;
     this.why = single ? whyToggle((on) => this.#explain(on)) : { element: null, toggle: () => {}, isOn: () => false };
-    this.heading = h("h2", { class: "results-title", id: "results-title" }, "Looking …");
+    const room = `${count(page.limits.neighbours)} nearest pictures`; // kept from the start, so that nothing moves when it is known
+    this.heading = h("h2", { class: "results-title", id: "results-title", data: { room } }, "Looking …");
     this.foot = h("div", { class: "results-foot" });
     this.aside = h("div", { class: "query-column" });
     this.main = h("section", { class: "results", "aria-labelledby": "results-title" });
