@@ -50,14 +50,20 @@ def align(
     """
     wanted, shown = _Stack([each.image for each in templates]), _Stack([each.image for each in images])
     first = np.stack(places)
-    found = _refined(wanted.blurred(BLURRED), shown.blurred(BLURRED), first, LONG_STEPS, _Grid(2))
-    found = _where_better(wanted, shown, found, first)
-    order = np.lexsort((_unlike(wanted, shown, found), np.asarray(of)))
+    # Out of focus, so that steps may be long, and a blurred picture is not taken for what is not sharp by itself.
+    dim_wanted, dim_shown = wanted.blurred(BLURRED), shown.blurred(BLURRED)
+    found = _refined(dim_wanted, dim_shown, first, LONG_STEPS, _Grid(2))
+    found = _where_better(dim_wanted, dim_shown, found, first)
+    order = np.lexsort((_unlike(dim_wanted, dim_shown, found), np.asarray(of)))
     best = order[np.unique(np.asarray(of)[order], return_index=True)[1]]
-    wanted, shown, first = wanted.some(best), shown.some(best), found[best]
-    found = _where_better(wanted, shown, _refined(wanted, shown, first, SHORT_STEPS, _Grid(1)), first)
-    wanted = _as_fine_as_images(wanted, found)
-    return Aligned(best, found, _agreements(wanted, shown, found), _details(wanted, shown, found))
+    wanted, shown, before = wanted.some(best), shown.some(best), first[best]
+    found = _where_better(wanted, shown, _refined(wanted, shown, found[best], SHORT_STEPS, _Grid(1)), found[best])
+    # Where one of them is out of focus, steps lead away from a place that was right.
+    left = _agreements(_as_fine_as_images(wanted, before), shown, before)
+    agreement = _agreements(_as_fine_as_images(wanted, found), shown, found)
+    found = np.where((left > agreement)[:, None, None], before, found)
+    detail = _details(_as_fine_as_images(wanted, found), shown, found)
+    return Aligned(best, found, np.maximum(left, agreement), detail)
 
 
 def _where_better(templates: "_Stack", images: "_Stack", found: Affine, first: Affine) -> Affine:

@@ -70,7 +70,7 @@ def test_different_pictures_are_not_the_same(pictures):
 def test_a_crop_says_which_part_it_is(pictures, number):
     found = laid(pictures[number].crop((48, 32, 160, 112)), pictures[number])
     expected = [(0.25, 0.25), (0.8333, 0.25), (0.8333, 0.875), (0.25, 0.875)]
-    assert np.abs(np.array(found.corners) - expected).max() < 0.03
+    assert np.abs(np.array(found.corners) - expected).max() < 0.05
     assert found.shown == pytest.approx(0.5833 * 0.625, rel=0.1)
     assert not found.mirrored
     assert abs(found.turned) < 3
