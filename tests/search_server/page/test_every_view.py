@@ -81,6 +81,11 @@ def open_view(browser: Browser, furnished: Server) -> Iterator[Callable[..., Pag
         reader.context.close()
 
 
+STICKS_OUT = """() => [...document.querySelectorAll("body *")]
+    .filter((element) => element.checkVisibility() && element.getBoundingClientRect().right > innerWidth + 1)
+    .map((element) => `${element.tagName} ${element.className} ${element.textContent.trim().slice(0, 40)}`)"""
+
+
 @one_in(2, 0)
 def test_every_view_is_accessible_in_the_light_and_in_the_dark(open_view: Callable[..., Page], view: View):
     expect_accessible(open_view, view, DESKTOP)
@@ -109,7 +114,8 @@ def test_every_view_fits_into_a_narrow_and_into_a_magnified_window(open_view: Ca
     for size in (NARROW, ZOOMED):
         page.set_viewport_size(size)
         settle(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size["width"], page.evaluate(STICKS_OUT)
         expect(page.locator("main")).to_be_visible()
 
 
