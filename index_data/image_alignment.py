@@ -97,14 +97,18 @@ class _Stack:
             for image in pictures
         ]
         self.pictures = pictures
+        self._blurred: dict[float, _Stack] = {}
         self.rgb: Floats = np.stack(padded).astype(np.float32) / np.float32(255)  # (n, SIDE, SIDE, 3)
         self.sizes = np.array([image.size for image in pictures])  # (n, 2) columns and rows
 
     def blurred(self, radius: float) -> "_Stack":
-        """The same, out of focus."""
+        """The same, out of focus; made once."""
         if not radius:
             return self
-        return _Stack([image.filter(ImageFilter.GaussianBlur(radius)) for image in self.pictures])
+        if radius not in self._blurred:
+            blur = ImageFilter.GaussianBlur(radius)
+            self._blurred[radius] = _Stack([image.filter(blur) for image in self.pictures])
+        return self._blurred[radius]
 
     def some(self, which: NDArray[np.int64]) -> "_Stack":
         """Some of them."""

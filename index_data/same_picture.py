@@ -19,7 +19,7 @@ from train.images import THUMBNAIL_SIDE, Preprocessing
 LOOKED_AT = 32  # of the best hits
 # Of a copy: at least each, and both together (docs/decisions/0017-the-same-picture.md).
 AGREEMENT, DETAIL, TOGETHER = 0.5, 0.75, 1.6
-KEPT = 2048  # outlines: 25 MB
+KEPT = 2048  # outlines: 45 MB at most, of square pictures
 _DIGITS = 2  # of an agreement; what differs by less stays in the order of the scores
 
 T = TypeVar("T")
