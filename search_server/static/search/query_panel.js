@@ -12,6 +12,7 @@ import { isCombined } from "../parts/question.js";
 const WARNINGS = {
   "plain-query": "This picture is almost one colour: there is little to compare.",
   "nothing-close": "Nothing in this gallery is much like it. These are the nearest.",
+  "out-of-domain": "The model has hardly seen pictures of this kind: its neighbours may mean little.",
 };
 /** @type {[string, string][]} */
 const FORM_WORDS = [
